@@ -1,0 +1,76 @@
+"""What a gateway said: the outcome of a submission, and the delivery reports that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.status import MessageStatus
+
+
+class RefusalKind(StrEnum):
+    """Why a gateway did not take a message; named by what happens next."""
+
+    CONFIG = "config"  # wrong key, no money: hold the account's messages, tell the admin
+    TEMPORARY = "temporary"  # surely not taken: again later
+    THROTTLE = "throttle"  # surely not taken: again later and slower
+    PERMANENT = "permanent"  # this message never: bad number, blocked text
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The gateway took the message. `ids` are its own, one for each part that it will report on."""
+
+    ids: tuple[str, ...]
+    status: MessageStatus = MessageStatus.SENT
+    segments: int | None = None
+    cost: str | None = None  # amount and currency as the gateway wrote them
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The gateway surely did not take the message; `text` is its own explanation."""
+
+    kind: RefusalKind
+    code: str = ""
+    text: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The request left and no clear answer came. Only the core may decide to submit again."""
+
+    reason: str
+
+
+Outcome = Accepted | Refused | Unknown
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """The gateway's word on what became of one message, or of one part of it.
+
+    Matched by `reference` (ours) first, by `gateway_message_id` (theirs) second; one of them is set.
+    `status` is None for a word that the adapter does not know: it is kept and counted, nothing changes.
+    """
+
+    status: MessageStatus | None
+    raw_status: str
+    reference: str = ""
+    gateway_message_id: str = ""
+    recipient: str = ""
+    code: str = ""
+    text: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What one call of a gateway brought, and the exact answer that it wants to hear."""
+
+    items: tuple[DeliveryReport, ...] = field(default_factory=tuple)
+    reply_body: str = "OK"
+    reply_status: int = 200
+    reply_type: str = "text/plain; charset=utf-8"

@@ -1,0 +1,81 @@
+"""How gunicorn serves the product: `gunicorn -c gunicorn.conf.py "app:create_app()"`.
+
+The address comes from `--bind` or from the variable PORT, which many platforms set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = int(os.environ.get("WEB_THREADS") or 8)
+preload_app = False  # each worker opens its own database connections after the fork
+
+timeout = 30
+graceful_timeout = 30
+# Longer than the 60 s of common proxies: the proxy has to be the one that closes an idle connection.
+# A handler call that meets our closing would be lost, for Bitrix24 calls once.
+keepalive = 65
+# A leak, ours or a library's, ends with its worker. The jitter keeps workers from leaving together.
+max_requests = 20_000
+max_requests_jitter = 2_000
+
+limit_request_line = 8_190  # some gateways report by GET
+limit_request_fields = 100
+limit_request_field_size = 8_190
+
+# A worker touches a file there all the time; on a slow disk that alone can make it look dead.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
+# Its default path is one per user, so that a second product under the same user would take it over.
+control_socket_disable = True
+
+# Off by default; `--access-logfile -` turns it on. Handler and report URLs carry a secret in their path,
+# so the logger below cuts them.
+accesslog = None
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s bytes %(M)s ms'
+
+_SECRET_PATH = re.compile(r"(/(?:sms|reports)/)[^\s'\"]*|\?[^\s'\"]*")
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET_PATH.sub(lambda found: f"{found[1]}***" if found[1] else "?***", text)
+
+
+class _HideSecrets(logging.Filter):
+    """gunicorn quotes what it could not read or serve, often with its address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _without_secrets(record.getMessage()), None
+        if record.exc_info and record.exc_info[0]:
+            record.exc_text = _without_secrets(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+class SecretlessLogger(Logger):
+    """Writes no more of a path than its first segment, whatever format the operator chose."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        if not any(isinstance(known, _HideSecrets) for known in self.error_log.filters):
+            self.error_log.addFilter(_HideSecrets())
+
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        first = "/" + (environ.get("PATH_INFO") or "").lstrip("/").split("/", 1)[0]
+        # Headers and variables are dropped as a whole: {raw_uri}e, {referer}i and others repeat the address.
+        kept = {name: value for name, value in atoms.items() if not name.startswith("{")}
+        return kept | {
+            "U": first,
+            "q": "",
+            "f": "-",
+            "r": f"{environ['REQUEST_METHOD']} {first} {environ['SERVER_PROTOCOL']}",
+        }
+
+
+logger_class = SecretlessLogger

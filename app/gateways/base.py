@@ -23,8 +23,9 @@ FieldKind = Literal["text", "secret", "url", "int", "bool", "choice", "originato
 class Field:
     """One setting of a gateway: the form, its validation, encryption and the docs are drawn from it.
 
-    A `secret` value is encrypted at rest and never sent back to a browser. `kind="json"` holds a JSON
-    object as text (headers, a template, a map of words). `choices` are (value, label) pairs.
+    A `secret` value is encrypted at rest and never sent back to a browser; `write_only` makes one of any
+    other kind (headers with a key in them). `kind="json"` holds a JSON object as text (headers, a
+    template, a map of words). `choices` are (value, label) pairs. A `bool` is "true" or "false".
     """
 
     name: str
@@ -37,10 +38,11 @@ class Field:
     pattern: str = ""
     example: str = ""
     advanced: bool = False
+    write_only: bool = False
 
     @property
     def secret(self) -> bool:
-        return self.kind == "secret"
+        return self.write_only or self.kind == "secret"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Capabilities:
     idempotent: bool = False  # a second submission with the same reference is dropped by the gateway
     lookup: bool = False  # `look_up` can tell whether a reference was taken
     balance: bool = False
+    originators: bool = False  # `originators` can list what the account may send from
+    poll_after_s: float = 600.0  # pause before the first `poll` of a message; the core then waits longer
+    poll_max: int = 50  # ids in one call of `poll`
+    max_segments: int | None = None  # a longer message is refused before it is submitted
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ class InboundHttp:
     @cached_property
     def json(self) -> Any:
         """The parsed body; raises ValueError when it is not JSON."""
-        return jsonlib.loads(self.body)
+        try:
+            return jsonlib.loads(self.body)
+        except RecursionError:
+            raise ValueError("JSON nested too deeply") from None
 
 
 class ReportRejected(Exception):
@@ -179,6 +188,10 @@ class Gateway:
 
     def poll(self, ids: Sequence[str]) -> list[DeliveryReport]:
         """Reports fetched by the gateway's own ids; for gateways that do not call us."""
+        return []
+
+    def originators(self) -> list[str]:
+        """What the account may send from, for the settings form; raises TransportError."""
         return []
 
     def check(self) -> CheckResult:

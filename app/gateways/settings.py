@@ -1,0 +1,96 @@
+"""Checks a gateway's settings against its fields: the one validation of the form and of the command."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from app.gateways.base import Field, Gateway, SettingsInvalid
+from app.transport import check_url
+
+_LENGTH_LIMIT = {"json": 20_000, "url": 2_000, "secret": 4_000}
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+def validate_settings(
+    gateway: type[Gateway],
+    given: Mapping[str, str],
+    *,
+    stored: Mapping[str, str] | None = None,
+    allow_private: bool = False,
+) -> dict[str, str]:
+    """The complete settings: what was given, checked, and the defaults of the rest.
+
+    A secret that is missing or empty keeps its value from `stored`, since a form never shows it.
+
+    Raises:
+        SettingsInvalid: with a sentence for each field that is wrong.
+    """
+    known = {field.name for field in gateway.fields}
+    errors = {name: f"There is no setting {name!r}." for name in given if name not in known}
+    settings: dict[str, str] = {}
+    for field in gateway.fields:
+        value = given.get(field.name, "").strip()
+        if field.name not in given:
+            value = field.default
+        if field.secret and not value and stored:
+            value = stored.get(field.name, "")
+        problem, settings[field.name] = _check(field, value, allow_private=allow_private)
+        if problem:
+            errors[field.name] = problem
+    if errors:
+        raise SettingsInvalid(errors)
+    gateway.validate_settings(settings)
+    return settings
+
+
+def _check(field: Field, value: str, *, allow_private: bool) -> tuple[str, str]:
+    """A sentence on what is wrong (empty when nothing is) and the value in its one spelling."""
+    if field.kind == "bool":
+        return _check_bool(value)
+    if not value:
+        return (f"{field.label} is required." if field.required else ""), ""
+    limit = _LENGTH_LIMIT.get(field.kind, 500)
+    if len(value) > limit:
+        return f"{field.label} is longer than {limit} characters.", value
+    if _FORBIDDEN.search(value) or ("\n" in value and field.kind != "json"):
+        return f"{field.label} has a line break or a control character.", value
+    if field.pattern and not re.fullmatch(field.pattern, value):
+        example = f" Example: {field.example}" if field.example else ""
+        return f"{field.label} does not have the expected form.{example}", value
+    return _problem_of_kind(field, value, allow_private=allow_private), value
+
+
+def _check_bool(value: str) -> tuple[str, str]:
+    word = value.lower()
+    if word in _TRUE:
+        return "", "true"
+    return ("" if word in _FALSE else "Write true or false."), "false"
+
+
+def _problem_of_kind(field: Field, value: str, *, allow_private: bool) -> str:
+    match field.kind:
+        case "int":
+            return "" if re.fullmatch(r"-?[0-9]{1,12}", value) else f"{field.label} must be a whole number."
+        case "choice":
+            words = [choice for choice, _ in field.choices]
+            return "" if value in words else f"{field.label} must be one of: {', '.join(words)}."
+        case "url":
+            # Placeholders are for the path and the query; braces in the host are refused with it.
+            return check_url(value, allow_private=allow_private)
+        case "json":
+            return _problem_of_json(field, value)
+    return ""
+
+
+def _problem_of_json(field: Field, value: str) -> str:
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return f"{field.label} is not JSON."
+    if not isinstance(parsed, dict):
+        return f"{field.label} must be a JSON object, in braces."
+    return ""

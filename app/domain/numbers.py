@@ -1,0 +1,134 @@
+"""Phone numbers: from what the portal passes on to one E.164 number, or a plain reason why not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import phonenumbers
+from phonenumbers import PhoneNumber, ValidationResult
+
+_LENGTH_LIMIT = 100
+_SHORTEST = 7  # digits; anything shorter is a short code or a piece of a number
+# The portal leaves an extension or a dial sequence behind the number.
+_EXTENSION = re.compile(r"[,;#*].*", re.DOTALL)
+_NATIONAL_DIGITS = range(9, 12)
+
+RefusalCode = Literal["empty", "too_long", "letters", "too_short", "impossible"]
+
+_SENTENCES: dict[RefusalCode, str] = {
+    "empty": "There is no phone number.",
+    "too_long": "The phone number is too long.",
+    "letters": "The phone number has letters in it.",
+    "too_short": "The phone number is too short: only full numbers can get an SMS, no short codes.",
+    "impossible": "No country has a phone number like this. Write it with + and the country code.",
+}
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A number that an SMS can be sent to.
+
+    `country` is its two-letter code where one is known. `read_as_national` tells that the portal's "+"
+    was not taken at its word. `is_assigned` is False when the length fits but the range is not one that
+    we know as in use: ranges are opened faster than lists are updated, so the gateway has the last word.
+    """
+
+    number: str
+    country: str | None
+    read_as_national: bool = False
+    is_assigned: bool = True
+
+
+@dataclass(frozen=True)
+class NumberRefused:
+    """A text that no SMS can be sent to; `text` is for the admin."""
+
+    code: RefusalCode
+    text: str
+
+
+def parse_recipient(raw: str, *, default_country: str | None) -> Recipient | NumberRefused:
+    """Read a recipient as the portal writes it; `default_country` is a two-letter code.
+
+    The portal drops the leading zero of a national number and puts a "+" before the rest, so the German
+    0171 1234567 arrives as +1711234567. A number that is valid as it stands is never read in another
+    way; one that is not is tried as a national number of the portal's country.
+    """
+    if len(raw) > _LENGTH_LIMIT:
+        return _refused("too_long")
+    # A "+" that was sent through form coding without an escape arrives as a blank.
+    marked = raw.startswith("+") or re.match(r" [1-9]", raw) is not None
+    text = _EXTENSION.sub("", raw).strip()
+    if any(char.isalpha() for char in text):
+        return _refused("letters")
+    digits = "".join(str(int(char)) for char in text if char.isdecimal())
+    if not digits:
+        return _refused("empty")
+    international = marked or text.startswith(("+", "＋"))
+    if len(digits) < _SHORTEST:
+        return _refused("too_short")
+    if len(digits) > 20:
+        return _refused("too_long")
+    if not international and digits.startswith("00"):
+        international, digits = True, digits[2:]
+    if international:
+        return _read_international(digits, default_country)
+    return _read_national(digits, default_country)
+
+
+def _read_international(digits: str, default_country: str | None) -> Recipient | NumberRefused:
+    as_written = _parse(f"+{digits}", None)
+    if as_written and phonenumbers.is_valid_number(as_written):
+        return _recipient(as_written)
+    if default_country and len(digits) in _NATIONAL_DIGITS:
+        national = _parse(digits, default_country)
+        if national and phonenumbers.is_valid_number(national):
+            return _recipient(national, read_as_national=True)
+    if as_written and _has_possible_length(as_written):
+        return _recipient(as_written, is_assigned=False)
+    return _refused("impossible")
+
+
+def _read_national(digits: str, default_country: str | None) -> Recipient | NumberRefused:
+    national = _parse(digits, default_country) if default_country else None
+    if national and phonenumbers.is_valid_number(national):
+        return _recipient(national, read_as_national=True)
+    international = _parse(f"+{digits}", None)
+    if international and phonenumbers.is_valid_number(international):
+        return _recipient(international)
+    return _refused("impossible")
+
+
+def _parse(text: str, country: str | None) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _has_possible_length(number: PhoneNumber) -> bool:
+    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+
+
+def _recipient(number: PhoneNumber, *, read_as_national: bool = False, is_assigned: bool = True) -> Recipient:
+    country = phonenumbers.region_code_for_number(number)
+    if country is None and number.country_code is not None:
+        country = phonenumbers.region_code_for_country_code(number.country_code)
+    known = country if country not in (None, "001", "ZZ") else None
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Recipient(written, known, read_as_national, is_assigned)
+
+
+def _refused(code: RefusalCode) -> NumberRefused:
+    return NumberRefused(code, _SENTENCES[code])
+
+
+def mask(number: str) -> str:
+    """A number for log lines: enough to recognise a case, too little to call it."""
+    digits = [char for char in number if char.isdecimal()]
+    if len(digits) < _SHORTEST:
+        return "***"
+    plus = "+" if number.startswith("+") else ""
+    return f"{plus}{''.join(digits[:2])}***{''.join(digits[-2:])}"

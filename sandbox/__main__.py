@@ -1,4 +1,4 @@
-"""`python -m sandbox portal|gateway|stack [options]`: starts one of the doubles."""
+"""`python -m sandbox portal|gateway|stack [options]`: starts one of the doubles, or all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 _COMMANDS = {
     "portal": "sandbox.portal.main",
-    "gateway": "sandbox.gateway",
+    "gateway": "sandbox.gateway.main",
     "stack": "sandbox.stack",
 }
 

@@ -1,8 +1,8 @@
 """A small HTTP/1.1 server for WSGI applications: one process, one thread per connection.
 
 The doubles keep their state in memory, so it must be one process; and clients with pooled connections hammer
-them, so it must keep connections alive. werkzeug's server always closes them. waitress and cheroot keep them,
-but took 1.3 to 1.7 times the processor time for the same small answer when measured, and are one more dependency.
+them, so it must keep connections alive. werkzeug's server always closes them. waitress and cheroot keep
+them, but took 1.3 to 1.7 times the processor time for the same answer, and are one more dependency.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -88,9 +88,8 @@ class Server:
                 sock, address = self._listener.accept()
             except OSError:
                 self._slots.release()
-                if self._stopping:
-                    return
-                time.sleep(0.01)  # out of file descriptors: let some connections end first
+                # Closed by stop(), or out of file descriptors: then let some connections end first.
+                time.sleep(0.01)
                 continue
             connection = _Connection(self, sock, address)
             with self._lock:
@@ -118,7 +117,7 @@ class _Connection:
     def serve(self) -> None:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(_IDLE_TIMEOUT_S)
-        reader = self.sock.makefile("rb", buffering=65_536)
+        reader: BinaryIO = self.sock.makefile("rb", buffering=65_536)
         try:
             while not self.server.stopping:
                 line = reader.readline(_MAX_LINE)
@@ -144,7 +143,7 @@ class _Connection:
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
-    def _one_request(self, line: bytes, reader: io.BufferedReader) -> bool:
+    def _one_request(self, line: bytes, reader: BinaryIO) -> bool:
         """Serve one request; True if the connection may carry another."""
         try:
             method, target, protocol = line.decode("latin-1").split()
@@ -234,7 +233,7 @@ class _Connection:
         self.sock.sendall(_head(f"{status.value} {status.phrase}", headers, len(data), "GET", False) + data)
 
 
-def _read_headers(reader: io.BufferedReader) -> dict[str, str]:
+def _read_headers(reader: BinaryIO) -> dict[str, str]:
     headers: dict[str, str] = {}
     for _ in range(_MAX_HEADERS):
         line = reader.readline(_MAX_LINE)
@@ -249,7 +248,7 @@ def _read_headers(reader: io.BufferedReader) -> dict[str, str]:
     raise BadRequest("too many headers")
 
 
-def _read_body(reader: io.BufferedReader, headers: dict[str, str]) -> bytes:
+def _read_body(reader: BinaryIO, headers: dict[str, str]) -> bytes:
     if "chunked" in headers.get("HTTP_TRANSFER_ENCODING", "").lower():
         return _read_chunks(reader)
     try:
@@ -262,7 +261,7 @@ def _read_body(reader: io.BufferedReader, headers: dict[str, str]) -> bytes:
     return body
 
 
-def _read_chunks(reader: io.BufferedReader) -> bytes:
+def _read_chunks(reader: BinaryIO) -> bytes:
     parts: list[bytes] = []
     while True:
         try:

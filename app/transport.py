@@ -415,7 +415,7 @@ def _check_host(host: str) -> None:
             raise AddressRefused("the address has an odd spelling of an IP address") from None
 
 
-def _prepare(
+def _write(
     headers: Mapping[str, str] | None,
     data: Mapping[str, str] | bytes | None,
     json: Any,
@@ -514,8 +514,7 @@ class HttpClient:
         """
         failure: TransportError
         try:
-            target = _parse(url, params, allow_private=self.allow_private)
-            sent_headers, body = _prepare(headers, data, json, auth)
+            target, sent_headers, body = self._prepare(url, params, headers, data, json, auth)
             total_s = self._timeout_s if timeout_s is None else timeout_s
             if deadline is not None:
                 total_s = min(total_s, deadline - time.monotonic())
@@ -527,6 +526,21 @@ class HttpClient:
         # Raised out here and bare of context: foreign exceptions quote URLs, and URLs hold secrets.
         failure.__context__ = None
         raise failure
+
+    def _prepare(
+        self,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        data: Mapping[str, str] | bytes | None,
+        json: Any,
+        auth: tuple[str, str] | None,
+    ) -> tuple[_Target, dict[str, str], bytes | None]:
+        try:
+            target = _parse(url, params, allow_private=self.allow_private)
+            return target, *_write(headers, data, json, auth)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise NotSent(f"the request could not be written ({type(error).__name__})") from None
 
     def _exchange(
         self,

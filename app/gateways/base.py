@@ -158,7 +158,8 @@ class Gateway:
     fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, settings: Mapping[str, str], context: Context) -> None:
-        self.settings = settings
+        # Settings stored by an earlier release lack the fields that came since.
+        self.settings = {field.name: field.default for field in self.fields} | dict(settings)
         self.context = context
 
     @property

@@ -1,0 +1,115 @@
+"""Reads gateways' answers: values at a path, and what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.domain.outcomes import RefusalKind, Refused, Unknown
+from app.domain.texts import clean
+from app.transport import HttpAnswer
+
+WORD_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class ErrorTable:
+    """A gateway's own errors, as data.
+
+    `kinds` maps its codes, found at `code_path`; None marks a code that is no error. `other` is for codes
+    that are not listed, in an answer that is not an error by its HTTP status alone. `statuses` overrides
+    what an HTTP status means here; None marks one after which the outcome is unknown.
+    """
+
+    code_path: str = ""
+    text_path: str = ""
+    kinds: Mapping[str, RefusalKind | None] = field(default_factory=dict)
+    other: RefusalKind | None = None
+    statuses: Mapping[int, RefusalKind | None] = field(default_factory=dict)
+
+
+# 429 and 503 say "not now"; after 408, 500, 502 and 504 the message may be on its way.
+_STATUSES: dict[int, RefusalKind | None] = {
+    401: RefusalKind.CONFIG,
+    402: RefusalKind.CONFIG,
+    403: RefusalKind.CONFIG,
+    408: None,
+    429: RefusalKind.THROTTLE,
+    503: RefusalKind.TEMPORARY,
+}
+_LATER = frozenset({RefusalKind.TEMPORARY, RefusalKind.THROTTLE})
+
+
+def refusal(answer: HttpAnswer, table: ErrorTable | None = None) -> Refused | Unknown | None:
+    """What an answer to a submission says against it; None when it says nothing against it.
+
+    The gateway's own code comes first, its HTTP status second. An unlisted code never turns an unknown
+    outcome into a refusal.
+    """
+    table = table or ErrorTable()
+    body = json_or_none(answer)
+    code = word_at(body, table.code_path) if table.code_path else ""
+    text = word_at(body, table.text_path) if table.text_path else ""
+    kind = table.kinds.get(code) if code else None
+    if kind is None and not answer.ok:
+        kind = _kind_of_status(answer.status, table)
+        if kind is None:
+            return Unknown(f"The gateway answered HTTP {answer.status}.")
+        if kind is RefusalKind.PERMANENT and code not in table.kinds and answer.status not in table.statuses:
+            kind = (table.other if code else None) or kind
+    elif kind is None and code and code not in table.kinds:
+        kind = table.other
+    if kind is None:
+        return None
+    pause_s = answer.retry_after_s if kind in _LATER else None
+    return Refused(kind, code or f"HTTP {answer.status}", text or _plain_text(answer), pause_s)
+
+
+def _kind_of_status(status: int, table: ErrorTable) -> RefusalKind | None:
+    for statuses in (table.statuses, _STATUSES):
+        if status in statuses:
+            return statuses[status]
+    if 300 <= status < 400:
+        return RefusalKind.CONFIG  # an address that has moved: redirects are never followed
+    return RefusalKind.PERMANENT if 400 <= status < 500 else None
+
+
+def json_or_none(answer: HttpAnswer) -> Any:
+    """The parsed body, or None when it is not JSON."""
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def at_path(value: Any, path: str) -> Any:
+    """The value at a dotted path such as `messages.0.id`; None when there is nothing."""
+    for step in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isascii() and step.isdigit() and len(step) < 6:
+            value = value[int(step)] if int(step) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def word_at(value: Any, path: str) -> str:
+    """The text or number at a path as a short clean text; empty when it is missing or something else."""
+    return word(at_path(value, path))
+
+
+def word(value: Any) -> str:
+    """A gateway's id, code or word: storable, and never longer than `WORD_LIMIT`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return clean(str(value).strip())[0][:WORD_LIMIT]
+    return ""
+
+
+def _plain_text(answer: HttpAnswer) -> str:
+    """The body of an answer that is plain words; pages and data are not for people to read."""
+    kind = answer.header("content-type").partition(";")[0].strip().lower()
+    return word(answer.text) if kind == "text/plain" else ""

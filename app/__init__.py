@@ -1,0 +1,81 @@
+"""Wiring, no logic: the only place that sees every room."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+from flask import Flask
+
+from app import cli, logs
+from app.bitrix.oauth import OAuth
+from app.bitrix.opener import OpenerCheck
+from app.config import Config, ConfigError, load_config
+from app.engine import Engine
+from app.gateways.registry import load_registry
+from app.jobs import follow_up, portal_life, push_status, submit
+from app.services import Services
+from app.store.database import db, engine_options, migrate, prepare_engine
+from app.store.secrets import SecretBox
+from app.transport import HttpClient
+from app.web import events, handler, health, reports
+
+JOBS = {
+    "submit": submit.submit_message,
+    "recover": submit.recover_message,
+    "follow_up": follow_up.follow_up,
+    "push": push_status.push_statuses,
+    "verify_held": portal_life.verify_held,
+    "portal_event": portal_life.act_on_event,
+    "reconcile": portal_life.keep_in_step,
+    "keep_alive": portal_life.keep_tokens_alive,
+    "probe_account": portal_life.probe_account,
+}
+BLUEPRINTS = (handler.blueprint, reports.blueprint, events.blueprint, health.blueprint)
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The application of one process: web, worker or command alike."""
+    if config is None:
+        try:
+            config = load_config(os.environ)
+        except ConfigError as error:
+            sys.exit(f"configuration: {error}")
+    logs.set_up(config.log_level)
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(config)
+    db.init_app(app)
+    migrate.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+    app.extensions["secret_box"] = SecretBox(config.encryption_keys)
+    app.extensions["services"] = wired = _wire(config)
+    wired.engine.init_app(app, config)
+    for name, job in JOBS.items():
+        wired.engine.register(name, partial(job, wired))
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    cli.register(app)
+    return app
+
+
+def _wire(config: Config) -> Services:
+    http = HttpClient(allow_private=config.allow_private_network, timeout_s=config.timing.gateway_deadline_s)
+    oauth = OAuth(
+        http,
+        client_id=config.client_id,
+        client_secret=config.client_secret,
+        servers=config.oauth_servers,
+        timeout_s=config.timing.portal_call_s,
+    )
+    return Services(
+        config=config,
+        http=http,
+        oauth=oauth,
+        openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s),
+        engine=Engine(),
+        gateways=load_registry(),
+    )

@@ -1,0 +1,102 @@
+"""Who opened the app: asked at the authorization server and in the portal, never taken from the request."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.bitrix.errors import PortalBusy, PortalError, parsed, portal_error
+from app.bitrix.oauth import AppInfo, OAuth
+from app.domain.portals import Opener, TokenPair
+from app.transport import HttpClient
+
+
+class OpenerRefused(Exception):
+    """The request is not what it says; the text is for the log."""
+
+
+class OpenerCheck:
+    """Verifies tokens that somebody brought."""
+
+    def __init__(self, http: HttpClient, oauth: OAuth, *, timeout_s: float) -> None:
+        self._http = http
+        self._oauth = oauth
+        self._timeout_s = timeout_s
+
+    def vouched(self, access_token: str, member_id: str, *, server: str) -> tuple[AppInfo, str]:
+        """The authorization server's word that this token is of our app in this portal, and who said so.
+
+        `server` is asked first, then the other configured ones: a portal of the old kind does not say
+        which is its own.
+
+        Raises:
+            OpenerRefused: no server vouches for it, or it belongs to another portal or application.
+            PortalBusy, TransportError: a server could not answer; try again.
+        """
+        refusal: PortalError | None = None
+        busy: PortalError | None = None
+        for candidate in dict.fromkeys((server, *self._oauth.servers)):
+            try:
+                info = self._oauth.app_info(candidate, access_token)
+            except PortalBusy as error:
+                busy = error
+                continue
+            except PortalError as error:
+                refusal = error
+                continue
+            if info.client_id != self._oauth.client_id:
+                raise OpenerRefused("the token belongs to another application")
+            if info.member_id != member_id:
+                raise OpenerRefused("the token belongs to another portal")
+            if not info.user_id or not urlsplit(info.client_endpoint).hostname:
+                raise OpenerRefused("the authorization server named no user or no address")
+            return info, candidate
+        if busy is not None:
+            raise busy
+        raise OpenerRefused(f"no authorization server knows the token: {refusal}")
+
+    def verify(
+        self,
+        *,
+        member_id: str,
+        access_token: str,
+        refresh_token: str,
+        expires_in_s: int,
+        server: str,
+        now: datetime,
+    ) -> Opener:
+        """The user behind a token, with his rights in the portal. `server` is asked first.
+
+        Raises:
+            OpenerRefused: forged, expired, or of another portal.
+            PortalError, TransportError: Bitrix24 did not answer; try again.
+        """
+        info, vouching = self.vouched(access_token, member_id, server=server)
+        profile = self._profile(info.client_endpoint, access_token)
+        if str(profile.get("ID", "")) != info.user_id:
+            raise OpenerRefused("the portal knows the token as another user's")
+        name = " ".join(str(profile.get(key, "") or "") for key in ("NAME", "LAST_NAME")).strip()
+        return Opener(
+            member_id=info.member_id,
+            user_id=info.user_id,
+            is_admin=profile.get("ADMIN") in (True, "true", "Y", 1, "1"),
+            domain=info.domain,
+            client_endpoint=info.client_endpoint,
+            oauth_server=vouching,
+            app_status=info.status,
+            app_version=info.version,
+            tokens=TokenPair(access_token, refresh_token, now + timedelta(seconds=max(0, expires_in_s - 30))),
+            name=name[:100],
+            time_zone=str(profile.get("TIME_ZONE", "") or "")[:60],
+        )
+
+    def _profile(self, client_endpoint: str, access_token: str) -> dict[str, Any]:
+        answer = self._http.request(
+            "POST", f"{client_endpoint}profile", json={"auth": access_token}, timeout_s=self._timeout_s
+        )
+        body = parsed(answer)
+        if error := body.get("error"):
+            raise portal_error(str(error), str(body.get("error_description", "")), status=answer.status)
+        result = body.get("result")
+        return result if isinstance(result, dict) else {}

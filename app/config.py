@@ -1,0 +1,214 @@
+"""The environment, read once into a frozen, typed `Config`. Nothing else reads a variable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+INSTANCE_DIR = Path(__file__).resolve().parent.parent / "instance"
+DEFAULT_OAUTH_SERVERS = (
+    "https://oauth.bitrix.info",
+    "https://oauth.bitrix24.tech",
+    "https://oauth.bitrix24.info",
+)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class ConfigError(Exception):
+    """A variable is missing or malformed; the text names it and says what it wants."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Every delay of the product in one place, in seconds, so that tests can shrink them.
+
+    Set with `TIMING="lease_s=3,sweep_s=0.5"`. The defaults are what `docs/configuration.md` promises.
+    """
+
+    gateway_deadline_s: float = 20.0  # one call of a gateway, all in
+    lease_s: float = 30.0  # a claim that is older has lost its worker
+    sweep_s: float = 5.0
+    rehint_s: float = 10.0  # a due row whose hint is older gets another
+    time_to_live_s: float = 86_400.0  # a message older than this is not sent any more
+    unknown_s: float = 3_600.0  # an unknown outcome that nothing resolved ends as failed
+    report_deadline_s: float = 3 * 86_400.0  # after that no report is expected any more
+    parked_report_s: float = 3 * 86_400.0
+    first_push_s: float = 5.0  # the portal overwrites what it hears earlier
+    push_fill_s: float = 0.5  # wait this long to fill a batch
+    push_repeat_s: float = 60.0  # a final word told earlier than this is told once more
+    push_not_found_s: float = 600.0  # how long "message not found" is worth another try
+    push_give_up_s: float = 14 * 86_400.0  # the portal has forgotten the message
+    retry_base_s: float = 5.0  # pauses between tries: base * 4^n
+    retry_limit: int = 4
+    reconcile_s: float = 86_400.0
+    account_probe_s: float = 300.0
+    portal_call_s: float = 15.0
+    keep_alive_s: float = 60 * 86_400.0  # refresh tokens that nobody used for so long
+
+    def span(self, name: str) -> timedelta:
+        return timedelta(seconds=float(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the operator chose. Secrets are not in the repr."""
+
+    public_url: str
+    database_url: str
+    redis_url: str
+    secret_keys: tuple[str, ...] = field(repr=False)
+    encryption_keys: tuple[str, ...] = field(repr=False)
+    client_id: str
+    client_secret: str = field(repr=False)
+    oauth_servers: tuple[str, ...] = DEFAULT_OAUTH_SERVERS
+    allow_private_network: bool = False
+    app_name: str = "SMS Provider"
+    log_level: str = "INFO"
+    sentry_dsn: str = field(default="", repr=False)
+    metrics_token: str = field(default="", repr=False)
+    worker_threads: int = 16
+    timing: Timing = Timing()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def engine_file(self) -> Path:
+        """The embedded job engine's own file, beside the database."""
+        name = urlsplit(self.database_url).path[1:] or "app.db"
+        return Path(name).with_suffix(".engine")
+
+
+def load_config(environ: Mapping[str, str]) -> Config:
+    """Read and check the whole environment.
+
+    Raises:
+        ConfigError: one line that names the variable and says what it wants.
+    """
+    allow_private = _flag(environ, "ALLOW_PRIVATE_NETWORK")
+    return Config(
+        public_url=_origin(
+            _required(environ, "PUBLIC_URL", "the base URL under which Bitrix24 reaches us"),
+            "PUBLIC_URL",
+            http_ok=allow_private,
+            path_ok=True,
+        ),
+        database_url=_database_url(environ.get("DATABASE_URL", "")),
+        redis_url=_redis_url(environ.get("REDIS_URL", "")),
+        secret_keys=_secret_keys(environ),
+        encryption_keys=_encryption_keys(environ),
+        client_id=_required(environ, "B24_CLIENT_ID", "the application's id from its Bitrix24 card"),
+        client_secret=_required(environ, "B24_CLIENT_SECRET", "the application's key from its Bitrix24 card"),
+        oauth_servers=_oauth_servers(environ.get("B24_OAUTH_SERVERS", ""), http_ok=allow_private),
+        allow_private_network=allow_private,
+        app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
+        log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
+        sentry_dsn=environ.get("SENTRY_DSN", ""),
+        metrics_token=environ.get("METRICS_TOKEN", ""),
+        worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
+        timing=_timing(environ.get("TIMING", "")),
+    )
+
+
+def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise ConfigError(f"{name} is not set: it wants {meaning}")
+    return value
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "0").strip() or "0"
+    if value not in ("0", "1"):
+        raise ConfigError(f"{name} wants 0 or 1")
+    return value == "1"
+
+
+def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name, "").strip() or str(default)
+    if not value.isdigit() or not int(value):
+        raise ConfigError(f"{name} wants a whole number of 1 or more")
+    return int(value)
+
+
+def _origin(value: str, name: str, *, http_ok: bool, path_ok: bool = False) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in (("https", "http") if http_ok else ("https",)):
+        wanted = "http:// or https://" if http_ok else "https:// (http needs ALLOW_PRIVATE_NETWORK=1)"
+        raise ConfigError(f"{name} wants an address that begins with {wanted}")
+    bare = not (parts.query or parts.fragment or parts.username) and (path_ok or parts.path in ("", "/"))
+    if not parts.hostname or not bare:
+        raise ConfigError(f"{name} wants scheme and host only, such as https://sms.example.com")
+    return value.rstrip("/")
+
+
+def _oauth_servers(value: str, *, http_ok: bool) -> tuple[str, ...]:
+    servers = [part.strip() for part in value.split(",") if part.strip()]
+    if not servers:
+        return DEFAULT_OAUTH_SERVERS
+    return tuple(_origin(server, "B24_OAUTH_SERVERS", http_ok=http_ok) for server in servers)
+
+
+def _database_url(value: str) -> str:
+    value = value.strip() or f"sqlite:///{INSTANCE_DIR / 'app.db'}"
+    if value.startswith(("postgres://", "postgresql://")):  # platforms write these; we speak psycopg 3
+        return "postgresql+psycopg://" + value.split("://", 1)[1]
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")) or value == "sqlite:///:memory:":
+        raise ConfigError("DATABASE_URL wants sqlite:///path/to/file.db or postgresql://user@host/name")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    value = value.strip()
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError("REDIS_URL wants redis://host:port/number, or nothing for the embedded engine")
+    return value
+
+
+def _secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
+    keys = tuple(_required(environ, "SECRET_KEY", "a random text of 32 characters or more").split(","))
+    if any(len(key.strip()) < 32 for key in keys):
+        raise ConfigError("SECRET_KEY wants 32 random characters or more, several separated by commas")
+    return tuple(key.strip() for key in keys)
+
+
+def _encryption_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = _required(environ, "ENCRYPTION_KEYS", "a Fernet key; `python -m app.newkey` prints one")
+    keys = tuple(key.strip() for key in text.split(","))
+    for key in keys:
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ConfigError(
+                "ENCRYPTION_KEYS wants Fernet keys (44 characters), separated by commas;"
+                " `python -m app.newkey` prints one"
+            ) from None
+    return keys
+
+
+def _log_level(value: str) -> str:
+    level = value.strip().upper() or "INFO"
+    if level not in LOG_LEVELS:
+        raise ConfigError(f"LOG_LEVEL wants one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def _timing(value: str) -> Timing:
+    known = {f.name for f in fields(Timing)}
+    changes: dict[str, float] = {}
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        name, _, number = item.partition("=")
+        if name not in known or not re.fullmatch(r"\d+(\.\d+)?", number):
+            raise ConfigError(f"TIMING wants name=seconds pairs; not understood: {item[:60]!r}")
+        changes[name] = int(float(number)) if name == "retry_limit" else float(number)
+    timing = replace(Timing(), **changes)  # type: ignore[arg-type]
+    if timing.gateway_deadline_s >= timing.lease_s:
+        raise ConfigError("TIMING wants gateway_deadline_s well below lease_s")
+    return timing

@@ -1,0 +1,96 @@
+"""A portal as the product sees it: who it is, how it stands, what its admin chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class PortalState(StrEnum):
+    """How our installation in a portal stands. Messages go out in every state but the last."""
+
+    NEW = "new"  # known, not finished: the sender or the events are not registered yet
+    ACTIVE = "active"
+    RECONNECT = "reconnect"  # no admin's token works: an admin must open the app
+    PAYMENT = "payment"  # the app's paid period or trial is over
+    NO_REST = "no_rest"  # the portal's plan has no REST
+    GONE = "gone"  # the portal says that the app is not there, or it does not answer any more
+    UNINSTALLED = "uninstalled"
+
+    @property
+    def can_be_told(self) -> bool:
+        return self in (PortalState.NEW, PortalState.ACTIVE)
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """An access token (an hour) and the refresh token behind it (180 days)."""
+
+    access_token: str
+    refresh_token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Opener:
+    """A user of a portal as the authorization server and the portal vouched for, never as posted."""
+
+    member_id: str
+    user_id: str
+    is_admin: bool
+    domain: str
+    client_endpoint: str
+    oauth_server: str
+    app_status: str
+    app_version: str
+    tokens: TokenPair
+    name: str = ""
+    time_zone: str = ""
+
+
+@dataclass(frozen=True)
+class PortalSettings:
+    """What the portal's admin chose; the defaults are the product's."""
+
+    default_country: str = ""  # two letters; empty: numbers must be international
+    countries: tuple[str, ...] = ()  # empty: all
+    time_to_live_s: int = 0  # 0: the product's default
+    unknown_policy: str = "wait"  # or "resend": submit again although it may arrive twice
+    language: str = ""  # empty: as in the portal
+    theme: str = "light"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PortalSettings:
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        values["countries"] = tuple(values.get("countries", ()))
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "countries": list(self.countries)}
+
+
+@dataclass(frozen=True)
+class Portal:
+    """One row of `portals`, without its secrets."""
+
+    id: int
+    member_id: str
+    state: PortalState
+    state_reason: str
+    domain: str
+    client_endpoint: str
+    oauth_server: str
+    app_version: str
+    app_status: str
+    installed_at: datetime | None
+    finished_at: datetime | None
+    session_epoch: int
+    settings: PortalSettings
+    settings_version: int
+    registration: Mapping[str, Any]
+    last_pushed_at: datetime | None
+    created_at: datetime

@@ -1,0 +1,175 @@
+"""The one file that knows the job engine (Huey). It carries hints: "look at this row now".
+
+The rows own the work, so a hint may be lost, late or doubled, and an engine that is down loses nothing:
+the sweeper finds every due row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from huey import PriorityRedisHuey, SqliteHuey
+from huey.consumer import Consumer
+from huey.serializer import SignedSerializer
+from huey.storage import SqliteStorage
+
+from app.config import Config
+
+log = logging.getLogger(__name__)
+
+Job = Callable[[int], None]
+PRIORITY_CAMPAIGN = 0
+PRIORITY_NORMAL = 5
+PRIORITY_SINGLE = 10
+BREAK_S = 2.0  # after a failure, do not make the next callers wait for a dead engine
+
+
+class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
+    """Huey's SQLite storage, for a file that may be deleted under it: then it begins a new one.
+
+    Hints need no fsync: whatever is lost with them, the sweeper finds.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._inode: int | None = None
+        self._conn: Any = None
+        super().__init__(*args, **kwargs)
+
+    def _create_connection(self) -> Any:
+        connection = super()._create_connection()
+        connection.execute("pragma synchronous=normal")
+        self._inode = self._present_inode()
+        for statement in self.ddl:
+            connection.execute(statement)
+        return connection
+
+    def _present_inode(self) -> int | None:
+        try:
+            return Path(self.filename).stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    @property
+    def conn(self) -> Any:
+        if self._conn is not None and self._present_inode() != self._inode:
+            self._conn.close()
+            self._conn = None
+            for leftover in ("-wal", "-shm"):  # of the deleted file; they would spoil the new one
+                if self._present_inode() is None:
+                    Path(f"{self.filename}{leftover}").unlink(missing_ok=True)
+        return super().conn
+
+
+class Engine:
+    """Hints out, jobs in. One object per process, shared by its threads."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._broken_until = 0.0
+        self.lost_hints = 0
+
+    def init_app(self, app: Flask, config: Config) -> None:
+        secret = hashlib.sha256(f"engine:{config.secret_keys[0]}".encode()).hexdigest()
+        options: dict[str, Any] = {"results": False, "serializer": SignedSerializer(secret=secret)}
+        self._app = app
+        self._threads = config.worker_threads
+        if config.redis_url:
+            self.huey = PriorityRedisHuey(
+                "sms",
+                url=config.redis_url,
+                read_timeout=1,
+                socket_timeout=3,
+                socket_connect_timeout=1,
+                **options,
+            )
+        else:
+            config.engine_file.parent.mkdir(parents=True, exist_ok=True)
+            self.huey = SqliteHuey(
+                "sms",
+                storage_class=_HealingSqliteStorage,
+                filename=str(config.engine_file),
+                timeout=1,
+                **options,
+            )
+        self._task = self.huey.task(name="perform")(self._perform)
+
+    def register(self, name: str, job: Job) -> None:
+        self._jobs[name] = job
+
+    def hint(self, name: str, key: int, *, delay_s: float = 0.0, priority: int = PRIORITY_NORMAL) -> bool:
+        """Ask some worker to look at a row. False when the engine is down; nothing is lost by that."""
+        if time.monotonic() < self._broken_until:
+            self.lost_hints += 1
+            return False
+        try:
+            if delay_s > 0:
+                self._task.schedule((name, key), delay=delay_s, priority=priority)
+            else:
+                self.huey.enqueue(self._task.s(name, key, priority=priority))
+        except Exception as error:  # a hint is never worth an exception in its sender
+            self._broken_until = time.monotonic() + BREAK_S
+            self.lost_hints += 1
+            log.warning("hint lost", extra={"job": name, "why": type(error).__name__})
+            return False
+        return True
+
+    def pending(self) -> int | None:
+        """How many hints wait; None when the engine is down."""
+        try:
+            return int(self.huey.pending_count())
+        except Exception as error:
+            log.warning("engine unreachable", extra={"why": type(error).__name__})
+            return None
+
+    def perform(self, name: str, key: int) -> None:
+        """Run one job here and now; its exceptions are logged and counted, its row stays due."""
+        with self._app.app_context():
+            try:
+                self._jobs[name](key)
+            except Exception:
+                log.exception("job failed", extra={"job": name, "key": key})
+
+    def _perform(self, name: str, key: int) -> None:
+        self.perform(name, key)
+
+    def run_consumer(self, *, tick: Callable[[], None], every_s: float) -> None:
+        """Work until SIGTERM or SIGINT; what was begun is finished. `tick` runs in its own thread."""
+        consumer = Consumer(
+            self.huey,
+            workers=self._threads,
+            periodic=False,
+            initial_delay=0.05,
+            max_delay=0.5,
+            backoff=1.3,
+            scheduler_interval=1,
+            check_worker_health=True,
+            shutdown_timeout=25,
+            graceful_signal="TERM",
+        )
+        stopping = threading.Event()
+        ticker = threading.Thread(
+            target=self._tick_until, args=(stopping, tick, every_s), name="sweeper", daemon=True
+        )
+        ticker.start()
+        try:
+            consumer.run()
+        finally:
+            stopping.set()
+            ticker.join(timeout=5)
+
+    def _tick_until(self, stopping: threading.Event, tick: Callable[[], None], every_s: float) -> None:
+        while True:
+            with self._app.app_context():
+                try:
+                    tick()
+                except Exception:
+                    log.exception("sweep failed; it is tried again")
+            if stopping.wait(every_s):
+                return

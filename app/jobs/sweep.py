@@ -1,0 +1,84 @@
+"""The clock's own work: find what nobody looks after. Kills, lost hints, a wiped Redis: harmless by it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from app.domain.messages import Work
+from app.services import Services
+from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
+
+log = logging.getLogger(__name__)
+
+HINT_FOR = {
+    Work.HELD: "verify_held",
+    Work.QUEUED: "submit",
+    Work.SUBMITTING: "recover",
+    Work.WAITING: "follow_up",
+}
+ROWS_A_SWEEP = 2000
+PORTALS_A_SWEEP = 500
+# While so many hints wait, more of them would only be doubled: the engine is alive and busy.
+ENOUGH_HINTS = 5000
+HOUR_S = 3600.0
+
+
+def sweep(services: Services) -> None:
+    """One round. Every consumer calls this; the `job_run` row lets one of them through."""
+    timing = services.timing
+    claimed = job_runs.claim(
+        "sweep", now=services.now(), every_s=timing.sweep_s * 0.9, lease_s=max(30.0, timing.sweep_s * 4)
+    )
+    if not claimed:
+        return
+    try:
+        _sweep_messages(services)
+        _hint_all(services, "push", outbox.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "portal_event", portal_events.due(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
+        reports.rematch_parked(now=services.now(), timing=timing)
+        _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
+    finally:
+        job_runs.release("sweep")
+    _periodically(services, "hourly", HOUR_S, _hourly)
+
+
+def _sweep_messages(services: Services) -> None:
+    pending = services.engine.pending()
+    if pending is not None and pending > ENOUGH_HINTS:
+        return
+    rows = messages.neglected(services.now(), timing=services.timing, limit=ROWS_A_SWEEP)
+    for row_id, work in rows:
+        _hint(services, HINT_FOR[work], row_id)
+    if rows:
+        log.info("swept", extra={"rows": len(rows)})
+
+
+def _hint_all(services: Services, job: str, keys: Iterable[int]) -> None:
+    for key in keys:
+        _hint(services, job, key)
+
+
+def _hint(services: Services, job: str, key: int) -> None:
+    """Without an engine the sweeper does the work itself, slower but surely."""
+    if not services.engine.hint(job, key, priority=0):
+        services.engine.perform(job, key)
+
+
+def _periodically(services: Services, name: str, every_s: float, job: Callable[[Services], None]) -> None:
+    if not job_runs.claim(name, now=services.now(), every_s=every_s, lease_s=600.0):
+        return
+    try:
+        job(services)
+    finally:
+        job_runs.release(name)
+
+
+def _hourly(services: Services) -> None:
+    now = services.now()
+    rest_log.purge(now)
+    outbox.drop_stale(now=now, timing=services.timing)
+    idle = now - timedelta(seconds=services.timing.keep_alive_s)
+    _hint_all(services, "keep_alive", tokens.idle_since(idle, limit=PORTALS_A_SWEEP))

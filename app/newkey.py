@@ -1,0 +1,6 @@
+"""`python -m app.newkey`: prints a fresh key for ENCRYPTION_KEYS."""
+
+from cryptography.fernet import Fernet
+
+if __name__ == "__main__":
+    print(Fernet.generate_key().decode())

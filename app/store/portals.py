@@ -1,0 +1,405 @@
+"""Portals: who they are, how they stand, and the leases and bucket that their rows carry."""
+
+from __future__ import annotations
+
+import hmac
+import secrets as random_source
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.domain.portals import Opener, Portal, PortalSettings, PortalState
+from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
+from app.store.secrets import new_secret, secret_box
+from app.store.tables import portals
+
+TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
+
+_COLUMNS = [portals.c[f.name] for f in fields(Portal)]
+
+
+class SettingsConflict(Exception):
+    """Somebody else saved these settings meanwhile; load them again and repeat the change."""
+
+
+@dataclass(frozen=True)
+class HandlerPortal:
+    """What the HANDLER has to know of a portal, found by the secret in its URL."""
+
+    id: int
+    member_id: str
+    state: PortalState
+    time_to_live_s: int
+    token_hash: str
+    previous_token_hash: str
+    previous_token_until: datetime | None
+
+    def recognises(self, *, application_token: str, member_id: str, now: datetime) -> bool:
+        """Whether what the call says of itself fits; what it does not say cannot speak against it."""
+        if member_id and member_id != self.member_id:
+            return False
+        if not application_token or not self.token_hash:
+            return True
+        return _token_fits(
+            application_token, self.token_hash, self.previous_token_hash, self.previous_token_until, now
+        )
+
+
+def _token_fits(
+    token: str, current: str, previous: str, previous_until: datetime | None, now: datetime
+) -> bool:
+    hashes = secret_box().hashes(token)
+    if any(hmac.compare_digest(h, current) for h in hashes):
+        return True
+    is_previous = bool(previous) and any(hmac.compare_digest(h, previous) for h in hashes)
+    return is_previous and previous_until is not None and now < previous_until
+
+
+def _portal(row: AnyRow) -> Portal:
+    values = dict(row._mapping)
+    values["state"] = PortalState(values["state"])
+    values["settings"] = PortalSettings.from_json(values["settings"])
+    return Portal(**values)
+
+
+def _one(condition: sa.ColumnElement[bool]) -> Portal | None:
+    with statement() as connection:
+        row = connection.execute(sa.select(*_COLUMNS).where(condition)).first()
+    return _portal(row) if row else None
+
+
+def by_id(portal_id: int) -> Portal:
+    """The portal of a row that exists; LookupError otherwise (its data was erased meanwhile)."""
+    portal = _one(portals.c.id == portal_id)
+    if portal is None:
+        raise LookupError(f"portal {portal_id} is gone")
+    return portal
+
+
+def by_member(member_id: str) -> Portal | None:
+    return _one(portals.c.member_id == member_id)
+
+
+def all_portals() -> list[Portal]:
+    with statement() as connection:
+        return [_portal(row) for row in connection.execute(sa.select(*_COLUMNS).order_by(portals.c.id))]
+
+
+def by_handler_secret(secret: str) -> HandlerPortal | None:
+    query = sa.select(
+        portals.c.id,
+        portals.c.member_id,
+        portals.c.state,
+        portals.c.settings,
+        portals.c.application_token_hash,
+        portals.c.previous_token_hash,
+        portals.c.previous_token_until,
+    ).where(portals.c.handler_hash.in_(secret_box().hashes(secret)))
+    with statement() as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        return None
+    settings = PortalSettings.from_json(row.settings)
+    return HandlerPortal(
+        id=row.id,
+        member_id=row.member_id,
+        state=PortalState(row.state),
+        time_to_live_s=settings.time_to_live_s,
+        token_hash=row.application_token_hash,
+        previous_token_hash=row.previous_token_hash,
+        previous_token_until=row.previous_token_until,
+    )
+
+
+def handler_secret(portal_id: int) -> str:
+    with statement() as connection:
+        row = connection.execute(
+            sa.select(portals.c.member_id, portals.c.handler_secret).where(portals.c.id == portal_id)
+        ).one()
+    return secret_box().open(row.member_id, row.handler_secret)
+
+
+def save_opener(opener: Opener, *, now: datetime) -> Portal:
+    """Create or refresh the portal of a verified user: its address and authorization server.
+
+    A portal that was uninstalled comes back to life: new sessions, new handler secret, same settings.
+    """
+    address = {
+        "domain": opener.domain,
+        "client_endpoint": opener.client_endpoint,
+        "oauth_server": opener.oauth_server,
+        "app_status": opener.app_status[:4],
+        "app_version": opener.app_version[:40],
+    }
+    with writing() as connection:
+        connection.execute(
+            insert_or_ignore(connection, portals, "member_id").values(
+                member_id=opener.member_id,
+                state=PortalState.NEW,
+                state_since=now,
+                settings=PortalSettings().to_json(),
+                registration={},
+                created_at=now,
+                installed_at=now,
+                **_fresh_handler_secret(opener.member_id),
+                **address,
+            )
+        )
+        mine = portals.c.member_id == opener.member_id
+        connection.execute(sa.update(portals).where(mine).values(**address))
+        connection.execute(
+            sa.update(portals)
+            .where(mine, portals.c.state == PortalState.UNINSTALLED)
+            .values(
+                state=PortalState.NEW,
+                state_reason="",
+                state_since=now,
+                installed_at=now,
+                finished_at=None,
+                registration={},
+                session_epoch=portals.c.session_epoch + 1,
+                application_token_hash="",
+                previous_token_hash="",
+                **_fresh_handler_secret(opener.member_id),
+            )
+        )
+        return _portal(connection.execute(sa.select(*_COLUMNS).where(mine)).one())
+
+
+def _fresh_handler_secret(member_id: str) -> dict[str, str]:
+    secret, box = new_secret(), secret_box()
+    return {"handler_secret": box.seal(member_id, secret), "handler_hash": box.hashes(secret)[0]}
+
+
+def update_address(portal_id: int, *, client_endpoint: str, app_status: str = "") -> None:
+    """Follow a renamed portal; the address comes from the authorization server alone."""
+    host = client_endpoint.split("://", 1)[-1].split("/", 1)[0]
+    values: dict[str, object] = {"client_endpoint": client_endpoint, "domain": host}
+    if app_status:
+        values["app_status"] = app_status[:4]
+    _update(portal_id, **values)
+
+
+def set_state(portal_id: int, state: PortalState, reason: str = "") -> None:
+    """Move a portal to a state; the moment counts only when it really changed."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(
+                portals.c.id == portal_id,
+                portals.c.state != PortalState.UNINSTALLED,
+                sa.or_(portals.c.state != state, portals.c.state_reason != reason),
+            )
+            .values(state=state, state_reason=reason, state_since=utcnow())
+        )
+
+
+def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reconcile_at: datetime) -> None:
+    """Our side is complete: the sender and the events are registered."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id)
+            .values(
+                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(utcnow(), UtcDateTime())),
+                registration=dict(registration),
+                reconcile_at=reconcile_at,
+                push_paused_until=None,
+            )
+        )
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
+            .values(state=PortalState.ACTIVE, state_reason="", state_since=utcnow())
+        )
+
+
+def postpone_reconcile(portal_id: int, until: datetime) -> None:
+    _update(portal_id, reconcile_at=until)
+
+
+def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
+    query = (
+        sa.select(portals.c.id)
+        .where(portals.c.reconcile_at <= now, portals.c.state != PortalState.UNINSTALLED)
+        .order_by(portals.c.reconcile_at)
+        .limit(limit)
+    )
+    with statement() as connection:
+        return list(connection.scalars(query))
+
+
+def keep_application_token(portal_id: int, token: str, *, now: datetime) -> None:
+    """Store a proved application_token; the one before stays good for a day."""
+    new = secret_box().hashes(token)[0]
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c.application_token_hash != new)
+            .values(
+                previous_token_hash=portals.c.application_token_hash,
+                previous_token_until=now + TOKEN_OVERLAP,
+                application_token_hash=new,
+            )
+        )
+
+
+def knows_application_token(member_id: str, token: str, *, now: datetime) -> bool:
+    """Whether this portal's call is proved by its application_token alone."""
+    query = sa.select(
+        portals.c.application_token_hash, portals.c.previous_token_hash, portals.c.previous_token_until
+    ).where(portals.c.member_id == member_id)
+    with statement() as connection:
+        row = connection.execute(query).first()
+    if row is None or not token or not row.application_token_hash:
+        return False
+    return _token_fits(
+        token, row.application_token_hash, row.previous_token_hash, row.previous_token_until, now
+    )
+
+
+def save_settings(portal_id: int, settings: PortalSettings, *, version: int) -> None:
+    """Replace the settings that had `version`.
+
+    Raises:
+        SettingsConflict: they have another version by now.
+    """
+    with writing() as connection:
+        changed = connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c.settings_version == version)
+            .values(settings=settings.to_json(), settings_version=version + 1)
+        ).rowcount
+    if not changed:
+        raise SettingsConflict
+
+
+def end_sessions(portal_id: int) -> None:
+    _update(portal_id, session_epoch=portals.c.session_epoch + 1)
+
+
+# --- one push at a time, and the bucket of REST calls ---
+
+
+def claim_push(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
+    """The right to tell this portal its statuses; None while another worker has it or it must rest."""
+    return _claim(portal_id, "push", now, lease_s, _free("push_paused_until", now))
+
+
+def release_push(portal_id: int, lease: str) -> None:
+    _release(portal_id, "push", lease)
+
+
+def pause_pushes(portal_id: int, until: datetime) -> None:
+    _update(portal_id, push_paused_until=until)
+
+
+def claim_refresh(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
+    """The right to refresh this portal's token; None while another process is at it."""
+    return _claim(portal_id, "refresh", now, lease_s)
+
+
+def release_refresh(portal_id: int, lease: str) -> None:
+    _release(portal_id, "refresh", lease)
+
+
+def _free(column: str, now: datetime) -> sa.ColumnElement[bool]:
+    until = portals.c[column]
+    return sa.or_(until.is_(None), until <= now)
+
+
+def _claim(
+    portal_id: int, what: str, now: datetime, lease_s: float, *more: sa.ColumnElement[bool]
+) -> str | None:
+    lease = random_source.token_hex(16)
+    with writing() as connection:
+        claimed = connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, _free(f"{what}_lease_until", now), *more)
+            .values({f"{what}_lease": lease, f"{what}_lease_until": now + timedelta(seconds=lease_s)})
+        ).rowcount
+    return lease if claimed else None
+
+
+def _release(portal_id: int, what: str, lease: str) -> None:
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c[f"{what}_lease"] == lease)
+            .values({f"{what}_lease_until": None, f"{what}_lease": None})
+        )
+
+
+def take_call(portal_id: int, *, now: datetime, rate: float, burst: float) -> float:
+    """Count one REST call into the portal's leaky bucket.
+
+    Returns the seconds to wait when it is full (then nothing was counted), else 0.
+    """
+    with writing() as connection:
+        row = _locked_bucket(connection, portal_id)
+        if row is None:
+            return 0.0
+        passed = max(0.0, (now - row.bucket_at).total_seconds()) if row.bucket_at else 0.0
+        level = max(0.0, row.bucket_level - passed * rate)
+        if level + 1 > burst:
+            return float(level + 1 - burst) / rate
+        connection.execute(
+            sa.update(portals).where(portals.c.id == portal_id).values(bucket_level=level + 1, bucket_at=now)
+        )
+    return 0.0
+
+
+def fill_bucket(portal_id: int, *, now: datetime, burst: float) -> None:
+    """The portal says that its own bucket is full: believe it rather than our count."""
+    _update(portal_id, bucket_level=burst, bucket_at=now)
+
+
+def _locked_bucket(connection: Connection, portal_id: int) -> AnyRow | None:
+    return connection.execute(
+        sa.select(portals.c.bucket_level, portals.c.bucket_at)
+        .where(portals.c.id == portal_id)
+        .with_for_update()
+    ).first()
+
+
+def note_pushed(portal_id: int, now: datetime) -> None:
+    _update(portal_id, last_pushed_at=now)
+
+
+def _update(portal_id: int, **values: object) -> None:
+    with writing() as connection:
+        connection.execute(sa.update(portals).where(portals.c.id == portal_id).values(**values))
+
+
+def uninstall(portal_id: int, *, happened_at: datetime, clean: bool, now: datetime) -> bool:
+    """Mark a portal uninstalled; False when it was installed again after `happened_at`."""
+    with writing() as connection:
+        changed = connection.execute(
+            sa.update(portals)
+            .where(
+                portals.c.id == portal_id,
+                portals.c.state != PortalState.UNINSTALLED,
+                sa.or_(portals.c.installed_at.is_(None), portals.c.installed_at <= happened_at),
+            )
+            .values(
+                state=PortalState.UNINSTALLED,
+                state_reason="",
+                state_since=now,
+                finished_at=None,
+                reconcile_at=None,
+                registration={},
+                handler_secret="",
+                session_epoch=portals.c.session_epoch + 1,
+                **({"settings": PortalSettings().to_json()} if clean else {}),
+            )
+        ).rowcount
+    return bool(changed)
+
+
+def ids(states: Sequence[PortalState]) -> list[int]:
+    with statement() as connection:
+        return list(connection.scalars(sa.select(portals.c.id).where(portals.c.state.in_(states))))

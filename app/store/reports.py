@@ -1,0 +1,212 @@
+"""Delivery reports: matched by our reference first, parked when they outrun the submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.config import Timing
+from app.domain.messages import Claim, Reason, Work
+from app.domain.outcomes import DeliveryReport
+from app.domain.status import MessageStatus, advance, aggregate
+from app.store.database import AnyRow, statement, writing
+from app.store.outbox import push_due
+from app.store.rows import add_event, locked
+from app.store.tables import attempts, gateway_accounts, messages, parked_reports, parts
+
+SEEN_GRAIN = timedelta(seconds=10)
+
+
+def apply_report(account_id: int, report: DeliveryReport, *, now: datetime, timing: Timing) -> int | None:
+    """Apply one report of this account, or park it. Returns the portal to hint, None when parked."""
+    with writing() as connection:
+        attempt = _attempt_of(connection, account_id, report)
+        if attempt is None or attempt.outcome == "":
+            _park(connection, account_id, report, now)
+            return None
+        return _apply(connection, attempt, report, now, timing)
+
+
+def note_report_call(account_id: int, now: datetime) -> None:
+    """Remember that the gateway reaches us; often enough to know, seldom enough to cost nothing."""
+    last = gateway_accounts.c.last_report_at
+    with writing() as connection:
+        connection.execute(
+            sa.update(gateway_accounts)
+            .where(gateway_accounts.c.id == account_id, sa.or_(last.is_(None), last < now - SEEN_GRAIN))
+            .values(last_report_at=now)
+        )
+
+
+def _attempt_of(connection: Connection, account_id: int, report: DeliveryReport) -> AnyRow | None:
+    if report.reference:
+        found = connection.execute(
+            sa.select(attempts).where(
+                attempts.c.reference == report.reference, attempts.c.account_id == account_id
+            )
+        ).first()
+        if found is not None:
+            return found
+    if not report.gateway_message_id:
+        return None
+    return connection.execute(
+        sa.select(attempts)
+        .join(parts, parts.c.attempt_id == attempts.c.id)
+        .where(parts.c.account_id == account_id, parts.c.gateway_message_id == report.gateway_message_id)
+        .order_by(attempts.c.id.desc())
+    ).first()
+
+
+def _park(connection: Connection, account_id: int, report: DeliveryReport, now: datetime) -> None:
+    data = {**asdict(report), "at": report.at.isoformat() if report.at else None}
+    connection.execute(
+        sa.insert(parked_reports).values(
+            account_id=account_id,
+            reference=report.reference[:60],
+            gateway_message_id=report.gateway_message_id[:120],
+            report=data,
+            received_at=now,
+        )
+    )
+
+
+def apply_parked(
+    connection: Connection, claim: Claim, gateway_ids: Sequence[str], *, now: datetime, timing: Timing
+) -> None:
+    """Match what came before the outcome of the submission was recorded, in the same commit."""
+    mine = sa.and_(
+        parked_reports.c.account_id == claim.account_id,
+        sa.or_(
+            parked_reports.c.reference == claim.reference,
+            sa.and_(parked_reports.c.gateway_message_id.in_(gateway_ids), parked_reports.c.reference == ""),
+        ),
+    )
+    waiting = connection.execute(sa.select(parked_reports).where(mine).order_by(parked_reports.c.id)).all()
+    if not waiting:
+        return
+    attempt = connection.execute(sa.select(attempts).where(attempts.c.id == claim.attempt_id)).one()
+    for row in waiting:
+        _apply(connection, attempt, _unpark(row), now, timing)
+    connection.execute(sa.delete(parked_reports).where(parked_reports.c.id.in_([row.id for row in waiting])))
+
+
+def _unpark(row: AnyRow) -> DeliveryReport:
+    data = dict(row.report)
+    data["at"] = datetime.fromisoformat(data["at"]) if data["at"] else None
+    data["status"] = MessageStatus(data["status"]) if data["status"] else None
+    return DeliveryReport(**data)
+
+
+def rematch_parked(*, now: datetime, timing: Timing, limit: int = 500) -> int:
+    """Try the parked reports again, and drop those that nobody will ever claim."""
+    matched = 0
+    with statement() as connection:
+        rows = connection.execute(sa.select(parked_reports).order_by(parked_reports.c.id).limit(limit)).all()
+    for row in rows:
+        with writing() as connection:
+            report = _unpark(row)
+            attempt = _attempt_of(connection, row.account_id, report)
+            is_known = attempt is not None and attempt.outcome != ""
+            if not is_known and row.received_at > now - timing.span("parked_report_s"):
+                continue
+            removed = connection.execute(
+                sa.delete(parked_reports).where(parked_reports.c.id == row.id)
+            ).rowcount
+            if removed and attempt is not None and is_known:
+                _apply(connection, attempt, report, now, timing)
+                matched += 1
+    return matched
+
+
+def _apply(
+    connection: Connection,
+    attempt: AnyRow,
+    report: DeliveryReport,
+    now: datetime,
+    timing: Timing,
+) -> int | None:
+    row = locked(connection, attempt.message_row_id)
+    if row is None:
+        return None
+    words = " ".join(filter(None, (report.raw_status, report.code, report.text)))
+    if report.status is None:
+        add_event(connection, row.id, now, "report_not_understood", words)
+        return None
+    heard = _status_of_attempt(connection, attempt.id, report)
+    is_current = attempt.id == row.attempt_id
+    add_event(connection, row.id, now, "report", f"{report.status}: {words}")
+    if not is_current and heard is not MessageStatus.DELIVERED:
+        return None  # an earlier attempt's bad end says nothing of this one; its delivery is a delivery
+    before = MessageStatus(row.status)
+    status = advance(before, heard)
+    if status is before:
+        return None
+    values: dict[str, Any] = {"status": status, **push_due(row, status, now, timing)}
+    if status.is_final:
+        bad = status is not MessageStatus.DELIVERED
+        values |= {"reason": Reason.REPORTED if bad else "", "reason_text": words if bad else ""}
+    if row.work != Work.SUBMITTING:  # a call in flight writes its own end
+        values |= _work_after(row, status, now, timing)
+    connection.execute(sa.update(messages).where(messages.c.id == row.id).values(**values))
+    return int(row.portal_id) if "push_due_at" in values else None
+
+
+def _work_after(row: AnyRow, status: MessageStatus, now: datetime, timing: Timing) -> dict[str, Any]:
+    if status.is_final:
+        return {"work": Work.CLOSED, "due_at": None, "poll_at": None, "deadline_at": None}
+    if row.work == Work.CLOSED:
+        return {}
+    # The report proves that the gateway has the message: no second submission, wait for the end.
+    deadline = now + timing.span("report_deadline_s")
+    due_at = min(filter(None, (row.poll_at, deadline)))
+    return {
+        "work": Work.WAITING,
+        "deadline_at": deadline,
+        "due_at": due_at,
+        "hinted_at": None,
+        "reason": "",
+        "reason_text": "",
+    }
+
+
+def _status_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:
+    """The word for the whole attempt once this report of one part is in."""
+    assert report.status is not None
+    known = connection.execute(
+        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status).where(
+            parts.c.attempt_id == attempt_id
+        )
+    ).all()
+    if len(known) <= 1:
+        mine = known[0] if known else None
+    else:
+        mine = next((p for p in known if p.gateway_message_id == report.gateway_message_id), None)
+    if mine is None:
+        # No such part: with several of them we cannot tell which, so only a bad end counts for the whole.
+        return (
+            report.status if not known or report.status is not MessageStatus.DELIVERED else MessageStatus.SENT
+        )
+    reached = advance(MessageStatus(mine.status), report.status)
+    connection.execute(sa.update(parts).where(parts.c.id == mine.id).values(status=reached))
+    return aggregate([reached, *(MessageStatus(p.status) for p in known if p.id != mine.id)])
+
+
+def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:
+    """Account, polls so far and the gateway's ids of a message that waits for its report."""
+    with statement() as connection:
+        row = connection.execute(
+            sa.select(messages.c.account_id, messages.c.polls, messages.c.attempt_id).where(
+                messages.c.id == row_id, messages.c.work == Work.WAITING
+            )
+        ).first()
+        if row is None:
+            return None
+        ids = connection.scalars(
+            sa.select(parts.c.gateway_message_id).where(parts.c.attempt_id == row.attempt_id)
+        ).all()
+    return row.account_id, row.polls, list(ids)

@@ -1,0 +1,289 @@
+"""All tables. Statements, not objects: rows leave this room as the frozen values of their subject's file."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Text, text
+
+from app.store.database import BigId, UtcDateTime, db
+
+
+def _id() -> Column[int]:
+    return Column("id", BigId, primary_key=True)
+
+
+def _portal() -> Column[int]:
+    return Column("portal_id", ForeignKey("portals.id", ondelete="CASCADE"), nullable=False)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, UtcDateTime, nullable=False)
+
+
+portals = sa.Table(
+    "portals",
+    db.metadata,
+    _id(),
+    Column("member_id", String(64), nullable=False, unique=True),
+    Column("state", String(20), nullable=False),
+    Column("state_reason", Text, nullable=False, server_default=""),
+    Column("state_since", UtcDateTime),
+    Column("domain", String(255), nullable=False),
+    Column("client_endpoint", String(500), nullable=False),
+    Column("oauth_server", String(255), nullable=False),
+    Column("app_version", String(40), nullable=False, server_default=""),
+    Column("app_status", String(4), nullable=False, server_default=""),
+    Column("installed_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),  # our side of the installation is complete
+    # The HANDLER's secret: sealed because `sender.add` needs it again, hashed for the lookup.
+    Column("handler_secret", Text, nullable=False),
+    Column("handler_hash", String(64), nullable=False, unique=True),
+    Column("application_token_hash", String(64), nullable=False, server_default=""),
+    Column("previous_token_hash", String(64), nullable=False, server_default=""),
+    Column("previous_token_until", UtcDateTime),
+    Column("session_epoch", Integer, nullable=False, server_default="1"),
+    Column("settings", sa.JSON, nullable=False),
+    Column("settings_version", Integer, nullable=False, server_default="1"),
+    Column("registration", sa.JSON, nullable=False),  # what we last told the portal of events
+    Column("reconcile_at", UtcDateTime),
+    # One push and one token refresh at a time, on any number of machines.
+    Column("push_lease_until", UtcDateTime),
+    Column("push_lease", String(32)),
+    Column("push_paused_until", UtcDateTime),
+    Column("refresh_lease_until", UtcDateTime),
+    Column("refresh_lease", String(32)),
+    # The leaky bucket of REST calls.
+    Column("bucket_level", sa.Float, nullable=False, server_default="0"),
+    Column("bucket_at", UtcDateTime),
+    Column("last_pushed_at", UtcDateTime),
+    _now("created_at"),
+)
+
+credentials = sa.Table(
+    "credentials",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("user_id", String(20), nullable=False),
+    Column("is_admin", Boolean, nullable=False),
+    Column("is_service", Boolean, nullable=False),  # the one that speaks for the portal
+    Column("access_token", Text, nullable=False),
+    Column("refresh_token", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("refreshed_at", UtcDateTime, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("broken", Text, nullable=False, server_default=""),
+    sa.UniqueConstraint("portal_id", "user_id"),
+)
+
+senders = sa.Table(
+    "senders",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("code", String(128), nullable=False),
+    Column("name", sa.JSON, nullable=False),
+    Column("description", sa.JSON, nullable=False),
+    Column("originator", String(40), nullable=False, server_default=""),
+    Column("told_hash", String(64), nullable=False, server_default=""),  # of what the portal was last told
+    Column("registered_at", UtcDateTime),
+    Column("checked_at", UtcDateTime),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("removed_at", UtcDateTime),
+    sa.UniqueConstraint("portal_id", "code"),
+)
+
+gateway_accounts = sa.Table(
+    "gateway_accounts",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("slug", String(40), nullable=False),
+    Column("label", String(80), nullable=False),
+    Column("settings", sa.JSON, nullable=False),
+    Column("secrets", Text, nullable=False),  # sealed JSON of the secret settings
+    Column("is_default", Boolean, nullable=False),
+    Column("report_secret", Text, nullable=False),
+    Column("report_hash", String(64), nullable=False, unique=True),
+    Column("checked_at", UtcDateTime),
+    Column("check_text", Text, nullable=False, server_default=""),
+    # The circuit: open while the account cannot send (wrong key, no money).
+    Column("circuit_open_since", UtcDateTime),
+    Column("circuit_reason", Text, nullable=False, server_default=""),
+    Column("probe_at", UtcDateTime),
+    Column("failures", Integer, nullable=False, server_default="0"),  # refusals of the account in a row
+    Column("paused_until", UtcDateTime),  # throttled by the gateway
+    Column("last_report_at", UtcDateTime),
+    Column("version", Integer, nullable=False, server_default="1"),
+    _now("created_at"),
+    Index("ix_gateway_accounts_probe_at", "probe_at"),
+)
+
+messages = sa.Table(
+    "messages",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("message_id", String(128), nullable=False),  # the portal's; opaque text
+    Column("origin", String(10), nullable=False),  # "portal", or "test" from our own page
+    Column("sender_code", String(128), nullable=False),
+    Column("recipient", String(64), nullable=False),  # as it came, then E.164
+    Column("text", Text, nullable=False),
+    Column("text_flags", String(60), nullable=False, server_default=""),
+    Column("body_hash", String(64), nullable=False),
+    Column("module_id", String(40), nullable=False, server_default=""),
+    Column("bindings", sa.JSON, nullable=False),
+    Column("extra", sa.JSON, nullable=False),
+    Column("author_id", String(20), nullable=False, server_default=""),
+    Column("author_token", Text, nullable=False, server_default=""),
+    Column("author_token_until", UtcDateTime),
+    Column("held_token", Text, nullable=False, server_default=""),  # sealed; the application_token to prove
+    Column("sent_at", UtcDateTime),  # the portal's `ts`
+    _now("received_at"),
+    _now("expires_at"),
+    Column("encoding", String(8), nullable=False, server_default=""),
+    Column("segments", Integer, nullable=False, server_default="0"),
+    # What is known of it: the ladder, and why.
+    Column("status", String(12), nullable=False),
+    Column("reason", String(40), nullable=False, server_default=""),
+    Column("reason_text", Text, nullable=False, server_default=""),
+    # How far our own work is: may go back. `due_at` is when the row wants attention next.
+    Column("work", String(12), nullable=False),
+    Column("due_at", UtcDateTime),
+    Column("hinted_at", UtcDateTime),
+    Column("lease", String(32)),
+    Column("tries", Integer, nullable=False, server_default="0"),  # since the last change of fortune
+    Column("poll_at", UtcDateTime),
+    Column("polls", Integer, nullable=False, server_default="0"),
+    Column("deadline_at", UtcDateTime),
+    Column("attempt_id", BigId),  # the current attempt
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("is_resend", Boolean, nullable=False, server_default=sa.false()),
+    Column("account_id", BigId),
+    # What the portal has to be told, and was told.
+    Column("push_due_at", UtcDateTime),
+    Column("push_tries", Integer, nullable=False, server_default="0"),
+    Column("told", String(12)),
+    Column("told_at", UtcDateTime),
+    Column("not_found_since", UtcDateTime),
+    sa.UniqueConstraint("portal_id", "message_id"),
+    Index("ix_messages_portal_id_id", "portal_id", "id"),
+    Index(
+        "ix_messages_due_at",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_push",
+        "portal_id",
+        "push_due_at",
+        postgresql_where=text("push_due_at IS NOT NULL"),
+        sqlite_where=text("push_due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_account_work",
+        "account_id",
+        "work",
+        postgresql_where=text("work IN ('queued', 'submitting')"),
+        sqlite_where=text("work IN ('queued', 'submitting')"),
+    ),
+)
+
+attempts = sa.Table(
+    "attempts",
+    db.metadata,
+    _id(),
+    Column("message_row_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("account_id", BigId, nullable=False),
+    Column("gateway", String(40), nullable=False),
+    Column("reference", String(20), nullable=False, unique=True),  # ours; the gateway echoes it
+    Column("calls", Integer, nullable=False),
+    _now("started_at"),
+    Column("finished_at", UtcDateTime),
+    Column("outcome", String(12), nullable=False, server_default=""),
+    Column("code", String(60), nullable=False, server_default=""),
+    Column("text", Text, nullable=False, server_default=""),
+    Column("cost", String(40), nullable=False, server_default=""),
+    Index("ix_attempts_message_row_id", "message_row_id"),
+)
+
+# The gateway's own ids: one for each part of a message that it reports on.
+parts = sa.Table(
+    "parts",
+    db.metadata,
+    _id(),
+    Column("attempt_id", ForeignKey("attempts.id", ondelete="CASCADE"), nullable=False),
+    Column("account_id", BigId, nullable=False),
+    Column("gateway_message_id", String(120), nullable=False),
+    Column("status", String(12), nullable=False),
+    Index("ix_parts_account_id_gateway_message_id", "account_id", "gateway_message_id"),
+    Index("ix_parts_attempt_id", "attempt_id"),
+)
+
+message_events = sa.Table(
+    "message_events",
+    db.metadata,
+    _id(),
+    Column("message_row_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    _now("at"),
+    Column("event", String(30), nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index("ix_message_events_message_row_id", "message_row_id"),
+)
+
+# Reports that match nothing yet: they can outrun the answer to the submission.
+parked_reports = sa.Table(
+    "parked_reports",
+    db.metadata,
+    _id(),
+    Column("account_id", ForeignKey("gateway_accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("reference", String(60), nullable=False, server_default=""),
+    Column("gateway_message_id", String(120), nullable=False, server_default=""),
+    Column("report", sa.JSON, nullable=False),
+    _now("received_at"),
+    Index("ix_parked_reports_account_id_reference", "account_id", "reference"),
+    Index("ix_parked_reports_account_id_gateway_message_id", "account_id", "gateway_message_id"),
+)
+
+# Events of the portal's life (install, update, uninstall, payment): stored first, acted upon by a job.
+portal_events = sa.Table(
+    "portal_events",
+    db.metadata,
+    _id(),
+    Column("member_id", String(64), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("payload", Text, nullable=False),  # sealed: it carries tokens
+    Column("is_verified", Boolean, nullable=False),
+    _now("received_at"),
+    Column("due_at", UtcDateTime),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("result", Text, nullable=False, server_default=""),
+    Index("ix_portal_events_due_at", "due_at"),
+)
+
+job_runs = sa.Table(
+    "job_runs",
+    db.metadata,
+    Column("name", String(40), primary_key=True),
+    Column("lease_until", UtcDateTime),
+    Column("last_run_at", UtcDateTime),
+)
+
+# REST calls of the last days with secrets removed, as the marketplace demands.
+rest_calls = sa.Table(
+    "rest_calls",
+    db.metadata,
+    _id(),
+    _portal(),
+    _now("at"),
+    Column("method", String(80), nullable=False),
+    Column("params", Text, nullable=False),
+    Column("http_status", Integer, nullable=False),
+    Column("error", String(80), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("took_ms", Integer, nullable=False),
+    Index("ix_rest_calls_portal_id_id", "portal_id", "id"),
+    Index("ix_rest_calls_at", "at"),
+)

@@ -1,0 +1,1 @@
+"""HTTP in: parse, check who calls, one call into the store, answer."""

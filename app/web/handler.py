@@ -1,0 +1,121 @@
+"""Stop 1 of a message's walk: the HANDLER. Bitrix24 calls once, so: store durably, then answer 200."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from threading import Lock
+
+from flask import Blueprint, Response, request
+
+from app.bitrix.callbacks import parse_message
+from app.bitrix.forms import BadBody
+from app.engine import PRIORITY_CAMPAIGN, PRIORITY_SINGLE
+from app.services import services
+from app.store import messages, portals
+from app.store.database import StoreUnavailable
+from app.store.portals import HandlerPortal
+from app.web import metrics
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("handler", __name__)
+
+BODY_LIMIT_BYTES = 512 * 1024
+PORTAL_KNOWN_S = 3.0
+MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
+KNOWN_LIMIT = 10_000
+
+
+class _KnownPortals:
+    """Portals by secret for a few seconds: a campaign does not look its portal up for each message.
+
+    Only a call that fits is answered from here; whatever does not fit is looked up anew, so a fresh
+    application_token counts at once.
+    """
+
+    def __init__(self) -> None:
+        self._portals: OrderedDict[str, tuple[float, HandlerPortal, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, secret: str) -> tuple[HandlerPortal | None, int]:
+        """The portal, and how many messages it sent in this short while."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._portals.get(secret)
+            if known is not None and known[0] > now:
+                self._portals[secret] = (known[0], known[1], known[2] + 1)
+                return known[1], known[2] + 1
+        return self.find_anew(secret), 1
+
+    def find_anew(self, secret: str) -> HandlerPortal | None:
+        portal = portals.by_handler_secret(secret)
+        with self._lock:
+            if portal is None:
+                self._portals.pop(secret, None)
+            else:
+                self._portals[secret] = (time.monotonic() + PORTAL_KNOWN_S, portal, 1)
+                self._portals.move_to_end(secret)
+                while len(self._portals) > KNOWN_LIMIT:
+                    self._portals.popitem(last=False)
+        return portal
+
+
+_known = _KnownPortals()
+
+
+@blueprint.post("/sms/<secret>")
+def receive_message(secret: str) -> Response:
+    """Take one outgoing message from the portal's queue.
+
+    200 after the commit, also for a repeat. 404 for an unknown secret, 400 for a body without a usable
+    message, 413 for one that is too long, 503 when it could not be stored: the portal will not call again,
+    but nobody is told that a message was taken which was not.
+    """
+    started = time.perf_counter()
+    request.max_content_length = BODY_LIMIT_BYTES
+    try:
+        answer, result = _receive(secret)
+    except StoreUnavailable as error:
+        log.error("message not stored: the database does not answer", extra={"why": str(error)})
+        answer, result = (
+            _answer(503, "the message could not be stored; try again", retry_after_s=5),
+            "unavailable",
+        )
+    metrics.handler_call(result, time.perf_counter() - started)
+    return answer
+
+
+def _receive(secret: str) -> tuple[Response, str]:
+    now = services().now()
+    portal, load = _known.find(secret)
+    if portal is None:
+        return _answer(404, "unknown address"), "unknown"
+    body = request.get_data(cache=False)  # 413 when it is too long
+    try:
+        incoming = parse_message(body)
+    except BadBody as error:
+        log.warning("unusable handler call", extra={"install": portal.id, "why": str(error)})
+        return _answer(400, str(error)), "bad_body"
+    auth = incoming.auth
+    fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
+    if not fits:
+        portal = _known.find_anew(secret) or portal
+        fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
+    accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits)
+    if accepted.row_id is None:
+        if accepted.is_conflict:
+            log.error(
+                "message id repeated with another text; the first one counts", extra={"install": portal.id}
+            )
+        return _answer(200, "ok"), "conflict" if accepted.is_conflict else "repeat"
+    priority = PRIORITY_SINGLE if load <= MANY else PRIORITY_CAMPAIGN
+    services().engine.hint("submit" if fits else "verify_held", accepted.row_id, priority=priority)
+    return _answer(200, "ok"), "stored" if fits else "held"
+
+
+def _answer(status: int, text: str, *, retry_after_s: int | None = None) -> Response:
+    response = Response(text + "\n", status=status, content_type="text/plain; charset=utf-8")
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response

@@ -1,0 +1,68 @@
+"""Alive, fit for traffic, and the figures of the operator's monitoring."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.services import services
+from app.store import health, messages
+from app.store.database import StoreUnavailable
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """The process is alive. A database that is down is no reason to kill it."""
+    return _text(200, "ok")
+
+
+@blueprint.get("/readyz")
+def readyz() -> Response:
+    """Fit for traffic: the database takes writes and has our schema."""
+    try:
+        problem = health.problem()
+    except StoreUnavailable as error:
+        problem = f"the database does not answer ({error})"
+    return _text(503, problem) if problem else _text(200, "ready")
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Prometheus text; with METRICS_TOKEN set it wants `Authorization: Bearer <token>`."""
+    token = services().config.metrics_token
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token and not hmac.compare_digest(given.encode(), token.encode()):
+        return _text(403, "METRICS_TOKEN is set: send it as a bearer token")
+    rows = CollectorRegistry()
+    rows.register(_Rows())
+    body = generate_latest(REGISTRY) + generate_latest(rows)
+    return Response(body, content_type=CONTENT_TYPE_LATEST)
+
+
+class _Rows(Collector):
+    """Gauges that are the same whichever process is asked."""
+
+    def collect(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily("sms_queue_depth", "Rows by kind of work", labels=["stage"])
+        oldest = GaugeMetricFamily("sms_queue_oldest_age_seconds", "Age of the oldest due row")
+        states = GaugeMetricFamily("sms_portals", "Portals by state", labels=["state"])
+        try:
+            for stage, count in messages.backlog().items():
+                depth.add_metric([stage], count)
+            oldest.add_metric([], health.oldest_due_s(services().now()))
+            for state, count in health.portals_by_state().items():
+                states.add_metric([state], count)
+        except StoreUnavailable:
+            pass  # the counters of this process are still worth showing
+        yield from (depth, oldest, states)
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(text + "\n", status=status, content_type="text/plain; charset=utf-8")

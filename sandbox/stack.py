@@ -28,7 +28,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -483,7 +483,7 @@ class Stack:
             if not os.environ.get("KEEP"):
                 guard().add("folder", self._dir)
         try:
-            self._start_doubles()
+            on_free_port(self._start_doubles)
             self._start_product()
             self.register()
         except BaseException:
@@ -567,15 +567,16 @@ class Stack:
             )
         return done.stdout
 
-    def _start_doubles(self) -> None:
-        self.portal = self._double("portal", "--portal-port", "0", "--auth-port", "0")
-        self.gateway = self._double("gateway", "--port", "0")
-        for double in (self.portal, self.gateway):
-            double.start()
-        portal = self._wait_announced(self.portal)
-        self.portal_url, self.auth_url = portal["portal_url"], portal["auth_url"]
-        gateway = self._wait_announced(self.gateway)
-        self.gateway_url = gateway["gateway_url"]
+    def _start_doubles(self, port: int) -> None:
+        """Ports of our choice, so that a double comes back to the same address after a restart."""
+        self.portal = self._double("portal", "--portal-port", str(port), "--auth-port", str(free_port()))
+        self.gateway = self._double("gateway", "--port", str(free_port()))
+        with self._ended_when_port_is_taken(self.portal, self.gateway):
+            self.portal.start()
+            self.gateway.start()
+            portal = self._wait_announced(self.portal)
+            self.portal_url, self.auth_url = portal["portal_url"], portal["auth_url"]
+            self.gateway_url = self._wait_announced(self.gateway)["gateway_url"]
 
     def _double(self, name: str, *options: str) -> Process:
         state = self.dir / name
@@ -596,12 +597,17 @@ class Stack:
         double.wait_ready()
         said = _announcement(double)
         assert said is not None
-        options = {"--portal-port": "portal_url", "--auth-port": "auth_url", "--port": "gateway_url"}
-        for option, url in options.items():
-            if option in double.command:  # so that it comes back to the same address after a restart
-                port = str(said[url]).rstrip("/").rpartition(":")[2]
-                double.command[double.command.index(option) + 1] = port
         return said
+
+    @contextlib.contextmanager
+    def _ended_when_port_is_taken(self, *processes: Process) -> Iterator[None]:
+        try:
+            yield
+        except PortTaken:
+            for process in processes:
+                process.kill()
+                self._started.remove(process)
+            raise
 
     def _start_product(self) -> None:
         self._write_environment()
@@ -614,19 +620,13 @@ class Stack:
         self._use_port(port)
         web = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
         self.web = self._product_process("web", [*web, "app:create_app()"], is_ready=self._is_web_ready)
+        self.workers = []
         self.web.start()
         for _ in range(self._worker_processes):
             self.start_worker()
-        try:
-            self.web.wait_ready()
-            for worker in self.workers:
-                worker.wait_ready()
-        except PortTaken:
+        with self._ended_when_port_is_taken(self.web, *self.workers):
             for process in (self.web, *self.workers):
-                process.kill()
-                self._started.remove(process)
-            self.workers.clear()
-            raise
+                process.wait_ready()
 
     def _use_port(self, port: int) -> None:
         self.web_url = f"http://127.0.0.1:{port}"

@@ -135,14 +135,17 @@ def test_every_process_comes_back_to_its_address(stack: Callable[..., Stack], pr
     assert not running.worker.is_running
 
 
-def test_a_taken_port_is_left_to_its_owner(
+def test_taken_ports_are_left_to_their_owners(
     stack: Callable[..., Stack], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = stack(project=project)
-    taken = int(first.web_url.rpartition(":")[2])
-    ports = iter([taken, taken, stack_module.free_port()])
+    web, gateway = (int(url.rpartition(":")[2]) for url in (first.web_url, first.gateway_url))
+    free = stack_module.free_port
+    # The portal and its auth server, the gateway; the upgrade, then web: the first of each kind is taken.
+    ports = iter([free(), free(), gateway, free(), free(), free(), free(), web, free()])
     monkeypatch.setattr(stack_module, "free_port", lambda: next(ports))
     second = stack(project=project)
+    assert second.gateway_url != first.gateway_url
     assert second.web_url != first.web_url
     assert _get_json(f"{second.web_url}/env")["DATABASE_URL"] == second.env["DATABASE_URL"]
     assert len(second.processes) == 4

@@ -231,6 +231,7 @@ class _ClockedReader(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
+        self.is_at_end = False
 
     def readable(self) -> bool:
         return True
@@ -240,7 +241,9 @@ class _ClockedReader(io.RawIOBase):
         if not left:
             raise TimeoutError
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self.is_at_end = count == 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -254,7 +257,14 @@ class _ClockedResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         timeout_s = sock.gettimeout()
         deadline = time.monotonic() + (TIMEOUT_S if timeout_s is None else timeout_s)
-        self.fp = io.BufferedReader(_ClockedReader(self.fp.detach(), sock, deadline))
+        self._reader = _ClockedReader(self.fp.detach(), sock, deadline)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        # The standard library takes a head that breaks off for a complete one.
+        if self._reader.is_at_end:
+            raise http.client.IncompleteRead(b"")
 
 
 class _CheckedConnection(HTTPConnection):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -157,8 +157,8 @@ class Entry:
     """The frame's first request: who says he opens the app, and where."""
 
     member_id: str
-    access_token: str
-    refresh_token: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in_s: int
     domain: str
     is_https: bool
@@ -167,7 +167,7 @@ class Entry:
     status: str
     placement: str
     server_endpoint: str
-    application_token: str
+    application_token: str = field(repr=False)
 
 
 def parse_entry(query: Mapping[str, str], form: Mapping[str, str]) -> Entry:

@@ -44,10 +44,10 @@ class Reason(StrEnum):
 class CallAuth:
     """The `auth` block of a call; every field may be missing, and none is proof by itself."""
 
-    access_token: str = ""
-    refresh_token: str = ""
+    access_token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
     expires_in_s: int = 0
-    application_token: str = ""
+    application_token: str = field(default="", repr=False)
     member_id: str = ""
     user_id: str = ""
     client_endpoint: str = ""

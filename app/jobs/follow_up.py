@@ -57,7 +57,7 @@ def _poll(services: Services, message: Message) -> None:
     try:
         found: list[DeliveryReport] = gateway.poll(ids)
     except Exception:
-        log.exception("poll failed", extra={"gateway": account.slug, "message": message.id})
+        log.exception("poll failed", extra={"gateway": account.slug, "message_row": message.id})
         found = []
     for report in found:
         reports.apply_report(account.id, report, now=services.now(), timing=services.timing)

@@ -148,7 +148,7 @@ def verify_held(services: Services, row_id: int) -> None:
             timing=services.timing,
         )
         log.error(
-            "forged message refused", extra={"install": portal.id, "message": row_id, "why": str(refused)}
+            "forged message refused", extra={"install": portal.id, "message_row": row_id, "why": str(refused)}
         )
         hint_push(services, portal.id)
         return

@@ -50,12 +50,23 @@ def _push_all(services: Services, portal: Portal) -> bool:
     client = services.portal_client(portal)
     ends = time.monotonic() + ROUND_S
     while time.monotonic() < ends:
-        due = outbox.due_pushes(portal.id, now=services.now(), limit=BATCH_LIMIT)
+        due = _filled_batch(services, portal.id)
         if not due:
             return False
         if not _push_batch(services, portal, client, due):
             return False
     return True
+
+
+def _filled_batch(services: Services, portal_id: int) -> list[Push]:
+    """What is due; when more follows at once, wait that moment and take it along in the same call."""
+    due = outbox.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
+    fill_s = services.timing.push_fill_s
+    soon = services.now() + services.timing.span("push_fill_s")
+    if due and len(due) < BATCH_LIMIT and outbox.count_due(portal_id, soon) > len(due):
+        time.sleep(fill_s)
+        due = outbox.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
+    return due
 
 
 def _push_batch(services: Services, portal: Portal, client: PortalClient, due: list[Push]) -> bool:
@@ -95,5 +106,5 @@ def _record_failure(
         return False
     next_try = now + pause if push.tries < TRIES_OF_ONE else None
     outbox.record_push_failed(push, str(error), next_try=next_try, now=now)
-    log.warning("status refused", extra={"install": portal.id, "message": push.row_id, "why": error.code})
+    log.warning("status refused", extra={"install": portal.id, "message_row": push.row_id, "why": error.code})
     return True

@@ -130,15 +130,6 @@ def _call(gateway: Gateway, outgoing: Outgoing) -> Outcome:
 
 def _record(services: Services, claim: Claim, account: Account, gateway: Gateway, outcome: Outcome) -> None:
     now, timing = services.now(), services.timing
-    log.info(
-        "message submitted",
-        extra={
-            "install": claim.portal_id,
-            "message": claim.message.id,
-            "gateway": account.slug,
-            "outcome": type(outcome).__name__,
-        },
-    )
     match outcome:
         case Accepted():
             can = gateway.active_capabilities
@@ -166,6 +157,15 @@ def _record(services: Services, claim: Claim, account: Account, gateway: Gateway
                 now=now,
                 timing=timing,
             )
+    log.info(
+        "message submitted",
+        extra={
+            "install": claim.portal_id,
+            "message_row": claim.message.id,
+            "gateway": account.slug,
+            "outcome": type(outcome).__name__,
+        },
+    )
     hint_push(services, claim.portal_id)
 
 
@@ -207,7 +207,7 @@ def recover_message(services: Services, row_id: int) -> None:
         now=services.now(),
         timing=services.timing,
     )
-    log.warning("lease lost", extra={"install": portal_id, "message": row_id})
+    log.warning("lease lost", extra={"install": portal_id, "message_row": row_id})
 
 
 def _end(services: Services, message: Message, reason: Reason, text: str) -> None:

@@ -178,3 +178,16 @@ def seconds_to_push(portal_id: int, *, now: datetime) -> float | None:
     """How long until the portal's next status is due; None when nothing is to be told."""
     at = next_push_at(portal_id)
     return max(0.0, (at - now).total_seconds()) if at is not None else None
+
+
+def count_due(portal_id: int, moment: datetime) -> int:
+    """How many statuses are due by `moment`."""
+    with statement() as connection:
+        return int(
+            connection.scalar(
+                sa.select(sa.func.count()).where(
+                    messages.c.portal_id == portal_id, messages.c.push_due_at <= moment
+                )
+            )
+            or 0
+        )

@@ -1,0 +1,334 @@
+"""Twilio Programmable Messaging. Source: https://www.twilio.com/docs/messaging/api/message-resource"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
+from app.domain.status import MessageStatus
+from app.gateways.answers import ErrorTable, at_path, json_or_none, refusal, word, word_at
+from app.gateways.base import (
+    Capabilities,
+    CheckResult,
+    Field,
+    Gateway,
+    InboundHttp,
+    Outgoing,
+    ReportRejected,
+    SettingsInvalid,
+)
+from app.transport import HttpAnswer, TransportError
+
+# https://www.twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region
+_HOSTS = {
+    "us1": "api.twilio.com",
+    "ie1": "api.dublin.ie1.twilio.com",
+    "au1": "api.sydney.au1.twilio.com",
+}
+
+# https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
+_STATUSES = {
+    "accepted": MessageStatus.QUEUED,
+    "scheduled": MessageStatus.QUEUED,
+    "queued": MessageStatus.QUEUED,
+    "sending": MessageStatus.SENT,
+    "sent": MessageStatus.SENT,
+    "delivered": MessageStatus.DELIVERED,
+    "read": MessageStatus.DELIVERED,
+    "undelivered": MessageStatus.UNDELIVERED,
+    "partially_delivered": MessageStatus.UNDELIVERED,
+    "failed": MessageStatus.FAILED,
+    "canceled": MessageStatus.FAILED,
+}
+
+_CONFIG, _PERMANENT = RefusalKind.CONFIG, RefusalKind.PERMANENT
+_TEMPORARY, _THROTTLE = RefusalKind.TEMPORARY, RefusalKind.THROTTLE
+
+# https://www.twilio.com/docs/api/errors
+_ERRORS = ErrorTable(
+    code_path="code",
+    text_path="message",
+    kinds={
+        "20003": _CONFIG,  # authentication failed
+        "20005": _CONFIG,  # account not active
+        "20404": _CONFIG,  # no such account
+        "20429": _THROTTLE,  # too many requests
+        "21211": _PERMANENT,  # invalid recipient
+        "21212": _CONFIG,  # invalid From
+        "21408": _CONFIG,  # country not enabled
+        "21602": _PERMANENT,  # no text
+        "21603": _CONFIG,  # From missing
+        "21606": _CONFIG,  # From cannot send this
+        "21608": _CONFIG,  # trial account, recipient not verified
+        "21609": _CONFIG,  # invalid StatusCallback
+        "21610": _PERMANENT,  # recipient has opted out
+        "21611": _THROTTLE,  # From's queue is full
+        "21612": _PERMANENT,  # From cannot reach this recipient
+        "21614": _PERMANENT,  # not a mobile number
+        "21617": _PERMANENT,  # text over 1,600 characters
+        "21659": _CONFIG,  # From is not a Twilio number
+        "21660": _CONFIG,  # From belongs to another account
+        "21730": _TEMPORARY,  # maintenance
+        "30001": _THROTTLE,  # queue overflow
+        "30002": _CONFIG,  # account suspended
+        "30003": _PERMANENT,  # unreachable handset
+        "30004": _PERMANENT,  # blocked
+        "30005": _PERMANENT,  # unknown handset
+        "30006": _PERMANENT,  # landline or unreachable carrier
+        "30007": _PERMANENT,  # filtered by the carrier
+        "30008": _PERMANENT,  # unknown error of the carrier
+        "30034": _CONFIG,  # US number not registered
+    },
+    statuses={404: _CONFIG},
+)
+
+_VALIDITY_S = (1, 36_000)
+_ALGORITHMS = {"HMAC_SHA1": hashlib.sha1, "HMAC_SHA256": hashlib.sha256}
+_ORIGINATOR = r"MG[0-9a-fA-F]{32}|\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}"
+
+
+class Twilio(Gateway):
+    """Twilio keeps messages in a queue of its own and has no key against doubles."""
+
+    slug = "twilio"
+    title = "Twilio"
+    docs_url = "https://www.twilio.com/docs/messaging/api/message-resource"
+    capabilities = Capabilities(
+        reports="both",
+        per_message_callback=True,
+        signed_callback=True,
+        balance=True,
+        originators=True,
+        poll_max=5,  # one call each, and all of them within one lease
+    )
+    fields = (
+        Field(
+            "account_sid",
+            "Account SID",
+            required=True,
+            pattern=r"AC[0-9a-fA-F]{32}",
+            example="AC0123456789abcdef0123456789abcdef",
+        ),
+        Field(
+            "auth_token",
+            "Auth Token",
+            "secret",
+            "Needed with an API key too: Twilio signs its delivery reports with this token.",
+            required=True,
+        ),
+        Field(
+            "originator",
+            "Originator",
+            "originator",
+            "One of your numbers, a name of up to 11 characters, or a Messaging Service (MG…).",
+            required=True,
+            pattern=_ORIGINATOR,
+            example="+14155552671",
+        ),
+        Field(
+            "api_key_sid",
+            "API key",
+            help="Signs in instead of the Auth Token.",
+            pattern=r"SK[0-9a-fA-F]{32}",
+            advanced=True,
+        ),
+        Field("api_key_secret", "API key secret", "secret", advanced=True),
+        Field(
+            "signing_key",
+            "Shared key for webhooks",
+            "secret",
+            "Only when the account signs its webhooks with a shared key instead of the Auth Token.",
+            advanced=True,
+        ),
+        Field(
+            "region",
+            "Region",
+            "choice",
+            "Where Twilio processes the messages. Keys and tokens belong to one region.",
+            default="us1",
+            choices=(("us1", "United States"), ("ie1", "Ireland"), ("au1", "Australia")),
+            advanced=True,
+        ),
+    )
+
+    @classmethod
+    def validate_settings(cls, settings: Mapping[str, str]) -> None:
+        if bool(settings.get("api_key_sid")) != bool(settings.get("api_key_secret")):
+            raise SettingsInvalid({"api_key_secret": "An API key and its secret go together."})
+
+    # --- outward
+
+    def submit(self, message: Outgoing) -> Outcome:
+        originator = message.originator or self.originator
+        by_service = originator.startswith("MG") and len(originator) == 34
+        validity_s = min(max(message.validity_s, _VALIDITY_S[0]), _VALIDITY_S[1])
+        answer = self._call(
+            "POST",
+            "Messages.json",
+            data={
+                "To": message.recipient,
+                "MessagingServiceSid" if by_service else "From": originator,
+                "Body": message.text,
+                "StatusCallback": message.report_url,
+                "ValidityPeriod": str(validity_s),
+            },
+        )
+        return refusal(answer, _ERRORS) or _accepted(answer)
+
+    def poll(self, ids: Sequence[str]) -> list[DeliveryReport]:
+        answers = (self._call("GET", f"Messages/{quote(sid, safe='')}.json", timeout_s=4.0) for sid in ids)
+        return list(_polled(answers))
+
+    def check(self) -> CheckResult:
+        """The balance, asked with the Auth Token and with the API key when there is one."""
+        ways = [(self.settings["account_sid"], self.settings["auth_token"])]
+        if self._sign_in not in ways:
+            ways.append(self._sign_in)
+        balance = ""
+        for user, secret in ways:
+            try:
+                answer = self._call("GET", "Balance.json", auth=(user, secret))
+            except TransportError as error:
+                return CheckResult(ok=False, text=f"Twilio could not be reached: {error}.")
+            if against := refusal(answer, _ERRORS):
+                return CheckResult(ok=False, text=_complaint(user, against))
+            body = json_or_none(answer)
+            balance = f"{word_at(body, 'balance')} {word_at(body, 'currency')}".strip()
+        return CheckResult(ok=True, text="Twilio knows the account and accepts the keys.", balance=balance)
+
+    def originators(self) -> list[str]:
+        """The account's numbers that can send SMS; names and services are not listed by Twilio here."""
+        answer = self._call("GET", "IncomingPhoneNumbers.json", params={"PageSize": "100"})
+        numbers = at_path(json_or_none(answer), "incoming_phone_numbers")
+        can_send = [item for item in numbers or [] if at_path(item, "capabilities.sms") is True]
+        return [number for item in can_send if (number := word_at(item, "phone_number"))]
+
+    @property
+    def _sign_in(self) -> tuple[str, str]:
+        if self.settings["api_key_sid"]:
+            return self.settings["api_key_sid"], self.settings["api_key_secret"]
+        return self.settings["account_sid"], self.settings["auth_token"]
+
+    def _call(self, method: str, page: str, **more: Any) -> HttpAnswer:
+        host = _HOSTS.get(self.settings["region"], _HOSTS["us1"])
+        url = f"https://{host}/2010-04-01/Accounts/{self.settings['account_sid']}/{page}"
+        return self.context.http.request(method, url, **({"auth": self._sign_in} | more))
+
+    # --- reports
+
+    def parse_reports(self, request: InboundHttp) -> Reports:
+        if not is_signed(request, self.settings["auth_token"], self.settings["signing_key"]):
+            raise ReportRejected("Twilio's signature is missing or wrong")
+        form = request.form
+        if form.get("AccountSid", self.settings["account_sid"]) != self.settings["account_sid"]:
+            raise ReportRejected("the report is for another account")
+        raw = word(form.get("MessageStatus") or form["SmsStatus"])
+        sid = word(form.get("MessageSid") or form["SmsSid"])
+        report = DeliveryReport(
+            status=_STATUSES.get(raw.lower()),
+            raw_status=raw,
+            reference=word(request.reference),
+            gateway_message_id=sid,
+            recipient=word(form.get("To", "")),
+            code=word(form.get("ErrorCode", "")),
+            text=word(form.get("ErrorMessage", "")),
+        )
+        return Reports((report,), reply_body="")
+
+
+def _accepted(answer: HttpAnswer) -> Accepted | Unknown:
+    body = json_or_none(answer)
+    sid = word_at(body, "sid")
+    if not sid:
+        return Unknown("Twilio's answer has no message SID.")
+    segments = word_at(body, "num_segments")
+    price = " ".join(filter(None, (word_at(body, "price"), word_at(body, "price_unit"))))
+    return Accepted(
+        (sid,),
+        status=_STATUSES.get(word_at(body, "status"), MessageStatus.QUEUED),
+        segments=int(segments) if segments.isdecimal() and int(segments) else None,
+        cost=price if word_at(body, "price") else None,
+    )
+
+
+def _polled(answers: Iterator[HttpAnswer]) -> Iterator[DeliveryReport]:
+    for answer in answers:
+        body = json_or_none(answer)
+        raw, sid = word_at(body, "status"), word_at(body, "sid")
+        if answer.ok and raw and sid:
+            yield DeliveryReport(
+                status=_STATUSES.get(raw),
+                raw_status=raw,
+                gateway_message_id=sid,
+                recipient=word_at(body, "to"),
+                code=word_at(body, "error_code"),
+                text=word_at(body, "error_message"),
+            )
+
+
+def _complaint(user: str, against: Refused | Unknown) -> str:
+    name = "API key" if user.startswith("SK") else "Auth Token"
+    if isinstance(against, Unknown):
+        return against.reason
+    said = " ".join(filter(None, (against.code, against.text)))
+    return f"Twilio refused the Account SID with this {name}: {said}"
+
+
+# --- signatures
+
+
+def sign(url: str, form: Mapping[str, Sequence[str]], key: str, algorithm: str = "HMAC_SHA1") -> str:
+    """Twilio's signature of a call: an HMAC over the URL and the sorted form fields.
+
+    Source: https://www.twilio.com/docs/usage/security#validating-requests
+    """
+    fields = "".join(name + value for name in sorted(form) for value in sorted(set(form[name])))
+    digest = hmac.new(key.encode(), (url + fields).encode(), _ALGORITHMS[algorithm]).digest()
+    return base64.b64encode(digest).decode()
+
+
+def is_signed(request: InboundHttp, auth_token: str, signing_key: str = "") -> bool:
+    """Whether a call carries Twilio's signature over the public URL that it was sent to.
+
+    Accounts with a shared key for webhooks say so in a header and sign with that key. A body that is not
+    a form is covered by its hash in the query. Twilio may or may not count the usual port as a part of
+    the URL.
+    """
+    given = request.headers.get("x-twilio-signature", "")
+    key, algorithm = auth_token, "HMAC_SHA1"
+    if named := request.headers.get("x-twilio-webhooks-signature-settings"):
+        key, algorithm = signing_key, _algorithm(named)
+    if not key or algorithm not in _ALGORITHMS:
+        return False
+    form: dict[str, list[str]] = {}
+    if expected := parse_qs(urlsplit(request.url).query).get("bodySHA256"):
+        if not hmac.compare_digest(expected[0].encode(), hashlib.sha256(request.body).hexdigest().encode()):
+            return False
+    else:
+        form = parse_qs(request.body.decode("utf-8", errors="replace"), keep_blank_values=True)
+    signatures = [sign(url, form, key, algorithm) for url in _spellings(request.url)]
+    # Both are always compared, so that the time taken tells nothing.
+    matches = [hmac.compare_digest(given.encode(), signature.encode()) for signature in signatures]
+    return any(matches)
+
+
+def _algorithm(settings: str) -> str:
+    pairs = (part.partition("=") for part in settings.split(","))
+    return next((value.strip() for name, _, value in pairs if name.strip() == "algorithm"), "HMAC_SHA1")
+
+
+def _spellings(url: str) -> tuple[str, str]:
+    """A URL with its port and without."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    bare = host.partition(":")[0] if not host.startswith("[") else host.partition("]")[0] + "]"
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return (
+        urlunsplit(parts._replace(netloc=bare)),
+        urlunsplit(parts._replace(netloc=f"{bare}:{port}")),
+    )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -117,7 +117,7 @@ class _Connection:
     def serve(self) -> None:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(_IDLE_TIMEOUT_S)
-        reader: BinaryIO = self.sock.makefile("rb", buffering=65_536)
+        reader = cast(BinaryIO, self.sock.makefile("rb", buffering=65_536))
         try:
             while not self.server.stopping:
                 line = reader.readline(_MAX_LINE)

@@ -19,6 +19,7 @@ from huey import PriorityRedisHuey, SqliteHuey
 from huey.consumer import Consumer
 from huey.serializer import SignedSerializer
 from huey.storage import SqliteStorage
+from redis import ConnectionPool
 
 from app.config import Config
 
@@ -83,10 +84,10 @@ class Engine:
         if config.redis_url:
             self.huey = PriorityRedisHuey(
                 "sms",
-                url=config.redis_url,
                 read_timeout=1,
-                socket_timeout=3,
-                socket_connect_timeout=1,
+                connection_pool=ConnectionPool.from_url(
+                    config.redis_url, socket_timeout=3, socket_connect_timeout=1
+                ),
                 **options,
             )
         else:

@@ -157,7 +157,7 @@ def upgrade() -> None:
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempt_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("is_resend", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_resend", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("push_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("push_tries", sa.Integer(), server_default="0", nullable=False),

@@ -19,7 +19,7 @@ from app.services import Services
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import HttpClient
-from app.web import events, handler, health, reports
+from app.web import events, handler, health, install, reports, ui_frame, ui_language
 
 JOBS = {
     "submit": submit.submit_message,
@@ -32,7 +32,14 @@ JOBS = {
     "keep_alive": portal_life.keep_tokens_alive,
     "probe_account": portal_life.probe_account,
 }
-BLUEPRINTS = (handler.blueprint, reports.blueprint, events.blueprint, health.blueprint)
+BLUEPRINTS = (
+    handler.blueprint,
+    reports.blueprint,
+    events.blueprint,
+    health.blueprint,
+    install.blueprint,
+    ui_frame.blueprint,
+)
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -58,6 +65,7 @@ def create_app(config: Config | None = None) -> Flask:
         wired.engine.register(name, partial(job, wired))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    ui_language.init_app(app)
     cli.register(app)
     return app
 

@@ -1,0 +1,103 @@
+"""The portal opens us: the installer page and the application page, which both repair all they can."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Response, request
+
+from app import registration
+from app.bitrix.callbacks import Entry, parse_entry
+from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
+from app.bitrix.forms import BadBody
+from app.bitrix.opener import OpenerRefused
+from app.domain.portals import Opener, Portal
+from app.services import services
+from app.store import portals, tokens
+from app.transport import TransportError
+from app.web import ui, ui_frame, ui_language, ui_overview, ui_session
+from app.web.ui_session import Session
+from app.web.ui_texts import Trouble, registration_trouble
+
+log = logging.getLogger(__name__)
+blueprint = ui.open_blueprint("install")
+
+ENTRY_LIMIT_BYTES = 64 * 1024
+METHODS = ["GET", "HEAD", "POST"]
+
+
+@blueprint.route("/install", methods=METHODS)
+def install() -> Response:
+    """The installer URL. The browser finishes the installation only after our side is complete."""
+    return _enter(is_installer=True)
+
+
+@blueprint.route("/app", methods=METHODS)
+def open_app() -> Response:
+    """The application URL; what the installer left undone is done here."""
+    return _enter(is_installer=False)
+
+
+def _enter(*, is_installer: bool) -> Response:
+    ui_language.use(request.args.get("LANG", "")[:8])
+    _let_the_caller_see_errors()
+    if request.method != "POST":
+        return ui.system_page("outside", 200)
+    request.max_content_length = ENTRY_LIMIT_BYTES
+    try:
+        entry = parse_entry(request.args, request.form)
+        opener = ui_session.verify(entry)
+    except BadBody:
+        return ui.system_page("outside", 403)
+    except (OpenerRefused, PortalError, TransportError) as error:
+        return _refuse(error)
+    ui_frame.allow_framing_by(opener.client_endpoint)
+    if not opener.is_admin:
+        return ui.system_page("not_admin", 200)
+    return _show(entry, opener, is_installer=is_installer)
+
+
+def _let_the_caller_see_errors() -> None:
+    """Nothing is secret before anybody is verified, so the page may be seen where it was asked from."""
+    try:
+        entry = parse_entry(request.args, {"member_id": "0" * 32, "AUTH_ID": "-"})
+    except BadBody:
+        return
+    if entry.domain:
+        ui_frame.allow_framing_by(f"{'https' if entry.is_https else 'http'}://{entry.domain}")
+
+
+def _refuse(error: Exception) -> Response:
+    log.warning("opening refused", extra={"why": str(error)})
+    match error:
+        case PaymentRequired() | NoRest():
+            return ui.system_page("plan", 403)
+        case OpenerRefused() | TokenExpired() | TokenRefused() | AccessDenied():
+            return ui.system_page("refused", 403)
+    return ui.system_page("no_answer", 503)
+
+
+def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
+    now = services().now()
+    portal = portals.save_opener(opener, now=now)
+    tokens.keep(portal.id, opener, now=now)
+    if entry.application_token:
+        portals.keep_application_token(portal.id, entry.application_token, now=now)
+    trouble = register(portal)
+    session = Session(portals.by_id(portal.id), opener.user_id, entry.language, opener.time_zone)
+    ui.enter(session)
+    token = ui_session.issue(session)
+    if is_installer:
+        return ui.document("install.html", token=token, trouble=trouble)
+    return ui.document("overview.html", token=token, **ui_overview.facts(session, trouble))
+
+
+def register(portal: Portal) -> Trouble | None:
+    """Bring the portal in step; what went wrong, in words for its admin, or None."""
+    try:
+        with ui_session.outward():
+            registration.reconcile(services(), portal)
+    except (PortalError, TransportError) as error:
+        log.warning("registration failed", extra={"install": portal.id, "why": str(error)})
+        return registration_trouble(error)
+    return None

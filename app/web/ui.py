@@ -1,0 +1,99 @@
+"""What all pages of the admin's app share: the check before each view, the document around it, the errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, g, render_template, request
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+
+from app.services import services
+from app.store.database import StoreUnavailable
+from app.web import ui_frame, ui_language, ui_session
+from app.web.ui_session import Session, TooManyWaiting
+from app.web.ui_texts import system_text
+
+BODY_LIMIT_BYTES = 128 * 1024
+
+
+def page_blueprint(name: str) -> Blueprint:
+    """A blueprint whose views are reached with a session's token only."""
+    blueprint = Blueprint(name, __name__, url_prefix="/ui", template_folder="templates")
+    blueprint.before_request(_same_origin)
+    blueprint.before_request(_known_session)
+    _finish(blueprint)
+    return blueprint
+
+
+def open_blueprint(name: str) -> Blueprint:
+    """A blueprint whose views find out by themselves who calls."""
+    blueprint = Blueprint(name, __name__, template_folder="templates")
+    _finish(blueprint)
+    return blueprint
+
+
+def _finish(blueprint: Blueprint) -> None:
+    blueprint.after_request(ui_frame.add_headers)
+    blueprint.register_error_handler(StoreUnavailable, lambda _error: system_page("store", 503))
+    blueprint.register_error_handler(TooManyWaiting, lambda _error: system_page("busy", 503))
+    blueprint.register_error_handler(
+        HTTPException, lambda error: system_page(_kind(error), error.code or 500)
+    )
+
+
+def _kind(error: HTTPException) -> str:
+    return {401: "outside", 404: "not_found", 413: "too_long"}.get(error.code or 500, "failed")
+
+
+def _same_origin() -> Response | None:
+    """Nothing is sent by a browser on its own, so other sites cannot act; they are refused all the same."""
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    return None if site == "same-origin" else system_page("outside", 403)
+
+
+def _known_session() -> Response | None:
+    request.max_content_length = BODY_LIMIT_BYTES
+    session = ui_session.current()
+    if session is None:
+        return system_page("outside", 401)
+    enter(session)
+    return None
+
+
+def enter(session: Session) -> None:
+    """From here on the request is this person's: language, time zone, and who may frame the answer."""
+    g.session = session
+    ui_language.use(session.portal.settings.language or session.language, session.time_zone)
+    ui_frame.allow_framing_by(session.portal.client_endpoint)
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> Response:
+    """One page inside the document that the browser already has."""
+    return Response(_fragment(template, **values), status=status)
+
+
+def document(template: str, *, token: str = "", status: int = 200, **values: Any) -> Response:
+    """A whole document around a page: the answer to the frame's first request."""
+    session: Session | None = g.get("session")
+    html = render_template(
+        "ui/shell.html",
+        content=Markup(_fragment(template, **values)),  # noqa: S704 - rendered by Jinja, escaped there
+        token=token,
+        theme=session.portal.settings.theme if session else "light",
+        static_url=ui_frame.static_url,
+        app_name=services().config.app_name,
+    )
+    return Response(html, status=status)
+
+
+def _fragment(template: str, **values: Any) -> str:
+    return render_template(f"ui/{template}", app_name=services().config.app_name, **values)
+
+
+def system_page(kind: str, status: int) -> Response:
+    """A page that says why there is none: inside the document when htmx asks, whole otherwise."""
+    text = system_text(kind)
+    if request.headers.get("HX-Request"):
+        return page("system.html", status=status, text=text)
+    return document("system.html", status=status, text=text)

@@ -1,0 +1,92 @@
+"""Which language a person reads: Bitrix24's own codes to locales, writing from right to left, and times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from flask import Flask, g
+from flask_babel import Babel, format_datetime, format_decimal, get_locale
+
+TRANSLATIONS = Path(__file__).parent / "translations"
+
+# Bitrix24's codes are not ISO: `la` is Spanish, `br` Portuguese, `ua` Ukrainian, `sc` and `tc` Chinese.
+LOCALES = {
+    "en": "en",
+    "ru": "ru",
+    "de": "de",
+    "la": "es",
+    "br": "pt_BR",
+    "fr": "fr",
+    "it": "it",
+    "pl": "pl",
+    "ua": "uk",
+    "tr": "tr",
+    "id": "id",
+    "ms": "ms",
+    "th": "th",
+    "ja": "ja",
+    "ar": "ar",
+    "vn": "vi",
+    "kz": "kk",
+    "in": "hi",
+    "sc": "zh_Hans",
+    "tc": "zh_Hant",
+}
+RIGHT_TO_LEFT = frozenset({"ar"})
+
+
+@cache
+def translated() -> frozenset[str]:
+    """The locales that this build has texts for."""
+    found = (path.parents[1].name for path in TRANSLATIONS.glob("*/LC_MESSAGES/messages.mo"))
+    return frozenset({"en", *found})
+
+
+def use(language: str, time_zone: str = "") -> None:
+    """Speak this language (Bitrix24's code) for the rest of the request; before the first text is made."""
+    g.language = language
+    g.time_zone = time_zone
+
+
+def direction() -> str:
+    return "rtl" if g.get("language") in RIGHT_TO_LEFT else "ltr"
+
+
+def zone_name() -> str:
+    """The person's time zone, else UTC."""
+    return _zone_of(g.get("time_zone") or "UTC")
+
+
+@cache
+def _zone_of(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return "UTC"
+    return name
+
+
+def _locale() -> str:
+    wanted = LOCALES.get(g.get("language", ""), "en")
+    return wanted if wanted in translated() else "en"
+
+
+def when(at: datetime | None, *, seconds: bool = False) -> str:
+    """A moment in the person's time zone and language; a dash for none."""
+    if at is None:
+        return "–"
+    return str(format_datetime(at.astimezone(UTC), "medium" if seconds else "short"))
+
+
+def init_app(app: Flask) -> None:
+    app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
+    Babel(app, locale_selector=_locale, timezone_selector=zone_name)
+    app.jinja_env.filters |= {"when": when, "number": format_decimal}
+    app.jinja_env.globals |= {
+        "direction": direction,
+        "language_tag": lambda: str(get_locale()).replace("_", "-"),
+        "zone_name": zone_name,
+    }

@@ -1,0 +1,139 @@
+"""Who is looking: proved at Bitrix24 when the app is opened, then carried by a short-lived signed token.
+
+No cookies: browsers do not send them into the portal's frame. The token travels once, in a `<meta>` of the
+opened page, and comes back as `Authorization: Bearer`; it is never in an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import BoundedSemaphore
+from typing import Any
+
+from flask import g, request
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from app.bitrix.callbacks import Entry
+from app.domain.portals import Opener, Portal, PortalState
+from app.services import services
+from app.store import portals
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+LIFETIME = timedelta(minutes=15)
+# People who wait for another server hold a thread each; the HANDLER must always find a free one.
+_WAITING_LIMIT = 4
+_WAITING_TURN_S = 3.0
+_waiting = BoundedSemaphore(_WAITING_LIMIT)
+
+
+class TooManyWaiting(Exception):
+    """Too many people wait for other servers at this moment; try again."""
+
+
+@contextmanager
+def outward() -> Iterator[None]:
+    """Around every call to somebody else's server.
+
+    Raises:
+        TooManyWaiting: no turn came in time.
+    """
+    if not _waiting.acquire(timeout=_WAITING_TURN_S):
+        raise TooManyWaiting
+    try:
+        yield
+    finally:
+        _waiting.release()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A verified administrator of one portal. Every query is scoped by this portal, never by the request."""
+
+    portal: Portal
+    user_id: str
+    language: str
+    time_zone: str
+
+
+def verify(entry: Entry) -> Opener:
+    """The user behind what the browser posted.
+
+    The authorization server is asked, never an address out of the request.
+
+    Raises:
+        OpenerRefused: forged, expired, or of another portal or application.
+        PortalError, TransportError, TooManyWaiting: no answer; try again.
+    """
+    known = portals.by_member(entry.member_id)
+    server = known.oauth_server if known else services().oauth.server_of(entry.server_endpoint)
+    with outward():
+        return services().openers.verify(
+            member_id=entry.member_id,
+            access_token=entry.access_token,
+            refresh_token=entry.refresh_token,
+            expires_in_s=entry.expires_in_s,
+            server=server,
+            now=services().now(),
+        )
+
+
+def _serializer() -> URLSafeSerializer:
+    # itsdangerous signs with the last key; ours is the first.
+    keys = list(reversed(services().config.secret_keys))
+    return URLSafeSerializer(keys, salt="ui-session", signer_kwargs={"digest_method": hashlib.sha256})
+
+
+def issue(session: Session) -> str:
+    """A token for the next fifteen minutes."""
+    return str(
+        _serializer().dumps(
+            {
+                "v": VERSION,
+                "portal": session.portal.id,
+                "user": session.user_id,
+                "lang": session.language,
+                "zone": session.time_zone,
+                "epoch": session.portal.session_epoch,
+                "iat": int(services().now().timestamp()),
+            }
+        )
+    )
+
+
+def current(*, may_be_old: bool = False) -> Session | None:
+    """The session of this request's bearer token; None when there is none, or none that counts.
+
+    `may_be_old` is for the renewal alone, which proves the user anew.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    try:
+        claims: dict[str, Any] = _serializer().loads(token)
+    except BadSignature:
+        return None
+    if claims.get("v") != VERSION:
+        return None
+    age_s = services().now().timestamp() - claims["iat"]
+    if age_s > LIFETIME.total_seconds() and not may_be_old:
+        return None
+    try:
+        portal = portals.by_id(claims["portal"])
+    except LookupError:
+        return None
+    if portal.session_epoch != claims["epoch"] or portal.state is PortalState.UNINSTALLED:
+        return None
+    return Session(portal, claims["user"], claims["lang"], claims["zone"])
+
+
+def this() -> Session:
+    """The session that the page's hook has checked."""
+    session: Session = g.session
+    return session

@@ -1,0 +1,141 @@
+"""The words of the pages: what happened, what it means for sending, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask_babel import gettext as _
+
+from app.bitrix.errors import (
+    AccessDenied,
+    MethodMissing,
+    NoRest,
+    PaymentRequired,
+    PortalBusy,
+    PortalGone,
+    ScopeMissing,
+    ServerConfigError,
+    TokenRefused,
+)
+from app.transport import TransportError
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What happened, what it means, what to do."""
+
+    title: str
+    means: str
+    todo: str
+
+
+def system_text(kind: str) -> Trouble:
+    """The page shown instead of the one that was asked for."""
+    match kind:
+        case "outside":
+            return Trouble(
+                _("Open this app from Bitrix24"),
+                _("This address works only inside a Bitrix24 portal, where it learns who you are."),
+                _("Go to your Bitrix24, open Applications in the menu on the left, and choose this app."),
+            )
+        case "not_admin":
+            return Trouble(
+                _("This app is for administrators"),
+                _("Messages are sent for everybody; only an administrator of your Bitrix24 sets them up."),
+                _("If something does not work, tell your Bitrix24 administrator. Nothing was changed."),
+            )
+        case "refused":
+            return Trouble(
+                _("This page could not be opened"),
+                _("Bitrix24 did not confirm who is opening it. Nothing was changed."),
+                _("Close it and open the app again from the menu of your Bitrix24."),
+            )
+        case "no_answer":
+            return Trouble(
+                _("Bitrix24 did not answer, try again"),
+                _("We could not check who is opening this page. Messages that wait are kept and are sent."),
+                _("Open the app again in a minute."),
+            )
+        case "plan":
+            return Trouble(
+                _("Your Bitrix24 does not let the app work at present"),
+                _("Its plan has no applications, or the paid period of this app is over."),
+                _("Renew the plan or the subscription in Bitrix24, then open the app again."),
+            )
+        case "busy":
+            return Trouble(
+                _("The server is busy"),
+                _("Many people are opening pages at this moment. Messages are not affected."),
+                _("Try again in a few seconds."),
+            )
+        case "store":
+            return Trouble(
+                _("The server cannot reach its database"),
+                _("Until it can, new messages from Bitrix24 are not taken, and nothing can be changed here."),
+                _("Try again in a minute. If it stays so, tell whoever runs this server."),
+            )
+        case "not_found":
+            return Trouble(
+                _("There is no such page"),
+                _("It may have been removed, or it belongs to another portal."),
+                _("Go back to the overview."),
+            )
+        case "too_long":
+            return Trouble(
+                _("That was too much data"),
+                _("The form is longer than this page accepts. Nothing was changed."),
+                _("Shorten it and try again."),
+            )
+    return Trouble(
+        _("Something went wrong on our side"),
+        _("The error was written down. Messages that were accepted are not lost."),
+        _("Try again. If it happens again, tell whoever runs this server."),
+    )
+
+
+def registration_trouble(error: Exception) -> Trouble:
+    """Why the sender could not be registered in the portal."""
+    match error:
+        case TransportError() | PortalBusy():
+            return Trouble(
+                _("Bitrix24 did not answer"),
+                _("The sender may be missing from the list of SMS providers until this succeeds."),
+                _("Wait a minute and try again."),
+            )
+        case ScopeMissing():
+            return Trouble(
+                _("The app lacks the right to register SMS providers"),
+                _("Bitrix24 did not grant it “messageservice”, so no message can be sent through it."),
+                _("Remove the app, install it again and accept all rights it asks for."),
+            )
+        case AccessDenied() | TokenRefused():
+            return Trouble(
+                _("Bitrix24 refused your rights"),
+                _("Only an administrator may register an SMS provider; the list was not changed."),
+                _("Open the app as an administrator of the portal and try again."),
+            )
+        case PaymentRequired() | NoRest():
+            return system_text("plan")
+        case PortalGone():
+            return Trouble(
+                _("Bitrix24 says that the app is not installed"),
+                _("Messages cannot be sent through it until it is installed again."),
+                _("Install the app again from the Bitrix24 Market."),
+            )
+        case MethodMissing():
+            return Trouble(
+                _("Your Bitrix24 is too old for SMS providers"),
+                _("It does not know the calls with which a provider is registered."),
+                _("Update your Bitrix24, then try again."),
+            )
+        case ServerConfigError():
+            return Trouble(
+                _("Bitrix24 does not accept this app’s own keys"),
+                _("Nothing can be registered until its server is set up correctly."),
+                _("Tell whoever runs this server: the client id or key is wrong."),
+            )
+    return Trouble(
+        _("Bitrix24 refused to register the sender"),
+        _("The sender may be missing from the list of SMS providers. It said: %(words)s", words=error),
+        _("Try again. If it happens again, tell whoever runs this server."),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from flask.cli import AppGroup
 
 from app.bitrix.errors import PortalError
 from app.domain.messages import Message
+from app.domain.numbers import mask
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.gateway_accounts import connect
@@ -22,7 +24,7 @@ from app.gateways.base import SettingsInvalid
 from app.jobs.sweep import sweep
 from app.registration import reconcile
 from app.services import services
-from app.store import accounts, health, messages, portals, senders, tokens
+from app.store import accounts, health, messages, portals, senders, story, tokens
 from app.store.database import StoreUnavailable
 from app.store.rows import attempts_of, timeline
 from app.store.secrets import SecretUnreadable
@@ -32,6 +34,7 @@ portals_group = AppGroup("portals", help="Portals that installed the application
 gateways_group = AppGroup("gateways", help="SMS gateways and the portals' accounts with them.")
 senders_group = AppGroup("senders", help="Our senders in the portals.")
 messages_group = AppGroup("messages", help="The message log.")
+FOLLOW_S = 0.2
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -280,6 +283,27 @@ def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool)
 def _message(member_id: str, message_id: str) -> Message:
     message = messages.find(_portal(member_id).id, message_id)
     return message or _fail(f"portal {member_id} has no message {message_id}")
+
+
+@messages_group.command("follow")
+@click.argument("member_id")
+@as_json
+def messages_follow(member_id: str, as_json: bool) -> None:
+    """Print each step of a portal's messages as it happens, until Ctrl-C."""
+    portal = _portal(member_id)
+    row_id, event_id = story.newest()
+    while True:
+        received = story.receipts_after(portal.id, row_id)
+        steps = story.steps_after(portal.id, event_id)
+        row_id = received[-1].position if received else row_id
+        event_id = steps[-1].position if steps else event_id
+        for step in sorted(received + steps, key=lambda step: step.at):
+            click.echo(json.dumps(asdict(step), default=_plain) if as_json else _step_line(step))
+        time.sleep(FOLLOW_S)
+
+
+def _step_line(step: story.Step) -> str:
+    return f"{step.at:%H:%M:%S.%f}  {step.message_id}  {mask(step.recipient)}  {step.event}  {step.detail}"
 
 
 # --- doctor ---

@@ -1,0 +1,74 @@
+"""What happens to a portal's messages, as it happens: for an operator who watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from app.store.database import statement
+from app.store.tables import message_events, messages
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one message. `position` is where to go on from."""
+
+    position: int
+    message_id: str
+    recipient: str
+    at: datetime
+    event: str
+    detail: str
+
+
+def receipts_after(portal_id: int, row_id: int, *, limit: int = 500) -> list[Step]:
+    """Messages received after the row `row_id`, oldest first."""
+    query = (
+        sa.select(
+            messages.c.id,
+            messages.c.message_id,
+            messages.c.recipient,
+            messages.c.received_at,
+            sa.literal("received"),
+            messages.c.sender_code,
+        )
+        .where(messages.c.portal_id == portal_id, messages.c.id > row_id)
+        .order_by(messages.c.id)
+        .limit(limit)
+    )
+    return _steps(query)
+
+
+def steps_after(portal_id: int, event_id: int, *, limit: int = 500) -> list[Step]:
+    """What was written to the timelines after `event_id`, oldest first."""
+    query = (
+        sa.select(
+            message_events.c.id,
+            messages.c.message_id,
+            messages.c.recipient,
+            message_events.c.at,
+            message_events.c.event,
+            message_events.c.detail,
+        )
+        .join(messages, messages.c.id == message_events.c.message_row_id)
+        .where(messages.c.portal_id == portal_id, message_events.c.id > event_id)
+        .order_by(message_events.c.id)
+        .limit(limit)
+    )
+    return _steps(query)
+
+
+def newest() -> tuple[int, int]:
+    """The newest message row and timeline entry of all portals: where a watcher begins."""
+    with statement() as connection:
+        return (
+            connection.scalar(sa.select(sa.func.max(messages.c.id))) or 0,
+            connection.scalar(sa.select(sa.func.max(message_events.c.id))) or 0,
+        )
+
+
+def _steps(query: sa.Select[tuple[int, str, str, datetime, str, str]]) -> list[Step]:
+    with statement() as connection:
+        return [Step(*row) for row in connection.execute(query)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -69,6 +70,6 @@ def newest() -> tuple[int, int]:
         )
 
 
-def _steps(query: sa.Select[tuple[int, str, str, datetime, str, str]]) -> list[Step]:
+def _steps(query: sa.Select[Any]) -> list[Step]:
     with statement() as connection:
         return [Step(*row) for row in connection.execute(query)]

@@ -49,10 +49,10 @@ class PortalSandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get(self, path: str, **query: Any) -> Json:
+    def get(self, path: str, /, **query: Any) -> Json:
         return self._call("GET", path, query=query)
 
-    def post(self, path: str, **fields: Any) -> Json:
+    def post(self, path: str, /, **fields: Any) -> Json:
         """Call any endpoint; `portal` is filled in unless given."""
         return self._call("POST", path, body={"portal": self.portal, **fields})
 

@@ -50,7 +50,8 @@ class EventQueue:
         self._wake = threading.Condition()
         self._rng = random.Random(24)
         self._held: list[Item] = []
-        self._busy = 0
+        self._outstanding = 0  # items and timers that were begun and are not finished
+        self._count_lock = threading.Lock()
         self._stopping = False
         self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
         self._scheduler = threading.Thread(target=self._run_timers, daemon=True)
@@ -80,10 +81,11 @@ class EventQueue:
     def post_at_once(self, item: Item, copies: int) -> None:
         """Post the same item several times at the same moment, whatever the faults say."""
         for _ in range(copies):
-            self._ready.put(item)
+            self._put(item)
 
     def later(self, delay_s: float, run: Callable[[], None]) -> None:
         """Run something short after a while; delays are real seconds, not the movable clock's."""
+        self._count(1)
         with self._wake:
             heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), run))
             self._wake.notify()
@@ -98,14 +100,22 @@ class EventQueue:
 
     def backlog(self) -> int:
         """Items and timers that are not finished; 0 means the portal has come to rest."""
-        return self._ready.qsize() + self._busy + len(self._timers) + len(self._held)
+        return self._outstanding + len(self._held)
 
     def _enqueue(self, item: Item) -> None:
         if item.portal.queue_faults.paused:
             with self._world.lock:
                 self._held.append(item)
             return
+        self._put(item)
+
+    def _put(self, item: Item) -> None:
+        self._count(1)
         self._ready.put(item)
+
+    def _count(self, change: int) -> None:
+        with self._count_lock:
+            self._outstanding += change
 
     def _run_timers(self) -> None:
         while not self._stopping:
@@ -118,16 +128,18 @@ class EventQueue:
                     self._wake.wait(due_in)
                     continue
                 _, _, run = heapq.heappop(self._timers)
-            run()
+            try:
+                run()
+            finally:
+                self._count(-1)
 
     def _work(self) -> None:
         connections = _Connections(self.timeout_s)
         while (item := self._ready.get()) is not None:
-            self._busy += 1
             try:
                 self._post(item, connections)
             finally:
-                self._busy -= 1
+                self._count(-1)
 
     def _post(self, item: Item, connections: _Connections) -> None:
         at = time.time()

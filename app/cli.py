@@ -287,11 +287,12 @@ def _message(member_id: str, message_id: str) -> Message:
 
 @messages_group.command("follow")
 @click.argument("member_id")
+@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest message, not with the next.")
 @as_json
-def messages_follow(member_id: str, as_json: bool) -> None:
+def messages_follow(member_id: str, from_start: bool, as_json: bool) -> None:
     """Print each step of a portal's messages as it happens, until Ctrl-C."""
     portal = _portal(member_id)
-    row_id, event_id = story.newest()
+    row_id, event_id = (0, 0) if from_start else story.newest()
     while True:
         received = story.receipts_after(portal.id, row_id)
         steps = story.steps_after(portal.id, event_id)

@@ -268,7 +268,7 @@ class HttpGateway(Gateway):
         return {
             **_recipient_values(message.recipient),
             "text": message.text,
-            "from": message.originator,
+            "from": message.originator or self.originator,
             "reference": message.reference,
             "report_url": message.report_url,
             "segments": str(message.segments),

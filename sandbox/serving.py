@@ -149,6 +149,8 @@ class _Connection:
             method, target, protocol = line.decode("latin-1").split()
         except ValueError:
             raise BadRequest("request line") from None
+        if not protocol.startswith("HTTP/1."):
+            raise BadRequest("protocol")
         headers = _read_headers(reader)
         if headers.get("HTTP_EXPECT", "").lower() == "100-continue":
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 from sandbox.portal.calls import Call, rest_method
 from sandbox.portal.errors import RestError
+from sandbox.portal.timing import time_block
 from sandbox.portal.wire import as_map, decode_form, is_filled, php_array, scalar
 
 MAX_COMMANDS = 50
@@ -43,13 +44,7 @@ def run_batch(call: Call, params: dict[str, Any], run_command: RunCommand) -> di
             if halt:
                 break
             continue
-        finish = time.time()
-        times[key] = {
-            "start": started,
-            "finish": finish,
-            "duration": finish - started,
-            "processing": finish - started,
-        }
+        times[key] = time_block(call.world, call.portal, _method_of(command), started)
     return {
         "result": php_array(results),
         "result_error": php_array(errors),
@@ -60,13 +55,16 @@ def run_batch(call: Call, params: dict[str, Any], run_command: RunCommand) -> di
 
 
 def _run_one(call: Call, command: str, run_command: RunCommand) -> Any:
-    name, _, query = command.partition("?")
-    method = name.strip().lower().removesuffix(".json")
+    method, query = _method_of(command), command.partition("?")[2]
     if method in _FORBIDDEN:
         raise RestError("ERROR_BATCH_METHOD_NOT_ALLOWED")
     params = decode_form(query)
     params.pop("auth", None)
     return run_command(call, method, params)
+
+
+def _method_of(command: Any) -> str:
+    return scalar(command).partition("?")[0].strip().lower().removesuffix(".json")
 
 
 def _substitute(command: str, results: dict[str, Any]) -> str:

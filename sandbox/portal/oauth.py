@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.portal.faults import broken_answer
+from sandbox.portal.timing import iso, plain_time_block
 from sandbox.portal.tokens import AccessToken, GrantError, TokenPair
 from sandbox.portal.wire import Answer, Environ, StartResponse, json_answer, read_params, scalar, shorten
 from sandbox.portal.world import World
@@ -137,20 +137,7 @@ class AuthServer:
         self._world.ledger.record("auth_info", number, problem[0] or "ok", auth=shorten(value))
         if token is None or problem[0]:
             return json_answer({"error": problem[0], "error_description": problem[1]}, 401)
-        finish = time.time()
-        return json_answer(
-            {
-                "result": self._app_info_body(token),
-                "time": {
-                    "start": started,
-                    "finish": finish,
-                    "duration": finish - started,
-                    "processing": finish - started,
-                    "date_start": _iso(started),
-                    "date_finish": _iso(finish),
-                },
-            }
-        )
+        return json_answer({"result": self._app_info_body(token), "time": plain_time_block(started)})
 
     def _token_problem(self, value: str, token: AccessToken | None) -> tuple[str, str]:
         if not value:
@@ -175,7 +162,7 @@ class AuthServer:
         return {
             "client_id": app.client_id,
             "scope": scope,
-            "expires": _iso(token.expires_at),
+            "expires": iso(token.expires_at),
             "user_id": token.user_id,
             "install": {
                 "installed": row.installed,
@@ -189,7 +176,3 @@ class AuthServer:
                 "member_type": "bitrix24",
             },
         }
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

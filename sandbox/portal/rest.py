@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import sandbox.portal.basics
@@ -13,6 +12,7 @@ from sandbox.portal.batch import run_batch
 from sandbox.portal.calls import METHODS, Call, MethodSpec, granted_scope
 from sandbox.portal.errors import COMMERCIAL_PLANS, RestError
 from sandbox.portal.faults import Fault, as_rest_error, broken_answer
+from sandbox.portal.timing import time_block
 from sandbox.portal.tokens import AccessToken
 from sandbox.portal.wire import Answer, Environ, json_answer, read_params, scalar, without_secrets
 from sandbox.portal.world import Portal, User, World
@@ -88,7 +88,7 @@ def _answer(
         _record(world, portal, method, params, error.error, status, user_id)
         return json_answer(error.body(), status)
     _record(world, portal, method, params, "ok", 200, user_id)
-    body = {"result": result, "time": _time_block(world, portal, method, started)}
+    body = {"result": result, "time": time_block(world, portal, method, started)}
     return json_answer(body)
 
 
@@ -168,25 +168,6 @@ def _method_name(tail: str) -> str:
 def _bearer(environ: Environ) -> str:
     kind, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return value.strip() if kind.lower() == "bearer" else ""
-
-
-def _time_block(world: World, portal: Portal, method: str, started: float) -> dict[str, Any]:
-    finish = time.time()
-    block: dict[str, Any] = {
-        "start": started,
-        "finish": finish,
-        "duration": finish - started,
-        "processing": finish - started,
-        "date_start": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "date_finish": datetime.fromtimestamp(finish, UTC).isoformat(timespec="seconds"),
-    }
-    if not portal.is_old:
-        reset_in = world.rest_faults.operating_reset_in(method, portal.number)
-        block["operating_reset_at"] = int(world.clock.now() + (600 if reset_in is None else reset_in))
-        operating = portal.operating.get(method, 0.0) + (finish - started)
-        portal.operating[method] = operating
-        block["operating"] = operating
-    return block
 
 
 def _record(

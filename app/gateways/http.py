@@ -191,7 +191,7 @@ class HttpGateway(Gateway):
         """Settings decide what this gateway can do."""
         return Capabilities(
             reports="callback" if self.settings.get("report_status_path") else "none",
-            per_message_callback="{report_url}" in self.settings["url"] + self.settings["template"],
+            per_message_callback=_has_report_url(self.settings),
             idempotent=self.settings.get("idempotent") == "true",
             lookup=bool(self.settings.get("lookup_url")),
             balance=bool(self.settings.get("check_url") and self.settings.get("balance_path")),
@@ -398,6 +398,24 @@ def _check_map(name: str, known: Mapping[str, object]) -> Callable[[Mapping[str,
     return check
 
 
+def _check_reports(settings: Mapping[str, str]) -> str:
+    names = settings["report_reference_path"] or settings["report_id_path"]
+    if not settings["report_status_path"] or names or _has_report_url(settings):
+        return ""
+    return "A report must name its message: set the path of our reference or of the gateway's id."
+
+
+def _check_ids(settings: Mapping[str, str]) -> str:
+    by_id_alone = settings["report_id_path"] and not settings["report_reference_path"]
+    if not by_id_alone or settings["id_path"] or _has_report_url(settings):
+        return ""
+    return "Reports that name a message by the gateway's id need the id from the answer."
+
+
+def _has_report_url(settings: Mapping[str, str]) -> bool:
+    return "{report_url}" in settings["url"] + settings["template"]
+
+
 def _check_sign_in(settings: Mapping[str, str]) -> str:
     return "Signing in needs the secret." if settings["auth"] != "none" and not settings["secret"] else ""
 
@@ -408,7 +426,9 @@ _CHECKS: dict[str, Callable[[Mapping[str, str]], str]] = {
     "template": _check_template,
     "headers": _check_headers,
     "secret": _check_sign_in,
+    "id_path": _check_ids,
     "error_map": _check_map("error_map", _KINDS),
+    "report_status_path": _check_reports,
     "status_map": _check_map("status_map", _STATUSES),
     "check_url": _check_placeholders("check_url", _CHECK_VALUE),
     "lookup_url": _check_placeholders("lookup_url", _LOOKUP_VALUE),

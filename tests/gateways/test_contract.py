@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -347,3 +348,18 @@ def test_polling_survives_junk(slug: str, junk: str) -> None:
         adapter = make(slug, Rerouted(peer.url))
         assert adapter.poll(["id1", "../id2"]) == []
         assert adapter.look_up("r1", MESSAGE.recipient) is None
+
+
+# --- the page for people
+
+
+@every_gateway
+def test_documentation_has_every_setting_and_heading(slug: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateways" / f"{slug}.md").read_text()
+
+    headings = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        *("Get an account", "Settings", "Delivery reports", "Limits and quirks", "Last tried")
+    ]
+    for field in ADAPTERS[slug].fields:
+        assert f"| `{field.name}` |" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,10 @@ def test_reports_carry_reference_and_id() -> None:
 
 def test_every_case_says_what_it_means() -> None:
     assert all(case.meaning for case in CASES.values())
+
+
+def test_documentation_has_every_case() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateways" / "demo.md").read_text()
+
+    for digits, case in CASES.items():
+        assert f"| `{digits}` | {case.meaning} |" in page

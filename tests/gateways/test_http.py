@@ -350,6 +350,22 @@ def test_nested_forms_and_missing_secrets_are_named() -> None:
         validate_settings(HttpGateway, {**sample("http")["settings"], "auth": "basic"})
 
 
+def test_reports_must_name_their_message() -> None:
+    bare = {
+        "url": "https://gateway.example/",
+        "template": '{"to": "{to}", "text": "{text}"}',
+        "report_status_path": "status",
+    }
+    with pytest.raises(SettingsInvalid, match="report_status_path"):
+        validate_settings(HttpGateway, bare)
+    with pytest.raises(SettingsInvalid, match="id_path"):
+        validate_settings(HttpGateway, {**bare, "report_id_path": "id"})
+    assert validate_settings(HttpGateway, {**bare, "report_id_path": "id", "id_path": "id"})
+    assert validate_settings(HttpGateway, {**bare, "report_reference_path": "ref"})
+    with_url = {**bare, "template": '{"to": "{to}", "text": "{text}", "cb": "{report_url}"}'}
+    assert validate_settings(HttpGateway, with_url)
+
+
 def test_headers_are_kept_secret() -> None:
     secret = {field.name for field in HttpGateway.fields if field.secret}
 

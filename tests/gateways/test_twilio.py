@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +21,7 @@ from app.domain.outcomes import Accepted, RefusalKind, Refused
 from app.domain.status import MessageStatus
 from app.gateways.base import InboundHttp, ReportRejected, SettingsInvalid
 from app.gateways.settings import validate_settings
-from app.gateways.twilio import Twilio, is_signed, sign
+from app.gateways.twilio import _ERRORS, _STATUSES, Twilio, is_signed, sign
 from app.transport import HttpAnswer
 from tests.gateways.world import MESSAGE, Recorded, inbound, json_answer, make, sample
 
@@ -326,3 +327,12 @@ def test_settings_that_cannot_work(setting: str, value: str) -> None:
         validate_settings(Twilio, {**sample("twilio")["settings"], setting: value})
 
     assert set(caught.value.errors) == {setting}
+
+
+def test_documentation_has_every_code_and_word() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateways" / "twilio.md").read_text()
+
+    for code, kind in _ERRORS.kinds.items():
+        assert f"| {code} | {kind} |" in page
+    for word, status in _STATUSES.items():
+        assert f"| `{word}` | {status} |" in page

@@ -15,6 +15,16 @@ from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, portals
 
 
+@dataclass(frozen=True)
+class Check:
+    """What the last "Save and check" said."""
+
+    ok: bool
+    text: str
+    balance: str
+    at: datetime
+
+
 @dataclass(frozen=True, repr=False)
 class Account:
     """One gateway account with its settings opened: never log or send one of these."""
@@ -27,8 +37,7 @@ class Account:
     settings: Mapping[str, str]
     report_secret: str
     is_default: bool
-    checked_at: datetime | None
-    check_text: str
+    check: Check | None
     circuit_open_since: datetime | None
     circuit_reason: str
     probe_at: datetime | None
@@ -50,8 +59,7 @@ def _account(row: AnyRow) -> Account:
         settings={**row.settings, **secrets},
         report_secret=box.open(row.member_id, row.report_secret),
         is_default=row.is_default,
-        checked_at=row.checked_at,
-        check_text=row.check_text,
+        check=_check(row),
         circuit_open_since=row.circuit_open_since,
         circuit_reason=row.circuit_reason,
         probe_at=row.probe_at,
@@ -60,6 +68,13 @@ def _account(row: AnyRow) -> Account:
         last_report_at=row.last_report_at,
         version=row.version,
     )
+
+
+def _check(row: AnyRow) -> Check | None:
+    if row.checked_at is None or not row.check_text:
+        return None
+    said = json.loads(row.check_text)
+    return Check(said["ok"], said["text"], said["balance"], row.checked_at)
 
 
 def _query() -> sa.Select[Any]:
@@ -114,6 +129,8 @@ def connect(
         "settings": dict(public),
         "secrets": box.seal(member_id, json.dumps(dict(secrets))),
         "is_default": True,
+        "checked_at": None,
+        "check_text": "",
         "circuit_open_since": None,
         "circuit_reason": "",
         "probe_at": None,
@@ -145,8 +162,9 @@ def connect(
     return account
 
 
-def record_check(account_id: int, *, text: str, now: datetime) -> None:
-    _update(account_id, checked_at=now, check_text=text[:500])
+def record_check(account_id: int, check: Check) -> None:
+    said = {"ok": check.ok, "text": check.text[:500], "balance": check.balance[:60]}
+    _update(account_id, checked_at=check.at, check_text=json.dumps(said))
 
 
 def pause(account_id: int, until: datetime) -> None:

@@ -90,6 +90,15 @@ def all_portals() -> list[Portal]:
 
 
 def by_handler_secret(secret: str) -> HandlerPortal | None:
+    return _handler_portal(portals.c.handler_hash.in_(secret_box().hashes(secret)))
+
+
+def for_test_message(portal_id: int) -> HandlerPortal | None:
+    """The portal as the HANDLER sees it, for a message that its admin writes here."""
+    return _handler_portal(portals.c.id == portal_id)
+
+
+def _handler_portal(condition: sa.ColumnElement[bool]) -> HandlerPortal | None:
     query = sa.select(
         portals.c.id,
         portals.c.member_id,
@@ -98,7 +107,7 @@ def by_handler_secret(secret: str) -> HandlerPortal | None:
         portals.c.application_token_hash,
         portals.c.previous_token_hash,
         portals.c.previous_token_until,
-    ).where(portals.c.handler_hash.in_(secret_box().hashes(secret)))
+    ).where(condition)
     with statement() as connection:
         row = connection.execute(query).first()
     if row is None:

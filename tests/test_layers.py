@@ -1,0 +1,119 @@
+"""The arrows between the rooms: who may import whom. See docs/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Each room and what it may import of ours, itself apart. `app` is the wiring, the only one that sees all.
+ARROWS: dict[str, set[str]] = {
+    "domain": set(),
+    "config": set(),
+    "logs": set(),
+    "newkey": set(),
+    "transport": set(),
+    "engine": {"config"},
+    "gateways": {"domain", "transport"},
+    "bitrix": {"domain", "transport"},
+    "store": {"domain", "config"},
+    "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},
+    "registration": {"bitrix", "domain", "services", "store", "transport"},
+    "gateway_accounts": {"domain", "gateways", "store"},
+    "jobs": {
+        "bitrix", "domain", "gateways", "gateway_accounts", "registration", "services", "store", "transport"
+    },
+    "web": {
+        "bitrix",
+        "domain",
+        "engine",
+        "gateway_accounts",
+        "gateways",
+        "registration",
+        "services",
+        "store",
+        "transport",
+    },
+    "cli": {
+        "bitrix",
+        "domain",
+        "gateway_accounts",
+        "gateways",
+        "jobs",
+        "registration",
+        "services",
+        "store",
+        "transport",
+    },
+}  # fmt: skip
+
+
+def sources(folder: str) -> Iterator[Path]:
+    return (PROJECT / folder).rglob("*.py")
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PROJECT / "app").with_suffix("").parts
+    return parts[0] if parts != ("__init__",) else ""
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that a file imports, with the line; `from a import b` counts as a and a.b."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def wrong_arrows(path: Path) -> Iterator[str]:
+    room = room_of(path)
+    if not room:
+        return
+    for line, module in imported(path):
+        parts = module.split(".")
+        if parts[0] != "app" or parts[1] == room:
+            continue
+        if parts[1] not in ARROWS[room]:
+            yield f"{path.relative_to(PROJECT)}:{line} {room} imports {parts[1]}"
+
+
+def test_every_import_follows_the_arrows() -> None:
+    wrong = [line for path in sources("app") for line in wrong_arrows(path)]
+
+    assert wrong == []
+
+
+def test_a_wrong_arrow_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.PROJECT", tmp_path)
+    file = tmp_path / "app" / "web" / "page.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("from app.jobs import submit\n")
+
+    assert list(wrong_arrows(file)) == ["app/web/page.py:1 web imports jobs"]
+
+
+def test_sandbox_and_product_meet_on_the_wire_only() -> None:
+    sandbox = [f"{p}:{n}" for p in sources("sandbox") for n, m in imported(p) if m.split(".")[0] == "app"]
+    product = [f"{p}:{n}" for p in sources("app") for n, m in imported(p) if m.split(".")[0] == "sandbox"]
+
+    assert sandbox + product == []
+
+
+def test_no_import_hides_inside_a_function() -> None:
+    hidden = [
+        f"{path.relative_to(PROJECT)}:{inner.lineno}"
+        for path in sources("app")
+        for outer in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(outer)
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+    ]
+
+    assert hidden == []

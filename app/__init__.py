@@ -54,6 +54,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(config)
+    if config.sqlite_file is not None:
+        config.sqlite_file.parent.mkdir(parents=True, exist_ok=True)
     db.init_app(app)
     migrate.init_app(app)
     with app.app_context():

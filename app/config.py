@@ -82,8 +82,12 @@ class Config:
     @property
     def engine_file(self) -> Path:
         """The embedded job engine's own file, beside the database."""
-        name = urlsplit(self.database_url).path[1:] or "app.db"
-        return Path(name).with_suffix(".engine")
+        database = self.sqlite_file or INSTANCE_DIR / "app.db"
+        return database.with_suffix(".engine")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        return Path(self.database_url.removeprefix("sqlite:///")) if self.is_sqlite else None
 
 
 def load_config(environ: Mapping[str, str]) -> Config:
@@ -157,11 +161,13 @@ def _oauth_servers(value: str, *, http_ok: bool) -> tuple[str, ...]:
 
 
 def _database_url(value: str) -> str:
-    value = value.strip() or f"sqlite:///{INSTANCE_DIR / 'app.db'}"
+    value = value.strip() or "sqlite:///app.db"
     if value.startswith(("postgres://", "postgresql://")):  # platforms write these; we speak psycopg 3
         return "postgresql+psycopg://" + value.split("://", 1)[1]
     if not value.startswith(("sqlite:///", "postgresql+psycopg://")) or value == "sqlite:///:memory:":
         raise ConfigError("DATABASE_URL wants sqlite:///path/to/file.db or postgresql://user@host/name")
+    if value.startswith("sqlite"):
+        return f"sqlite:///{INSTANCE_DIR / value.removeprefix('sqlite:///')}"
     return value
 
 

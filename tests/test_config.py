@@ -1,0 +1,119 @@
+"""The environment: what is missing or malformed is named in one line that says what it wants."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from app.config import DEFAULT_OAUTH_SERVERS, INSTANCE_DIR, ConfigError, load_config
+
+GOOD = {
+    "PUBLIC_URL": "https://sms.example.com/",
+    "SECRET_KEY": "s" * 32,
+    "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "B24_CLIENT_ID": "app.1",
+    "B24_CLIENT_SECRET": "secret",
+}
+
+
+def test_the_required_variables_are_enough() -> None:
+    config = load_config(GOOD)
+
+    assert config.public_url == "https://sms.example.com"
+    assert config.is_sqlite
+    assert config.oauth_servers == DEFAULT_OAUTH_SERVERS
+    assert not config.allow_private_network
+    assert config.timing.lease_s == 30
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_variable_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_config({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "sms.example.com"),
+        ("PUBLIC_URL", "http://sms.example.com"),
+        ("PUBLIC_URL", "https://user@sms.example.com"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "s" * 32 + ",short"),
+        ("ENCRYPTION_KEYS", "not a key"),
+        ("DATABASE_URL", "mysql://host/name"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("REDIS_URL", "localhost:6379"),
+        ("B24_OAUTH_SERVERS", "oauth.bitrix.info"),
+        ("B24_OAUTH_SERVERS", "http://oauth.bitrix.info"),
+        ("B24_OAUTH_SERVERS", "https://oauth.bitrix.info/rest/"),
+        ("ALLOW_PRIVATE_NETWORK", "yes"),
+        ("LOG_LEVEL", "LOUD"),
+        ("WORKER_THREADS", "0"),
+        ("WORKER_THREADS", "many"),
+        ("TIMING", "lease_s"),
+        ("TIMING", "no_such_delay=1"),
+        ("TIMING", "lease_s=10"),
+    ],
+)
+def test_a_malformed_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_config({**GOOD, name: value})
+
+
+def test_platforms_write_postgres_urls_in_their_own_ways() -> None:
+    for url in ("postgres://u:p@h/n", "postgresql://u:p@h/n", "postgresql+psycopg://u:p@h/n"):
+        assert load_config({**GOOD, "DATABASE_URL": url}).database_url == "postgresql+psycopg://u:p@h/n"
+
+
+def test_a_private_network_may_be_plain_http() -> None:
+    config = load_config(
+        {
+            **GOOD,
+            "ALLOW_PRIVATE_NETWORK": "1",
+            "PUBLIC_URL": "http://10.0.0.5:8000",
+            "B24_OAUTH_SERVERS": "http://127.0.0.1:9000, https://oauth.bitrix.info",
+        }
+    )
+
+    assert config.oauth_servers == ("http://127.0.0.1:9000", "https://oauth.bitrix.info")
+
+
+def test_no_secret_is_in_the_printed_configuration() -> None:
+    printed = repr(load_config(GOOD))
+
+    assert not [
+        name for name, value in GOOD.items() if ("KEY" in name or "SECRET" in name) and value in printed
+    ]
+
+
+def test_the_embedded_engine_lives_beside_the_database(tmp_path: Path) -> None:
+    beside = load_config({**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/data/sms.db"})
+    default = load_config(GOOD)
+    without_redis = load_config({**GOOD, "DATABASE_URL": "postgresql://u:p@h/n"})
+
+    assert beside.engine_file == tmp_path / "data" / "sms.engine"
+    assert default.engine_file == INSTANCE_DIR / "app.engine"
+    assert without_redis.engine_file == INSTANCE_DIR / "app.engine"
+
+
+def test_a_process_stops_with_one_line() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in GOOD}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", "from app import create_app; create_app()"],
+        env={**environment, **GOOD, "B24_CLIENT_ID": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == (
+        "configuration: B24_CLIENT_ID is not set: it wants the application's id from its Bitrix24 card"
+    )

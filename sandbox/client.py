@@ -180,7 +180,7 @@ class PortalSandbox:
         """The progress once everything is handed over and the queue has come to rest."""
         deadline = time.monotonic() + timeout_s
         while True:
-            progress = self.campaign_progress(campaign)
+            progress = self.get("/sandbox/campaigns", campaign=campaign, brief=1)
             if progress["done"] and self.state()["backlog"] == 0:
                 return self.campaign_progress(campaign)
             if time.monotonic() > deadline:

@@ -23,16 +23,16 @@ class Campaign:
     done: bool = False
     stopped: bool = False
 
+    def brief(self) -> dict[str, Any]:
+        return {"campaign": self.id, "count": self.count, "sent": len(self.messages), "done": self.done}
+
     def view(self) -> dict[str, Any]:
         """Progress, the statuses in the portal, and how the application answered."""
         messages = list(self.messages)
         posts = [post for message in messages for post in message.posts]
         latencies = sorted(seconds for _, _, seconds in posts)
         return {
-            "campaign": self.id,
-            "count": self.count,
-            "sent": len(messages),
-            "done": self.done,
+            **self.brief(),
             "answered": len(posts),
             "answers": dict(Counter(str(status) for _, status, _ in posts)),
             "statuses": dict(Counter(message.status for message in messages)),

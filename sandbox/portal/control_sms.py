@@ -96,13 +96,14 @@ def sms_blueprint(world: World, campaigns: Campaigns) -> Blueprint:
     @sms.get("/campaigns")
     def show_campaigns() -> ResponseReturnValue:
         question = Question(world)
-        number = question.get("campaign", 0)
+        number, brief = question.get("campaign", 0), question.get("brief", False)
         question.done()
         if not number:
             return jsonify(campaigns=[campaign.view() for campaign in campaigns.all.values()])
         if number not in campaigns.all:
             raise NotFound(f"There is no campaign {number}.")
-        return jsonify(campaigns.all[number].view())
+        found = campaigns.all[number]
+        return jsonify(found.brief() if brief else found.view())
 
     @sms.post("/campaigns/stop")
     def stop_campaign() -> ResponseReturnValue:

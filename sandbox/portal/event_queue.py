@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import heapq
-import http.client
 import itertools
 import random
-import select
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+
+from sandbox.portal.posting import BadAnswer, Poster
 
 if TYPE_CHECKING:
     from sandbox.portal.world import Portal, World
 
-USER_AGENT = "Bitrix24 Webhook Engine"
 
-# An idle connection may be closed by the other side at any moment, and a post must not be repeated:
-# so a connection is used again only while it is this fresh.
-_REUSE_WITHIN_S = 1.0
+# Timers may be this late: waking once for several costs less than waking for each.
+_TICK_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +83,10 @@ class EventQueue:
         """Run something short after a while; delays are real seconds, not the movable clock's."""
         self._count(1)
         with self._wake:
-            heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), run))
-            self._wake.notify()
+            timer = (time.monotonic() + delay_s, next(self._order), run)
+            heapq.heappush(self._timers, timer)
+            if self._timers[0] is timer:  # otherwise the scheduler wakes early enough anyhow
+                self._wake.notify()
 
     def release(self) -> int:
         """Let go what was held back by a pause."""
@@ -125,7 +123,7 @@ class EventQueue:
                     continue
                 due_in = self._timers[0][0] - time.monotonic()
                 if due_in > 0:
-                    self._wake.wait(due_in)
+                    self._wake.wait(max(due_in, _TICK_S))
                     continue
                 _, _, run = heapq.heappop(self._timers)
             try:
@@ -134,20 +132,20 @@ class EventQueue:
                 self._count(-1)
 
     def _work(self) -> None:
-        connections = _Connections(self.timeout_s)
+        poster = Poster(self.timeout_s)
         while (item := self._ready.get()) is not None:
             try:
-                self._post(item, connections)
+                self._post(item, poster)
             finally:
                 self._count(-1)
 
-    def _post(self, item: Item, connections: _Connections) -> None:
+    def _post(self, item: Item, poster: Poster) -> None:
         at = time.time()
         started = time.perf_counter()
         status, problem = 0, ""
         try:
-            status = connections.post(item.url, item.body)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            status = poster.post(item.url, item.body)
+        except (OSError, BadAnswer, ValueError) as error:
             problem = type(error).__name__
         seconds = time.perf_counter() - started
         note = dict(item.note)
@@ -158,54 +156,3 @@ class EventQueue:
         )
         if item.done is not None:
             item.done(at, status, seconds)
-
-
-class _Connections:
-    """The open connections of one worker. Answers are read whole and thrown away."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._open: dict[str, tuple[http.client.HTTPConnection, float]] = {}
-
-    def post(self, url: str, body: bytes) -> int:
-        parts = urlsplit(url)
-        connection = self._take(parts.scheme, parts.netloc)
-        path = parts.path or "/"
-        if parts.query:
-            path += f"?{parts.query}"
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "User-Agent": USER_AGENT,
-            "Accept": "*/*",
-        }
-        try:
-            connection.request("POST", path, body=body, headers=headers)
-            response = connection.getresponse()
-            response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._open[f"{parts.scheme}://{parts.netloc}"] = (connection, time.monotonic())
-        return response.status
-
-    def _take(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
-        connection, used_at = self._open.pop(f"{scheme}://{netloc}", (None, 0.0))
-        if connection is not None:
-            fresh = time.monotonic() - used_at < _REUSE_WITHIN_S
-            if fresh and connection.sock is not None and not _readable(connection.sock.fileno()):
-                return connection
-            connection.close()
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        return kind(netloc, timeout=self._timeout_s)
-
-
-def _readable(fileno: int) -> bool:
-    """True if the other side has closed (or said something unasked), so the connection is spent."""
-    with suppress(OSError, ValueError):
-        poll = select.poll()
-        poll.register(fileno, select.POLLIN)
-        return bool(poll.poll(0))
-    return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from flask_migrate import Migrate
@@ -16,6 +18,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Connection, Dialect, Engine
 
 from app.config import Config
+from app.store import watch
+from app.store.watch import Down, Watch
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -35,7 +39,14 @@ AnyRow = sa.Row[*tuple[Any, ...]]
 
 
 class StoreUnavailable(Exception):
-    """The database does not answer or cannot write. Nothing was stored; try again later."""
+    """The database does not answer or cannot write. Nothing was stored; try again later.
+
+    `is_lost_connection`: only this connection was dead; the next one may do.
+    """
+
+    def __init__(self, why: str, *, is_lost_connection: bool = False) -> None:
+        super().__init__(why)
+        self.is_lost_connection = is_lost_connection
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -55,28 +66,68 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
 
+class _DatabaseClock:
+    """PostgreSQL's clock, carried on by this machine's monotonic one between two connections.
+
+    Leases of workers on several machines are compared with each other, so all go by one clock, and a
+    machine whose own clock is wrong or jumps does no harm. SQLite has but one machine: its own clock.
+    """
+
+    def __init__(self) -> None:
+        self._anchor: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        anchor = self._anchor
+        if anchor is None:
+            return datetime.now(UTC)
+        at, ticks = anchor
+        return at + timedelta(seconds=time.monotonic() - ticks)
+
+    def set_by(self, connection: Any) -> None:
+        before = time.monotonic()
+        at = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+        after = time.monotonic()
+        if after - before < 1.0:  # a slower answer tells the time badly
+            self._anchor = (at.astimezone(UTC), (before + after) / 2)
+
+    def forget(self) -> None:
+        self._anchor = None
+
+
+_clock = _DatabaseClock()
+
+
 def utcnow() -> datetime:
-    return datetime.now(UTC)
+    """The time that rows go by: the database's where it has a clock of its own."""
+    return _clock.now()
 
 
 def engine_options(config: Config) -> dict[str, Any]:
     """Pools that fail fast: a request that waits for a connection is a request that Bitrix24 gives up."""
     if config.is_sqlite:
         # One connection per thread at work; a busy database is waited for, see `_prepare_sqlite`.
-        return {"pool_size": 24, "max_overflow": 0, "pool_timeout": 2, "connect_args": {"timeout": 5}}
+        return {"pool_size": 24, "max_overflow": 0, "pool_timeout": 1.2, "connect_args": {"timeout": 5}}
     return {
         "pool_size": config.worker_threads,
         "max_overflow": 4,
-        "pool_timeout": 2,
+        "pool_timeout": 1.2,
         "pool_recycle": 300,
-        "pool_pre_ping": True,
         "connect_args": {
             "connect_timeout": 2,
             "keepalives_idle": 10,
             "tcp_user_timeout": 5000,
-            "options": "-c statement_timeout=5000 -c lock_timeout=2000",
+            # After a failover the old primary still answers, and only reads.
+            "target_session_attrs": "read-write",
+            "options": "-c statement_timeout=5000 -c lock_timeout=1500 -c timezone=UTC",
         },
     }
+
+
+_watches: WeakKeyDictionary[Engine, Watch] = WeakKeyDictionary()
+FRESH_S = 0.5  # a connection that was used so lately is not asked whether it lives
+BUSY_MS = 8000  # SQLite: how long a writer waits for its turn, and when somebody waits for the answer
+BUSY_HURRIED_MS = 1500
+READ_ONLY = "25006"
 
 
 def prepare_engine(engine: Engine) -> None:
@@ -85,19 +136,74 @@ def prepare_engine(engine: Engine) -> None:
     A transaction that reads first and writes later is refused by SQLite when another wrote in between,
     without waiting; BEGIN IMMEDIATE makes it wait its turn instead.
     """
+    _clock.forget()
     if engine.dialect.name != "sqlite":
+        _prepare_postgresql(engine)
         return
 
     @sa.event.listens_for(engine, "connect")
     def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "checkout")
+    def _set_patience(connection: Any, record: Any, _proxy: Any) -> None:
+        wanted = BUSY_HURRIED_MS if watch.is_hurried() else BUSY_MS
+        if record.info.get("busy_ms") != wanted:
+            connection.execute(f"PRAGMA busy_timeout={wanted}")
+            record.info["busy_ms"] = wanted
 
     @sa.event.listens_for(engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    """Connections that are watched, and asked whether they live after a while of rest."""
+    dialect = engine.dialect
+    watched = _watches[engine] = Watch()
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Dialect, _record: Any, args: Any, params: Any) -> Any:
+        connection = watched.connect(lambda: dialect.connect(*args, **params))
+        with watched.over(connection):
+            connection.autocommit = True
+            _clock.set_by(connection)
+            connection.autocommit = False
+        return connection
+
+    @sa.event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", 0.0) < FRESH_S:
+            return
+        try:
+            with watched.over(connection):
+                dialect.do_ping(connection)
+        except Exception as error:
+            raise sa.exc.InvalidatePoolError("the connection is dead") from error
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note_use(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+
+def database_is_down() -> bool:
+    """Whether this process found the database dead and waits for it to come back."""
+    found = _watches.get(db.engine)
+    return found is not None and found.is_down
+
+
+def _watched(connection: Connection) -> Any:
+    found = _watches.get(connection.engine)
+    return found.over(connection.connection.dbapi_connection) if found is not None else nullcontext()
+
+
+def _check_alive() -> None:
+    found = _watches.get(db.engine)
+    if found is not None:
+        found.check()
 
 
 @contextmanager
@@ -107,24 +213,31 @@ def writing() -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the database is down, full, read-only or locked for too long.
     """
-    with _translated(), db.engine.begin() as connection:
+    with _translated(), db.engine.connect() as connection, _watched(connection), connection.begin():
         yield connection
 
 
 @contextmanager
 def statement() -> Iterator[Connection]:
     """Statements that each commit by themselves: reads, and the single write of the hot path."""
-    with _translated(), db.engine.connect() as raw:
+    with _translated(), db.engine.connect() as raw, _watched(raw):
         yield raw.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
+        _check_alive()
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
-    except sa.exc.InternalError as error:  # PostgreSQL after a failover: the old primary only reads
+        lost = getattr(error, "connection_invalidated", False)
+        raise StoreUnavailable(type(error.__cause__ or error).__name__, is_lost_connection=lost) from error
+    except (Down, sa.exc.DisconnectionError) as error:
+        raise StoreUnavailable(str(error)) from error
+    except sa.exc.InternalError as error:
+        if getattr(error.orig, "sqlstate", "") == READ_ONLY:
+            # The old primary after a failover: none of its connections is worth keeping.
+            db.engine.dispose()
         raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
 

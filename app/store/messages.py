@@ -18,7 +18,7 @@ from app.domain.outcomes import Accepted, Refused
 from app.domain.portals import PortalState
 from app.domain.retry import pause_before
 from app.domain.status import MessageStatus, advance
-from app.store.database import AnyRow, insert_or_ignore, statement, writing
+from app.store.database import AnyRow, StoreUnavailable, insert_or_ignore, statement, writing
 from app.store.outbox import push_due
 from app.store.portals import HandlerPortal
 from app.store.reports import apply_parked
@@ -52,6 +52,15 @@ def accept(
         StoreUnavailable: nothing was stored.
     """
     values = _row_for(portal, incoming, now=now, timing=timing, hold=hold)
+    try:
+        return _store(values)
+    except StoreUnavailable as error:
+        if not error.is_lost_connection:
+            raise
+        return _store(values)  # the server was restarted while this connection rested; a new one may do
+
+
+def _store(values: dict[str, Any]) -> Acceptance:
     with statement() as connection:
         row_id = connection.scalar(
             insert_or_ignore(connection, messages, "portal_id", "message_id")
@@ -62,7 +71,7 @@ def accept(
             return Acceptance(row_id)
         stored = connection.scalar(
             sa.select(messages.c.body_hash).where(
-                messages.c.portal_id == portal.id, messages.c.message_id == incoming.message_id
+                messages.c.portal_id == values["portal_id"], messages.c.message_id == values["message_id"]
             )
         )
     return Acceptance(None, is_repeat=True, is_conflict=stored != values["body_hash"])

@@ -55,6 +55,10 @@ portals = sa.Table(
     # The leaky bucket of REST calls.
     Column("bucket_level", sa.Float, nullable=False, server_default="0"),
     Column("bucket_at", UtcDateTime),
+    # Pauses that the portal asked for, as unix times: by method, under "" for all calls.
+    Column("call_pauses", sa.JSON, nullable=False, server_default="{}"),
+    Column("suspect_since", UtcDateTime),  # first heard that the app is not installed; to be confirmed
+    Column("erased_at", UtcDateTime),  # its data, some time after the app was removed
     Column("last_pushed_at", UtcDateTime),
     _now("created_at"),
 )
@@ -112,7 +116,13 @@ gateway_accounts = sa.Table(
     Column("circuit_reason", Text, nullable=False, server_default=""),
     Column("probe_at", UtcDateTime),
     Column("failures", Integer, nullable=False, server_default="0"),  # refusals of the account in a row
-    Column("paused_until", UtcDateTime),  # throttled by the gateway
+    # The breaker: calls in a row without a sensible answer; over the limit one probe at a time gets through.
+    Column("bad_calls", Integer, nullable=False, server_default="0"),
+    Column("paused_until", UtcDateTime),
+    # The pace, once the gateway found us too fast: each message reserves the next free slot.
+    Column("rate_per_s", sa.Float),
+    Column("slowed_at", UtcDateTime),
+    Column("next_slot_at", UtcDateTime),
     Column("last_report_at", UtcDateTime),
     Column("version", Integer, nullable=False, server_default="1"),
     _now("created_at"),
@@ -153,6 +163,8 @@ messages = sa.Table(
     Column("hinted_at", UtcDateTime),
     Column("lease", String(32)),
     Column("tries", Integer, nullable=False, server_default="0"),  # since the last change of fortune
+    Column("faults", Integer, nullable=False, server_default="0"),  # our own: exceptions, dead workers
+    Column("slot_at", UtcDateTime),  # its turn in the account's pace
     Column("poll_at", UtcDateTime),
     Column("polls", Integer, nullable=False, server_default="0"),
     Column("deadline_at", UtcDateTime),
@@ -173,6 +185,20 @@ messages = sa.Table(
         "due_at",
         postgresql_where=text("due_at IS NOT NULL"),
         sqlite_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_portal_due",
+        "portal_id",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+    Index(  # what the operator's gauges count
+        "ix_messages_attention",
+        "status",
+        "reason",
+        postgresql_where=text("status = 'unknown' OR reason = 'dead_letter'"),
+        sqlite_where=text("status = 'unknown' OR reason = 'dead_letter'"),
     ),
     Index(
         "ix_messages_push",
@@ -218,8 +244,9 @@ parts = sa.Table(
     Column("account_id", BigId, nullable=False),
     Column("gateway_message_id", String(120), nullable=False),
     Column("status", String(12), nullable=False),
+    Column("call", Integer, nullable=False, server_default="1"),  # of the attempt; each may yield parts
+    sa.UniqueConstraint("attempt_id", "gateway_message_id"),
     Index("ix_parts_account_id_gateway_message_id", "account_id", "gateway_message_id"),
-    Index("ix_parts_attempt_id", "attempt_id"),
 )
 
 message_events = sa.Table(
@@ -243,6 +270,7 @@ parked_reports = sa.Table(
     Column("gateway_message_id", String(120), nullable=False, server_default=""),
     Column("report", sa.JSON, nullable=False),
     _now("received_at"),
+    Index("ix_parked_reports_received_at", "received_at"),
     Index("ix_parked_reports_account_id_reference", "account_id", "reference"),
     Index("ix_parked_reports_account_id_gateway_message_id", "account_id", "gateway_message_id"),
 )
@@ -284,6 +312,8 @@ rest_calls = sa.Table(
     Column("error", String(80), nullable=False),
     Column("answer", Text, nullable=False),
     Column("took_ms", Integer, nullable=False),
+    Column("operating_s", sa.Float),  # the portal's account of the method's running time
+    Column("operating_reset_at", sa.Float),  # unix time
     Index("ix_rest_calls_portal_id_id", "portal_id", "id"),
     Index("ix_rest_calls_at", "at"),
 )

@@ -16,12 +16,14 @@ from app.services import services
 from app.store import messages, portals
 from app.store.database import StoreUnavailable
 from app.store.portals import HandlerPortal
+from app.store.watch import within
 from app.web import metrics
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("handler", __name__)
 
 BODY_LIMIT_BYTES = 512 * 1024
+STORE_WITHIN_S = 1.5  # Bitrix24 hears of a dead database in two seconds
 PORTAL_KNOWN_S = 3.0
 MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
 KNOWN_LIMIT = 10_000
@@ -75,7 +77,8 @@ def receive_message(secret: str) -> Response:
     started = time.perf_counter()
     request.max_content_length = BODY_LIMIT_BYTES
     try:
-        answer, result = _receive(secret)
+        with within(STORE_WITHIN_S):
+            answer, result = _receive(secret)
     except StoreUnavailable as error:
         log.error("message not stored: the database does not answer", extra={"why": str(error)})
         answer, result = (

@@ -13,8 +13,11 @@ from prometheus_client.registry import Collector
 from app.services import services
 from app.store import health, messages
 from app.store.database import StoreUnavailable
+from app.store.watch import within
 
 blueprint = Blueprint("health", __name__)
+
+STORE_WITHIN_S = 1.5
 
 
 @blueprint.get("/healthz")
@@ -27,7 +30,8 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Fit for traffic: the database takes writes and has our schema."""
     try:
-        problem = health.problem()
+        with within(STORE_WITHIN_S):
+            problem = health.problem()
     except StoreUnavailable as error:
         problem = f"the database does not answer ({error})"
     return _text(503, problem) if problem else _text(200, "ready")

@@ -10,12 +10,14 @@ from app.gateways.base import InboundHttp, ReportRejected
 from app.services import services
 from app.store import accounts, outbox, reports
 from app.store.database import StoreUnavailable
+from app.store.watch import within
 from app.web import metrics
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("reports", __name__)
 
 BODY_LIMIT_BYTES = 256 * 1024
+STORE_WITHIN_S = 1.8
 
 
 @blueprint.route("/reports/<gateway>/<secret>", methods=["GET", "POST"])
@@ -28,7 +30,8 @@ def receive_reports(gateway: str, secret: str, reference: str = "") -> Response:
     """
     request.max_content_length = BODY_LIMIT_BYTES
     try:
-        return _receive(gateway, secret, reference)
+        with within(STORE_WITHIN_S):
+            return _receive(gateway, secret, reference)
     except StoreUnavailable as error:
         log.error("report not stored: the database does not answer", extra={"why": str(error)})
         return _text(503, "try again")

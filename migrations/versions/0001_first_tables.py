@@ -108,7 +108,11 @@ def upgrade() -> None:
         sa.Column("circuit_reason", sa.Text(), server_default="", nullable=False),
         sa.Column("probe_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("bad_calls", sa.Integer(), server_default="0", nullable=False),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rate_per_s", sa.Float(), nullable=True),
+        sa.Column("slowed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_slot_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_report_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -152,6 +156,8 @@ def upgrade() -> None:
         sa.Column("hinted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease", sa.String(length=32), nullable=True),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("faults", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("slot_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("poll_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("polls", sa.Integer(), server_default="0", nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
@@ -179,8 +185,22 @@ def upgrade() -> None:
             sqlite_where=sa.text("work IN ('queued', 'submitting')"),
         )
         batch_op.create_index(
+            "ix_messages_attention",
+            ["status", "reason"],
+            unique=False,
+            postgresql_where=sa.text("status = 'unknown' OR reason = 'dead_letter'"),
+            sqlite_where=sa.text("status = 'unknown' OR reason = 'dead_letter'"),
+        )
+        batch_op.create_index(
             "ix_messages_due_at",
             ["due_at"],
+            unique=False,
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_messages_portal_due",
+            ["portal_id", "due_at"],
             unique=False,
             postgresql_where=sa.text("due_at IS NOT NULL"),
             sqlite_where=sa.text("due_at IS NOT NULL"),
@@ -300,6 +320,7 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_parked_reports_account_id_reference", ["account_id", "reference"], unique=False
         )
+        batch_op.create_index("ix_parked_reports_received_at", ["received_at"], unique=False)
 
     op.create_table(
         "parts",
@@ -308,25 +329,28 @@ def upgrade() -> None:
         sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("gateway_message_id", sa.String(length=120), nullable=False),
         sa.Column("status", sa.String(length=12), nullable=False),
+        sa.Column("call", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
             ["attempt_id"], ["attempts.id"], name=op.f("fk_parts_attempt_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_parts")),
+        sa.UniqueConstraint(
+            "attempt_id", "gateway_message_id", name=op.f("uq_parts_attempt_id_gateway_message_id")
+        ),
     )
     with op.batch_alter_table("parts", schema=None) as batch_op:
         batch_op.create_index(
             "ix_parts_account_id_gateway_message_id", ["account_id", "gateway_message_id"], unique=False
         )
-        batch_op.create_index("ix_parts_attempt_id", ["attempt_id"], unique=False)
 
 
 def downgrade() -> None:
     with op.batch_alter_table("parts", schema=None) as batch_op:
-        batch_op.drop_index("ix_parts_attempt_id")
         batch_op.drop_index("ix_parts_account_id_gateway_message_id")
 
     op.drop_table("parts")
     with op.batch_alter_table("parked_reports", schema=None) as batch_op:
+        batch_op.drop_index("ix_parked_reports_received_at")
         batch_op.drop_index("ix_parked_reports_account_id_reference")
         batch_op.drop_index("ix_parked_reports_account_id_gateway_message_id")
 
@@ -353,9 +377,19 @@ def downgrade() -> None:
         )
         batch_op.drop_index("ix_messages_portal_id_id")
         batch_op.drop_index(
+            "ix_messages_portal_due",
+            postgresql_where=sa.text("due_at IS NOT NULL"),
+            sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
             "ix_messages_due_at",
             postgresql_where=sa.text("due_at IS NOT NULL"),
             sqlite_where=sa.text("due_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_messages_attention",
+            postgresql_where=sa.text("status = 'unknown' OR reason = 'dead_letter'"),
+            sqlite_where=sa.text("status = 'unknown' OR reason = 'dead_letter'"),
         )
         batch_op.drop_index(
             "ix_messages_account_work",

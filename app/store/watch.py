@@ -1,0 +1,170 @@
+"""Deadlines that we keep ourselves: a database that is paused or cut off keeps none.
+
+PostgreSQL's own limits need a server that works. So a thread of ours ends whatever waits too long, by
+shutting the connection's socket. After that the database counts as down: further calls fail at once, and
+one thread asks until it is back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import psycopg
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 10.0  # of work that nobody waits for; above the server's own limit of a statement
+CONNECT_S = 1.2
+PROBE_S = 0.25
+_TICK_S = 0.05
+
+_deadline: ContextVar[float | None] = ContextVar("database deadline", default=None)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Everything asked of the database in this block ends after so long, with an answer or an error."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def deadline() -> float:
+    """Of `time.monotonic()`."""
+    asked = _deadline.get()
+    return asked if asked is not None else time.monotonic() + PATIENCE_S
+
+
+def is_hurried() -> bool:
+    """Whether somebody waits for the answer."""
+    return _deadline.get() is not None
+
+
+class Down(Exception):
+    """The database was found dead a moment ago, and nothing was asked of it now."""
+
+
+class Watch:
+    """One per engine. Its threads start when they are first needed, so a fork before that does no harm."""
+
+    def __init__(self) -> None:
+        self._connect: Callable[[], Any] | None = None
+        self._watched: dict[int, tuple[float, Any]] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._down = False
+
+    @property
+    def is_down(self) -> bool:
+        return self._down
+
+    def check(self) -> None:
+        """Raises `Down` while the database is known to be dead."""
+        if self._down:
+            raise Down("the database did not answer a moment ago")
+
+    @contextlib.contextmanager
+    def over(self, connection: Any) -> Iterator[None]:
+        """End this connection when the block takes longer than its deadline."""
+        self._start()
+        number = next(self._numbers)
+        self._watched[number] = (deadline(), connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.pop(number, None)
+
+    def connect(self, dial_up: Callable[[], Any]) -> Any:
+        """A new connection, or an error in `CONNECT_S`: psycopg itself waits two seconds at least."""
+        self.check()
+        self._connect = dial_up  # the probe will want it
+        result: list[Any] = []
+        given_up = threading.Event()
+        done = threading.Event()
+
+        def dial() -> None:
+            try:
+                made: Any = dial_up()
+            except Exception as error:
+                made = error
+            with self._lock:
+                if given_up.is_set() and not isinstance(made, Exception):
+                    made.close()
+                result.append(made)
+            done.set()
+
+        threading.Thread(target=dial, name="database connect", daemon=True).start()
+        done.wait(max(0.05, min(CONNECT_S, deadline() - time.monotonic())))
+        with self._lock:
+            given_up.set()
+            made = result[0] if result else psycopg.OperationalError("no connection in time")
+        if isinstance(made, Exception):
+            self.report_down()
+            raise made
+        return made
+
+    def report_down(self) -> None:
+        """It does not answer: spare everybody the waiting until it does."""
+        with self._lock:
+            if self._down:
+                return
+            self._down = True
+        log.error("the database does not answer")
+        threading.Thread(target=self._probe, name="database probe", daemon=True).start()
+
+    def _probe(self) -> None:
+        began = time.monotonic()
+        assert self._connect is not None
+        while True:
+            try:
+                with contextlib.closing(self._connect()) as connection:
+                    connection.execute("SELECT 1")
+                break
+            except Exception:
+                time.sleep(PROBE_S)
+        self._down = False
+        log.warning("the database answers again", extra={"after_s": round(time.monotonic() - began, 1)})
+
+    def _start(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+            self._watched.clear()
+            threading.Thread(target=self._look, name="database watch", daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_TICK_S)
+            now = time.monotonic()
+            late = [number for number, (until, _) in list(self._watched.items()) if until < now]
+            for number in late:
+                with self._lock:
+                    _, connection = self._watched.pop(number, (0.0, None))
+                    if connection is not None:
+                        _shut(connection)
+                if connection is not None:
+                    self.report_down()
+
+
+def _shut(connection: Any) -> None:
+    """Whoever waits on this connection hears of its end at once."""
+    if connection.closed:
+        return
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)

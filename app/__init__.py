@@ -8,7 +8,7 @@ from functools import partial
 
 from flask import Flask
 
-from app import cli, logs
+from app import cli, error_reports, logs
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
@@ -50,6 +50,7 @@ def create_app(config: Config | None = None) -> Flask:
         except ConfigError as error:
             sys.exit(f"configuration: {error}")
     logs.set_up(config.log_level)
+    error_reports.set_up(config.sentry_dsn)
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url

@@ -15,6 +15,7 @@ ARROWS: dict[str, set[str]] = {
     "domain": set(),
     "config": set(),
     "logs": set(),
+    "error_reports": set(),
     "newkey": set(),
     "transport": set(),
     "engine": {"config"},

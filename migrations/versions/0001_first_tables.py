@@ -66,6 +66,9 @@ def upgrade() -> None:
         sa.Column("refresh_lease", sa.String(length=32), nullable=True),
         sa.Column("bucket_level", sa.Float(), server_default="0", nullable=False),
         sa.Column("bucket_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("call_pauses", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("suspect_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_pushed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_portals")),
@@ -225,6 +228,8 @@ def upgrade() -> None:
         sa.Column("error", sa.String(length=80), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("took_ms", sa.Integer(), nullable=False),
+        sa.Column("operating_s", sa.Float(), nullable=True),
+        sa.Column("operating_reset_at", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["portal_id"], ["portals.id"], name=op.f("fk_rest_calls_portal_id"), ondelete="CASCADE"
         ),

@@ -1,0 +1,71 @@
+"""The pages keep up with the code: every variable, delay, gateway, reason and command is in them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app import cli
+from app.config import Timing
+from app.gateways.registry import load_registry
+
+PROJECT = Path(__file__).resolve().parent.parent
+CONFIGURATION = (PROJECT / "docs/configuration.md").read_text(encoding="utf-8")
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_variable_is_documented() -> None:
+    source = (PROJECT / "app/config.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'environ(?:\.get\(|, )"([A-Z][A-Z0-9_]+)"', source))
+
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f"`{name}`" not in CONFIGURATION] == []
+
+
+def test_every_delay_is_documented_with_its_default() -> None:
+    missing = [
+        field.name
+        for field in fields(Timing)
+        if not re.search(
+            rf"`{field.name}`.*\| {field.default:g}|`{field.name}`.*{int(field.default)}", CONFIGURATION
+        )
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("slug", sorted(load_registry().adapters))
+def test_every_gateway_has_its_page_and_is_in_the_readme(slug: str) -> None:
+    page = (PROJECT / "docs/gateways" / f"{slug}.md").read_text(encoding="utf-8")
+
+    assert f"docs/gateways/{slug}.md" in README
+    headings = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "Get an account",
+        "Settings",
+        "Delivery reports",
+        "Limits and quirks",
+        "Last tried",
+    ]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [path for path in PROJECT.glob("**/*.md") if ".venv" not in path.parts]
+    broken = [
+        f"{page.relative_to(PROJECT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_every_command_group_is_in_the_operators_page() -> None:
+    operations = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+    groups = {"portals": cli.portals_group, "messages": cli.messages_group, "senders": cli.senders_group}
+
+    assert [name for name in groups if f"app {name} " not in operations] == []

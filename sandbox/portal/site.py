@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from sandbox.portal.campaigns import Campaigns
 from sandbox.portal.control import control_blueprint
@@ -56,6 +56,12 @@ class PortalSite:
         app.register_blueprint(faults_blueprint(self._world))
         app.register_blueprint(sms_blueprint(self._world, Campaigns(self._world)))
         app.register_blueprint(pages_blueprint(self._world, frames))
+
+        @app.before_request
+        def only_from_here() -> None:
+            # Control has no password, so no web page on another site may press its buttons either.
+            if request.method != "GET" and request.headers.get("Sec-Fetch-Site") == "cross-site":
+                raise Forbidden("The control API answers to its own page and to programs only.")
 
         @app.errorhandler(HTTPException)
         def as_json(error: HTTPException) -> ResponseReturnValue:

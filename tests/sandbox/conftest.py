@@ -41,7 +41,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 @pytest.fixture
 def sandbox(process: dict[str, str], listener: Listener) -> Iterator[PortalSandbox]:
     """The control API with our application registered; global switches are put back afterwards."""
-    listener.status, listener.delay_s = 200, 0.0
+    listener.status, listener.delay_s, listener.page = 200, 0.0, ""
     with PortalSandbox(process["portal_url"]) as client:
         client.register_app(CLIENT_ID, CLIENT_SECRET, listener.url, name="Example SMS")
         yield client

@@ -33,6 +33,7 @@ class Listener:
     delay_s: float = 0.0
     received: list[Received] = field(default_factory=list)
     url: str = ""
+    page: str = ""  # what /install and /app answer, if not their own name
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         body = environ["wsgi.input"].read().decode()
@@ -47,7 +48,8 @@ class Listener:
         )
         time.sleep(self.delay_s)
         start_response(f"{self.status} X", [("Content-Type", "text/html")])
-        return [b"<h1>" + environ["PATH_INFO"].encode() + b"</h1>"]
+        title = f"<h1>{environ['PATH_INFO']}</h1>"
+        return [f"<!doctype html><title>Application</title>{title}{self.page}".encode()]
 
     def at(self, path: str) -> list[Received]:
         return [item for item in self.received if item.path == path]

@@ -23,7 +23,7 @@ def test_installer_is_posted_like_a_browser_does(stage: Stage) -> None:
     assert got.form["SERVER_ENDPOINT"] == f"{stage.auth_url}/rest/"
     assert got.form["APPLICATION_SCOPE"] == "messageservice"
     assert got.headers["HTTP_SEC_FETCH_SITE"] == "cross-site"
-    assert stage.opening["html"] == "<h1>/install</h1>"
+    assert "<h1>/install</h1>" in stage.opening["html"]
 
 
 def test_old_portals_post_fewer_fields(stage: Stage) -> None:
@@ -44,7 +44,7 @@ def test_installer_until_finished_then_the_application(stage: Stage) -> None:
 
     assert answer["finished"] is True
     assert answer["after"]["phase"] == "app"
-    assert stage.sandbox.open(user=5)["html"] == "<h1>/app</h1>"
+    assert "<h1>/app</h1>" in stage.sandbox.open(user=5)["html"]
 
 
 def test_install_event_comes_after_finishing_and_only_when_bound(stage: Stage) -> None:

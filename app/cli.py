@@ -35,6 +35,7 @@ gateways_group = AppGroup("gateways", help="SMS gateways and the portals' accoun
 senders_group = AppGroup("senders", help="Our senders in the portals.")
 messages_group = AppGroup("messages", help="The message log.")
 FOLLOW_S = 0.2
+LONG_ENOUGH = 32
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -370,6 +371,8 @@ def _check_worker() -> str:
 
 
 def _check_keys() -> str:
+    if min(map(len, services().config.secret_keys)) < LONG_ENOUGH:
+        return f"a SECRET_KEY is shorter than {LONG_ENOUGH} characters and could be guessed; use a longer one"
     try:
         for portal in portals.all_portals()[:50]:
             tokens.service(portal.id)

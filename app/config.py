@@ -46,6 +46,8 @@ class Timing:
     push_give_up_s: float = 14 * 86_400.0  # the portal has forgotten the message
     retry_base_s: float = 5.0  # pauses between tries: base * 4^n
     retry_limit: int = 4
+    look_up_s: float = 5.0  # first question after an unknown outcome; then base * 4^n
+    breaker_s: float = 30.0  # a gateway that does not answer gets one call in this time
     reconcile_s: float = 86_400.0
     account_probe_s: float = 300.0
     portal_call_s: float = 15.0
@@ -179,10 +181,11 @@ def _redis_url(value: str) -> str:
 
 
 def _secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
-    keys = tuple(_required(environ, "SECRET_KEY", "a random text of 32 characters or more").split(","))
-    if any(len(key.strip()) < 32 for key in keys):
-        raise ConfigError("SECRET_KEY wants 32 random characters or more, several separated by commas")
-    return tuple(key.strip() for key in keys)
+    text = _required(environ, "SECRET_KEY", "a random text of 32 characters or more")
+    keys = tuple(key.strip() for key in text.split(","))
+    if not all(keys):
+        raise ConfigError("SECRET_KEY wants random texts, separated by commas; one of them is empty")
+    return keys
 
 
 def _encryption_keys(environ: Mapping[str, str]) -> tuple[str, ...]:

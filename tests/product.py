@@ -1,0 +1,59 @@
+"""The product inside the test's own process, on a SQLite file: for what needs no other process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from flask import Flask
+from flask_migrate import upgrade
+
+from app import create_app
+from app.config import load_config
+from app.domain.portals import Opener, Portal, TokenPair
+from app.store import portals, tokens
+from app.store.database import db, utcnow
+
+ENVIRONMENT = {
+    "PUBLIC_URL": "https://sms.example.com",
+    "SECRET_KEY": "a secret for tests that is long enough for anybody",
+    "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "B24_CLIENT_ID": "app.test",
+    "B24_CLIENT_SECRET": "the application's key",
+    "LOG_LEVEL": "WARNING",
+}
+
+
+@contextmanager
+def product(folder: Path, **environment: str) -> Iterator[Flask]:
+    """A fresh application with its schema; its context is pushed."""
+    variables = {**ENVIRONMENT, "DATABASE_URL": f"sqlite:///{folder}/app.db", **environment}
+    app = create_app(load_config(variables))
+    with app.app_context():
+        upgrade()
+        try:
+            yield app
+        finally:
+            db.engine.dispose()
+
+
+def a_portal(member_id: str = "a" * 32, *, user_id: str = "1", is_admin: bool = True) -> Portal:
+    """A portal as the install page leaves it, without asking anybody."""
+    now = utcnow()
+    opener = Opener(
+        member_id=member_id,
+        user_id=user_id,
+        is_admin=is_admin,
+        domain="portal.example.com",
+        client_endpoint="https://portal.example.com/rest/",
+        oauth_server="https://oauth.bitrix.info",
+        app_status="F",
+        app_version="1",
+        tokens=TokenPair("access", "refresh", now + timedelta(hours=1)),
+    )
+    portal = portals.save_opener(opener, now=now)
+    tokens.keep(portal.id, opener, now=now)
+    return portal

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import axe_playwright_python
 import pytest
 
 from tests.sandbox.stage import Stage
@@ -203,3 +205,18 @@ def test_faults_are_added_shown_and_cleared(live: Stage, portal_page: Page) -> N
     portal_page.get_by_role("button", name="Back to normal").click()
     portal_page.locator("#rules").get_by_text("All is well.").wait_for()
     assert live.result("profile")["ID"] == "1"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_card_and_dialogs_are_accessible(portal_page: Page, theme: str) -> None:
+    axe = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+    portal_page.evaluate(axe.read_text())
+    portal_page.evaluate("(theme) => { document.documentElement.className = theme }", theme)
+    rules = "{iframes: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']}"
+
+    for dialog in ("", "faults", "sms-dialog"):
+        if dialog:
+            portal_page.evaluate("(id) => document.getElementById(id).showModal()", dialog)
+        violations = portal_page.evaluate(f"axe.run(document, {rules}).then((found) => found.violations)")
+        assert [(found["id"], dialog) for found in violations] == []
+        portal_page.evaluate("document.querySelectorAll('dialog[open]').forEach((each) => each.close())")

@@ -19,7 +19,20 @@ from app.services import Services
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import HttpClient
-from app.web import events, handler, health, install, reports, ui_frame, ui_language
+from app.web import (
+    events,
+    handler,
+    health,
+    install,
+    reports,
+    ui_frame,
+    ui_gateway,
+    ui_language,
+    ui_messages,
+    ui_overview,
+    ui_renew,
+    ui_test,
+)
 
 JOBS = {
     "submit": submit.submit_message,
@@ -39,6 +52,11 @@ BLUEPRINTS = (
     health.blueprint,
     install.blueprint,
     ui_frame.blueprint,
+    ui_renew.blueprint,
+    ui_overview.blueprint,
+    ui_gateway.blueprint,
+    ui_test.blueprint,
+    ui_messages.blueprint,
 )
 
 

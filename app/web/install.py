@@ -6,18 +6,16 @@ import logging
 
 from flask import Response, request
 
-from app import registration
 from app.bitrix.callbacks import Entry, parse_entry
 from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
 from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused
-from app.domain.portals import Opener, Portal
+from app.domain.portals import Opener
 from app.services import services
 from app.store import portals, tokens
 from app.transport import TransportError
 from app.web import ui, ui_frame, ui_language, ui_overview, ui_session
 from app.web.ui_session import Session
-from app.web.ui_texts import Trouble, registration_trouble
 
 log = logging.getLogger(__name__)
 blueprint = ui.open_blueprint("install")
@@ -83,21 +81,10 @@ def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     tokens.keep(portal.id, opener, now=now)
     if entry.application_token:
         portals.keep_application_token(portal.id, entry.application_token, now=now)
-    trouble = register(portal)
+    trouble = ui_overview.register(portal)
     session = Session(portals.by_id(portal.id), opener.user_id, entry.language, opener.time_zone)
     ui.enter(session)
     token = ui_session.issue(session)
     if is_installer:
         return ui.document("install.html", token=token, trouble=trouble)
     return ui.document("overview.html", token=token, **ui_overview.facts(session, trouble))
-
-
-def register(portal: Portal) -> Trouble | None:
-    """Bring the portal in step; what went wrong, in words for its admin, or None."""
-    try:
-        with ui_session.outward():
-            registration.reconcile(services(), portal)
-    except (PortalError, TransportError) as error:
-        log.warning("registration failed", extra={"install": portal.id, "why": str(error)})
-        return registration_trouble(error)
-    return None

@@ -12,7 +12,7 @@ from app.services import services
 from app.store.database import StoreUnavailable
 from app.web import ui_frame, ui_language, ui_session
 from app.web.ui_session import Session, TooManyWaiting
-from app.web.ui_texts import system_text
+from app.web.ui_texts import broken_text, ended_text, system_text
 
 BODY_LIMIT_BYTES = 128 * 1024
 
@@ -20,7 +20,7 @@ BODY_LIMIT_BYTES = 128 * 1024
 def page_blueprint(name: str) -> Blueprint:
     """A blueprint whose views are reached with a session's token only."""
     blueprint = Blueprint(name, __name__, url_prefix="/ui", template_folder="templates")
-    blueprint.before_request(_same_origin)
+    blueprint.before_request(same_origin)
     blueprint.before_request(_known_session)
     _finish(blueprint)
     return blueprint
@@ -46,7 +46,7 @@ def _kind(error: HTTPException) -> str:
     return {401: "outside", 404: "not_found", 413: "too_long"}.get(error.code or 500, "failed")
 
 
-def _same_origin() -> Response | None:
+def same_origin() -> Response | None:
     """Nothing is sent by a browser on its own, so other sites cannot act; they are refused all the same."""
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     return None if site == "same-origin" else system_page("outside", 403)
@@ -82,6 +82,8 @@ def document(template: str, *, token: str = "", status: int = 200, **values: Any
         token=token,
         theme=session.portal.settings.theme if session else "light",
         static_url=ui_frame.static_url,
+        ended=ended_text(),
+        broken=broken_text(),
         app_name=services().config.app_name,
     )
     return Response(html, status=status)

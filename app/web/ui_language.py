@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Flask, g
 from flask_babel import Babel, format_datetime, format_decimal, get_locale
+from flask_babel import gettext as _gettext
 
 TRANSLATIONS = Path(__file__).parent / "translations"
 
@@ -72,6 +73,11 @@ def _zone_of(name: str) -> str:
 def _locale() -> str:
     wanted = LOCALES.get(g.get("language", ""), "en")
     return wanted if wanted in translated() else "en"
+
+
+def gettext(text: str, **values: object) -> str:
+    """The text in the person's language, with its named values filled in."""
+    return str(_gettext(text, **values))
 
 
 def when(at: datetime | None, *, seconds: bool = False) -> str:

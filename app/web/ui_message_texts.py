@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from app.domain.messages import Message, Reason, TimelineEntry, Work
 from app.domain.status import MessageStatus
+from app.web.ui_language import gettext as _
 from app.web.ui_texts import Trouble
 
 STATUS_LABELS = {
@@ -57,7 +57,7 @@ def summary(message: Message) -> str:
 
 
 def reason_text(message: Message) -> Trouble | None:
-    """Why a message waits or ended: what happened, what it means, what to do. None: there is nothing to say."""
+    """Why a message waits or ended: what happened, what it means, what to do. None: no need to say."""
     try:
         reason = Reason(message.reason)
     except ValueError:  # written by a newer release

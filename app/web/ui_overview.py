@@ -1,13 +1,187 @@
-"""The overview: what is left to set up, then how everything stands."""
+"""The overview: what is left to set up, then how everything stands; and the retry of the registration."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from flask import Response, url_for
+
+from app import registration
+from app.bitrix.errors import PortalError
+from app.domain.messages import Message
+from app.domain.numbers import mask
+from app.domain.portals import Portal, PortalState
+from app.domain.status import MessageStatus
+from app.services import services
+from app.store import accounts, figures, messages, portals, senders
+from app.store.accounts import Account
+from app.store.senders import Sender
+from app.transport import TransportError
+from app.web import ui, ui_session
+from app.web.ui_language import gettext as _
+from app.web.ui_message_texts import reason_text, status_label, status_tone
 from app.web.ui_session import Session
-from app.web.ui_texts import Trouble
+from app.web.ui_texts import Trouble, portal_trouble, registration_trouble
+
+log = logging.getLogger(__name__)
+blueprint = ui.page_blueprint("ui_overview")
+
+DAY = timedelta(hours=24)
+TROUBLED_LIMIT = 5
+_FIGURES = (
+    (MessageStatus.DELIVERED, "ok"),
+    (MessageStatus.SENT, ""),
+    (MessageStatus.QUEUED, ""),
+    (MessageStatus.UNKNOWN, ""),
+    (MessageStatus.UNDELIVERED, "bad"),
+    (MessageStatus.FAILED, "bad"),
+)
+
+
+@blueprint.get("/overview")
+def show() -> Response:
+    return ui.page("overview.html", **facts(ui_session.this()))
+
+
+@blueprint.post("/sender")
+def register_again() -> Response:
+    """Bring the portal in step now, because somebody asks for it."""
+    session = ui_session.this()
+    trouble = register(session.portal)
+    return ui.page("overview.html", status=502 if trouble else 200, **facts(_anew(session), trouble))
+
+
+@blueprint.post("/install")
+def retry_install() -> Response:
+    """The installer page's "Try again"."""
+    trouble = register(ui_session.this().portal)
+    return ui.page("install.html", status=502 if trouble else 200, trouble=trouble)
+
+
+def register(portal: Portal) -> Trouble | None:
+    """Bring the portal in step; what went wrong, in words for its admin, or None."""
+    try:
+        with ui_session.outward():
+            registration.reconcile(services(), portal)
+    except (PortalError, TransportError) as error:
+        log.warning("registration failed", extra={"install": portal.id, "why": str(error)})
+        return registration_trouble(error)
+    return None
+
+
+def _anew(session: Session) -> Session:
+    portal = portals.by_id(session.portal.id)
+    return Session(portal, session.user_id, session.language, session.time_zone)
 
 
 def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
     """What the page shows; `trouble` is why the portal could not be brought in step just now."""
-    return {"session": session, "trouble": trouble}
+    portal, since = session.portal, services().now() - DAY
+    sender = next((s for s in senders.of_portal(portal.id) if not s.is_removed), None)
+    account = accounts.default_of(portal.id)
+    steps = _steps(portal, sender, account)
+    return {
+        "tab": "overview",
+        "portal": portal,
+        "state_trouble": trouble or portal_trouble(portal),
+        "steps": steps,
+        "is_set_up": all(step.done for step in steps),
+        "sender": sender,
+        "is_registered": _is_registered(sender),
+        "account": account,
+        "gateway": _gateway(account),
+        "last_received_at": figures.last_received_at(portal.id),
+        "figures": _figures(messages.counts_since(portal.id, since)),
+        "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
+    }
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str
+    text: str
+    done: bool
+    is_next: bool = False
+    url: str = ""
+    action: str = ""
+
+
+def _is_registered(sender: Sender | None) -> bool:
+    return sender is not None and sender.registered_at is not None and not sender.error
+
+
+def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
+    registered = _is_registered(sender) and portal.state is not PortalState.NEW
+    works = portal.last_pushed_at is not None or figures.has_delivered(portal.id)
+    return [
+        Step(
+            _("The app is installed"),
+            _("Bitrix24 offers it wherever an SMS can be sent: CRM cards, robots, marketing."),
+            registered,
+            is_next=not registered,
+        ),
+        Step(
+            _("Connect an SMS gateway"),
+            _("The company that carries your messages. You need the access data of your account there."),
+            account is not None,
+            is_next=registered and account is None,
+            url=url_for("ui_gateway.show"),
+            action=_("Connect a gateway"),
+        ),
+        Step(
+            _("Send a test SMS to your own phone"),
+            _("Watch every step of its way until it is delivered."),
+            works,
+            is_next=registered and account is not None and not works,
+            url=url_for("ui_test.show"),
+            action=_("Send a test SMS"),
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Light:
+    label: str
+    tone: str
+    words: str = ""
+
+
+def _gateway(account: Account | None) -> Light:
+    if account is None:
+        return Light(_("Not connected"), "wait")
+    if services().gateways.get(account.slug) is None:
+        return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
+    if account.circuit_open_since is not None:
+        return Light(_("Stopped"), "bad", account.circuit_reason)
+    if account.check is None:
+        return Light(_("Not checked"), "wait")
+    if not account.check.ok:
+        return Light(_("Check failed"), "bad", account.check.text)
+    return Light(_("Connected"), "ok", account.check.text)
+
+
+def _figures(counts: dict[MessageStatus, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": status_label(status),
+            "count": counts.get(status, 0),
+            "tone": tone if counts.get(status) else "",
+            "url": url_for("ui_messages.show_log", status=status.value),
+        }
+        for status, tone in _FIGURES
+    ]
+
+
+def _troubled(message: Message) -> dict[str, Any]:
+    reason = reason_text(message)
+    return {
+        "url": url_for("ui_messages.show_message", row_id=message.id),
+        "at": message.received_at,
+        "recipient": mask(message.recipient),
+        "status": status_label(message.status),
+        "tone": status_tone(message.status),
+        "reason": reason.title if reason else "",
+    }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask_babel import gettext as _
-
 from app.bitrix.errors import (
     AccessDenied,
     MethodMissing,
@@ -17,7 +15,9 @@ from app.bitrix.errors import (
     ServerConfigError,
     TokenRefused,
 )
+from app.domain.portals import Portal, PortalState
 from app.transport import TransportError
+from app.web.ui_language import gettext as _
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,58 @@ def registration_trouble(error: Exception) -> Trouble:
         _("Bitrix24 refused to register the sender"),
         _("The sender may be missing from the list of SMS providers. It said: %(words)s", words=error),
         _("Try again. If it happens again, tell whoever runs this server."),
+    )
+
+
+def portal_trouble(portal: Portal) -> Trouble | None:
+    """What is wrong with the installation as a whole; None while it is well."""
+    match portal.state:
+        case PortalState.ACTIVE:
+            return None
+        case PortalState.NEW:
+            return Trouble(
+                _("The sender is not registered in Bitrix24 yet"),
+                _("Until it is, nobody can choose this app to send an SMS."),
+                _("Press “Try again”."),
+            )
+        case PortalState.RECONNECT:
+            return Trouble(
+                _("Bitrix24 does not accept our access any more"),
+                _("Messages still go out, but their statuses wait until the access works again."),
+                _("Press “Try again”; your own rights as an administrator are used from now on."),
+            )
+        case PortalState.PAYMENT:
+            return Trouble(
+                _("The paid period of this app is over"),
+                _("Messages still go out, but Bitrix24 takes no statuses until the subscription is renewed."),
+                _("Renew the subscription in Bitrix24, then press “Try again”."),
+            )
+        case PortalState.NO_REST:
+            return Trouble(
+                _("The plan of your Bitrix24 has no applications"),
+                _("Messages still go out, but Bitrix24 takes no statuses until the plan allows it."),
+                _("Change the plan in Bitrix24, then press “Try again”."),
+            )
+    return Trouble(
+        _("Your Bitrix24 says that the app is not there"),
+        _("Messages that it hands over still go out, but their statuses cannot be told."),
+        _("Press “Try again”. If that does not help, install the app again from the Market."),
+    )
+
+
+def ended_text() -> Trouble:
+    """The banner when the session could not be renewed."""
+    return Trouble(
+        _("The session has ended"),
+        _("Nothing can be shown or saved any more. Messages are not affected."),
+        _("Reload the page; what you typed is lost unless you copy it first."),
+    )
+
+
+def broken_text() -> Trouble:
+    """The banner when the server did not answer as it should."""
+    return Trouble(
+        _("The server did not answer"),
+        _("What you see may be out of date, and the last thing you did may not have been done."),
+        _("Wait a moment and try again."),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -35,25 +34,25 @@ def sms_blueprint(world: World, campaigns: Campaigns) -> Blueprint:
         """Rows of the message table, oldest first; `count=1` only counts them by status."""
         question = Question(world)
         portal = question.portal_or_all()
-        wanted = {name: question.maybe(name, str) for name in ("status", "message_id", "sender", "origin")}
-        campaign, after = question.get("campaign", 0), question.get("after", 0)
-        limit, only_count = question.get("limit", _MAX_ROWS), question.get("count", False)
+        message_id = question.maybe("message_id", str)
+        wanted = {name: question.raw(name) for name in ("status", "sender", "origin") if name in question}
+        if "campaign" in question:
+            wanted["campaign"] = question.get("campaign", 0)
+        after, limit = question.get("after", 0), question.get("limit", _MAX_ROWS)
+        only_count = question.get("count", False)
         question.done()
-        with world.lock:
-            portals = [portal] if portal is not None else list(world.portals.values())
-            found = [
-                (each, message)
-                for each in portals
-                for message in each.messages.values()
-                if message.id > after
-                and (not campaign or message.campaign == campaign)
-                and _fits(message, wanted)
-            ]
+        portals = [portal] if portal is not None else list(world.portals.values())
+        found = [
+            (each.number, message)
+            for each in portals
+            for message in _candidates(world, each, message_id)
+            if message.id > after and all(getattr(message, name) == value for name, value in wanted.items())
+        ]
         if only_count:
             return jsonify(count=len(found), statuses=Counter(message.status for _, message in found))
         return jsonify(
             count=len(found),
-            messages=[{"portal": each.number, **message.view()} for each, message in found[:limit]],
+            messages=[{"portal": number, **message.view()} for number, message in found[:limit]],
         )
 
     @sms.post("/messages/repeat")
@@ -63,11 +62,11 @@ def sms_blueprint(world: World, campaigns: Campaigns) -> Blueprint:
         portal = question.portal()
         message_id, copies = question.need("message_id"), question.get("copies", 1)
         question.done()
-        for message in portal.messages.values():
-            if message.external_id == message_id:
-                repeat_sms(world, portal, message, copies)
-                return jsonify(message.view())
-        raise NotFound(f"There is no message {message_id}.")
+        message = portal.sent_as.get(message_id)
+        if message is None:
+            raise NotFound(f"There is no message {message_id}.")
+        repeat_sms(world, portal, message, copies)
+        return jsonify(message.view())
 
     @sms.get("/senders")
     def senders() -> ResponseReturnValue:
@@ -190,11 +189,9 @@ def _order(question: Question, portal: Portal, origin: str = CARD) -> SmsOrder:
     )
 
 
-def _fits(message: Message, wanted: dict[str, Any]) -> bool:
-    row = {
-        "status": message.status,
-        "message_id": message.external_id,
-        "sender": message.sender,
-        "origin": message.origin,
-    }
-    return all(value is None or row[name] == value for name, value in wanted.items())
+def _candidates(world: World, portal: Portal, message_id: str | None) -> list[Message]:
+    with world.lock:
+        if message_id is None:
+            return list(portal.messages.values())
+        message = portal.sent_as.get(message_id)
+        return [message] if message is not None else []

@@ -18,6 +18,7 @@ from sandbox.portal.world import Portal, User, World
 
 FRAME_ALLOW = "geolocation *; microphone *; camera *; autoplay *;"
 _POST_TIMEOUT_S = 30.0
+_MOST_FRAMES = 5000
 
 # What Chromium sends when a form on one site is posted into a frame of another.
 _BROWSER_HEADERS = {
@@ -117,6 +118,8 @@ class Frames:
                 lang=language,
             )
             self._open[sid] = opening
+            if len(self._open) > _MOST_FRAMES:
+                del self._open[next(iter(self._open))]
             return opening
 
     def _fields(

@@ -91,6 +91,7 @@ def _new_message(world: World, portal: Portal, order: SmsOrder) -> Message:
     )
     message.history.append((message.created_at - world.clock.offset_s, "pending", "portal"))
     portal.messages[message.id] = message
+    portal.sent_as[message.external_id] = message
     return message
 
 

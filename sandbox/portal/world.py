@@ -193,7 +193,8 @@ class Portal:
         self.senders: dict[str, Sender] = {}
         self.events: list[EventRow] = []
         self.messages: dict[int, Message] = {}
-        self.by_external: dict[str, Message] = {}
+        self.by_external: dict[str, Message] = {}  # what status.update finds
+        self.sent_as: dict[str, Message] = {}  # the same before the id is stored
         self.notifications: list[dict[str, Any]] = []
         self.next_row = 1
         self.bucket = Bucket(rate=2.0, limit=50.0)

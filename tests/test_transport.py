@@ -214,7 +214,7 @@ def test_no_complete_answer_leaves_the_outcome_open(http: HttpClient, fault: str
     started = time.monotonic()
 
     with Peer(_BROKEN[fault]) as peer, pytest.raises(NoAnswer):
-        http.request("POST", peer.url, data={"a": "b"}, timeout_s=0.4, limit_bytes=1000)
+        http.request("POST", peer.url, data={"a": "b"}, timeout_s=0.2, limit_bytes=1000)
 
     assert time.monotonic() - started < 1.5
     assert len(peer.requests) == 1  # and nothing was repeated

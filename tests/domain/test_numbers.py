@@ -115,7 +115,7 @@ def test_any_text_is_a_number_or_refused(raw: str, country: str | None) -> None:
 _REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
-@pytest.mark.parametrize("default", ["DE", "US", "RU", "BR", None])
+@pytest.mark.parametrize("default", ["DE", "US", None])
 def test_valid_numbers_of_all_countries_stay_what_they_are(default: str | None) -> None:
     for region in _REGIONS:
         example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)

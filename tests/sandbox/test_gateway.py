@@ -462,15 +462,14 @@ def test_command_line(tmp_path: Path) -> None:
 
 def test_hanging_calls_end_when_the_caller_goes(gateway: GatewayClient) -> None:
     gateway.behave(answer="hang", hang_s=30)
-    before = threading.active_count()
-
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"))
-    connection.request(
-        "POST", "/v1/messages", b'{"to": "+49", "text": "x"}', {"Authorization": f"Bearer {KEY}"}
-    )
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/messages", b'{"to": "+49", "text": "x"}', headers)
+    gateway.wait_for(accepted=1, timeout_s=5)
+    hanging = threading.active_count()
     connection.close()
 
-    _wait(lambda: threading.active_count() <= before + 1)
+    _wait(lambda: threading.active_count() < hanging)
 
 
 def test_junk_is_answered(gateway: GatewayClient) -> None:

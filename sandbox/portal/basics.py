@@ -127,7 +127,8 @@ def event_bind(call: Call, params: dict[str, Any]) -> bool:
         raise RestError("ERROR_EVENT_NOT_FOUND")
     handler = checked_url(scalar(data.get("HANDLER")))
     # An ordinary user's binding is tied to that user; an admin may bind for the application.
-    user_id = int(scalar(data.get("AUTH_TYPE")) or 0) if call.user.is_admin else call.user.id
+    wanted = scalar(data.get("AUTH_TYPE"))
+    user_id = int(wanted if wanted.isdecimal() else 0) if call.user.is_admin else call.user.id
     for row in call.portal.events:
         if (row.event, row.handler, row.user_id) == (event, handler, user_id):
             raise RestError("ERROR_CORE", "Unable to set event handler: Handler already binded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sandbox.portal.calls import granted_scope
 from sandbox.portal.event_queue import Item
 from sandbox.portal.tokens import TokenPair
 from sandbox.portal.wire import encode_form
@@ -38,7 +39,7 @@ def token_fields(world: World, portal: Portal, pair: TokenPair) -> dict[str, str
     fields |= {
         "expires": str(int(pair.access.expires_at)),
         "expires_in": str(world.auth.access_lifetime_s),
-        "scope": ",".join(world.app.scope),
+        "scope": ",".join(granted_scope(world, portal)),
         **endpoints(world, portal),
         "status": portal.installation.status,
         "user_id": str(pair.access.user_id),

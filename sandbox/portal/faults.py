@@ -73,7 +73,7 @@ class FaultList:
             if (fault.until is None or fault.until > now) and (fault.count is None or fault.count > 0)
         ]
         for fault in self.faults:
-            if fault.portal is not None and portal is not None and fault.portal != portal:
+            if fault.portal not in (None, portal):
                 continue
             if fault.method not in ("*", method):
                 continue

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from sandbox.portal.calls import granted_scope
 from sandbox.portal.faults import broken_answer
 from sandbox.portal.timing import iso, plain_time_block
 from sandbox.portal.tokens import AccessToken, GrantError, TokenPair
@@ -65,7 +66,6 @@ class AuthServer:
     def _token(self, params: dict[str, Any]) -> Answer:
         value = scalar(params.get("refresh_token"))
         grant = scalar(params.get("grant_type"))
-        # A strict rotation forgets the old token, so its portal must be asked for first.
         known = self._world.tokens.find_refresh(value)
         number = known.portal.number if known is not None else 0
         try:
@@ -118,7 +118,7 @@ class AuthServer:
             "server_endpoint": world.server_endpoint,
             "domain": world.auth_domain,
             "member_id": portal.member_id,
-            "scope": ",".join(world.app.scope),
+            "scope": ",".join(granted_scope(world, portal)),
             "status": portal.installation.status,
             "user_id": pair.access.user_id,
         }
@@ -158,7 +158,7 @@ class AuthServer:
         assert app is not None
         row = portal.installation
         assert row is not None
-        scope = ",".join(app.scope)
+        scope = ",".join(granted_scope(self._world, portal))
         return {
             "client_id": app.client_id,
             "scope": scope,

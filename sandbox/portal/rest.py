@@ -46,6 +46,8 @@ def handle_rest(world: World, environ: Environ) -> Answer:
             _record(world, portal, method, params, f"fault:{fault.error or fault.kind}", answer.status)
         else:
             answer = _answer(world, portal, tail, method, params, bearer, started)
+            if fault is not None and fault.kind == "lost":
+                world.ledger.record("rest_lost", portal.number, method=method)
     return _delayed(answer, fault)
 
 

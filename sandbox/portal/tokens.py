@@ -118,9 +118,7 @@ class TokenStore:
             raise GrantError("invalid_grant", "Invalid refresh token")
         self.used(old)
         strict = self._world.auth.rotation == "strict"
-        if strict:
-            old.dead = True
-            del self._refresh[value]
+        old.dead = strict  # kept, so that whoever comes back with it is known by portal
         return self.mint(old.portal, old.user_id, parent=None if strict else old)
 
     def _check_portal(self, portal: Portal) -> None:

@@ -241,6 +241,20 @@ def test_dropped_and_lost_answers(live: Stage) -> None:
     assert live.result("messageservice.sender.list") == []
 
 
+@pytest.mark.parametrize("kind", ["hang", "slow"])
+def test_answers_can_be_late_or_never_come(live: Stage, kind: str) -> None:
+    live.sandbox.add_fault(method="user.admin", kind=kind, seconds=0.4)
+
+    with pytest.raises(requests.Timeout):
+        requests.post(url_of(live, "user.admin"), json={"auth": live.access_token}, timeout=0.1)
+    live.sandbox.add_fault(method="user.admin", kind=kind, seconds=0.1)
+    if kind == "slow":
+        assert live.result("user.admin") is True
+    else:
+        with pytest.raises(requests.ConnectionError):
+            live.call("user.admin")
+
+
 def test_time_limit_blocks_one_method_until_the_moment_told_before(live: Stage) -> None:
     live.sandbox.add_fault(method="profile", error="OPERATION_TIME_LIMIT", for_s=0.3)
 

@@ -45,6 +45,7 @@ def test_only_one_of_many_refreshes_wins_when_rotation_is_strict(live: Stage) ->
 
     assert sorted(statuses) == [200] + [400] * 7
     assert live.sandbox.refreshes()[str(live.info["portal"])] == 1
+    assert live.sandbox.counts()["token:invalid_grant"] == 7
 
 
 def test_lost_answer_rotates_all_the_same(live: Stage) -> None:

@@ -15,7 +15,7 @@ from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
 from app.jobs import follow_up, portal_life, push_status, submit
-from app.services import Services
+from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import HttpClient
@@ -104,7 +104,9 @@ def _wire(config: Config) -> Services:
         config=config,
         http=http,
         oauth=oauth,
-        openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s),
+        openers=OpenerCheck(
+            http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for
+        ),
         engine=Engine(),
         gateways=load_registry(),
     )

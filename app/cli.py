@@ -14,9 +14,10 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from app.bitrix.errors import PortalError
+from app.bitrix.errors import PortalError, is_known_code
 from app.domain.messages import Message
 from app.domain.numbers import mask
+from app.domain.portal_texts import meaning_of
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.gateway_accounts import connect
@@ -24,7 +25,7 @@ from app.gateways.base import SettingsInvalid
 from app.jobs.sweep import sweep
 from app.registration import reconcile
 from app.services import services
-from app.store import accounts, health, messages, portals, senders, story, tokens
+from app.store import accounts, health, messages, portal_events, portals, rest_log, senders, story, tokens
 from app.store.database import StoreUnavailable
 from app.store.rows import attempts_of, timeline
 from app.store.secrets import SecretUnreadable
@@ -85,6 +86,7 @@ def _portal_facts(portal: Portal) -> dict[str, Any]:
         "member_id": portal.member_id,
         "state": portal.state,
         "state_reason": portal.state_reason,
+        "meaning": meaning_of(portal.state, portal.state_reason),
         "domain": portal.domain,
         "version": portal.app_version,
         "installed_at": portal.installed_at,
@@ -121,6 +123,51 @@ def portals_show(member_id: str, as_json: bool) -> None:
     """One install."""
     facts = _portal_facts(_portal(member_id))
     _show(facts, [f"{name}: {_plain(value)}" for name, value in facts.items()], as_json=as_json)
+
+
+@portals_group.command("calls")
+@click.argument("member_id")
+@click.option("--method", default="", help="Only calls of this method, or of those that begin like it.")
+@click.option("--errors", "only_errors", is_flag=True, help="Only calls that failed.")
+@click.option("--limit", default=50, type=click.IntRange(1, 100_000))
+@as_json
+def portals_calls(member_id: str, method: str, only_errors: bool, limit: int, as_json: bool) -> None:
+    """The REST calls of the last three days, newest first, without secrets."""
+    calls = rest_log.latest(_portal(member_id).id, limit=limit, method=method, only_errors=only_errors)
+    lines = [
+        f"{call.at:%Y-%m-%d %H:%M:%S}  {call.http_status:>3} {call.took_ms:>6} ms  {call.method}"
+        f"  {call.error or 'ok'}\n    {call.params}\n    {call.answer}"
+        for call in calls
+    ]
+    _show([asdict(call) for call in calls], lines or ["no call in the last three days"], as_json=as_json)
+
+
+@portals_group.command("errors")
+@click.argument("member_id", required=False)
+@as_json
+def portals_errors(member_id: str | None, as_json: bool) -> None:
+    """How often each error came in the last three days, from one portal or from all."""
+    counts = rest_log.error_counts(_portal(member_id).id if member_id else None)
+    found = [
+        {"error": error, "count": count, "known": is_known_code(error)}
+        for error, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]
+    lines = [
+        f"{f['count']:>8}  {f['error']}{'' if f['known'] else '  (nobody knows this code)'}" for f in found
+    ]
+    _show(found, lines or ["no error in the last three days"], as_json=as_json)
+
+
+@portals_group.command("events")
+@click.argument("member_id")
+@click.option("--limit", default=50, type=click.IntRange(1, 100_000))
+@as_json
+def portals_events(member_id: str, limit: int, as_json: bool) -> None:
+    """What the portal told us of its life, newest first, and what became of it."""
+    found = portal_events.latest(_portal(member_id).member_id, limit=limit)
+    data = [{"at": at, "event": event, "result": result} for at, event, result in found]
+    lines = [f"{at:%Y-%m-%d %H:%M:%S}  {event:<18} {result or 'waits'}" for at, event, result in found]
+    _show(data, lines or ["no event"], as_json=as_json)
 
 
 # --- gateways ---
@@ -171,6 +218,105 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
 
 
 # --- senders ---
+
+
+@senders_group.command("list")
+@click.argument("member_id")
+@as_json
+def senders_list(member_id: str, as_json: bool) -> None:
+    """The senders that a portal should have."""
+    found = [sender for sender in senders.of_portal(_portal(member_id).id) if not sender.is_removed]
+    data = [{name: getattr(sender, name) for name in _SENDER_FACTS} for sender in found]
+    lines = [
+        f"{s.code:<8} {s.originator or '(default)':<18} {s.error or s.registered_at or 'not registered'}"
+        for s in found
+    ]
+    _show(data, lines or ["no sender yet"], as_json=as_json)
+
+
+_SENDER_FACTS = ("code", "originator", "name", "description", "registered_at", "checked_at", "error")
+
+
+def _texts(pairs: tuple[str, ...]) -> str | dict[str, str] | None:
+    """`Text` or several `de=Text`; None when nothing was given."""
+    if not pairs:
+        return None
+    if len(pairs) == 1 and pairs[0][2:3] != "=":
+        return pairs[0]
+    if wrong := [pair for pair in pairs if pair[2:3] != "="]:
+        _fail(f"texts are one plain text, or LANGUAGE=TEXT with two letters each; not: {', '.join(wrong)}")
+    return {pair[:2].lower(): pair[3:] for pair in pairs}
+
+
+_name = click.option("--name", multiple=True, metavar="TEXT", help="Plain, or LANGUAGE=TEXT, repeated.")
+_description = click.option("--description", multiple=True, metavar="TEXT", help="The same way.")
+
+
+@senders_group.command("add")
+@click.argument("member_id")
+@click.argument("originator")
+@_name
+@_description
+@as_json
+def senders_add(
+    member_id: str, originator: str, name: tuple[str, ...], description: tuple[str, ...], as_json: bool
+) -> None:
+    """One more sender with an originator of its own; the portal is told at once."""
+    portal = _portal(member_id)
+    try:
+        code = senders.add(
+            portal.id, originator=originator, name=_texts(name) or {}, description=_texts(description) or {}
+        )
+    except senders.SenderRefused as refused:
+        _fail(str(refused))
+    _tell_senders(portal, code, as_json=as_json)
+
+
+@senders_group.command("change")
+@click.argument("member_id")
+@click.argument("code")
+@click.option("--originator")
+@_name
+@_description
+@as_json
+def senders_change(
+    member_id: str,
+    code: str,
+    originator: str | None,
+    name: tuple[str, ...],
+    description: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Change a sender's texts or originator; its CODE stays, so robots go on working."""
+    portal = _portal(member_id)
+    texts = {"name": _texts(name), "description": _texts(description)}
+    if not senders.change(portal.id, code, originator=originator, **texts):
+        _fail(f"nothing to change, or no sender {code}")
+    _tell_senders(portal, code, as_json=as_json)
+
+
+@senders_group.command("remove")
+@click.argument("member_id")
+@click.argument("code")
+@as_json
+def senders_remove(member_id: str, code: str, as_json: bool) -> None:
+    """Take a sender out of the portal; robots that use it fail from then on."""
+    portal = _portal(member_id)
+    try:
+        if not senders.remove(portal.id, code, now=services().now()):
+            _fail(f"there is no sender {code}")
+    except senders.SenderRefused as refused:
+        _fail(str(refused))
+    _tell_senders(portal, code, as_json=as_json)
+
+
+def _tell_senders(portal: Portal, code: str, *, as_json: bool) -> None:
+    try:
+        done = asdict(reconcile(services(), portal))
+    except (PortalError, TransportError, ValueError) as error:
+        _fail(f"kept here, and the portal is told later: {error}")
+    item = {"member_id": portal.member_id, "code": code, **done}
+    _show(item, [f"{code}: {_reconciled_line(item)}"], as_json=as_json)
 
 
 @senders_group.command("reconcile")

@@ -52,6 +52,8 @@ class Timing:
     account_probe_s: float = 300.0
     portal_call_s: float = 15.0
     keep_alive_s: float = 60 * 86_400.0  # refresh tokens that nobody used for so long
+    probe_s: float = 3_600.0  # a portal that stands badly is looked at so often, after a day 24 times rarer
+    confirm_gone_s: float = 600.0  # "the app is not installed" is believed when it is said again after this
 
     def span(self, name: str) -> timedelta:
         return timedelta(seconds=float(getattr(self, name)))

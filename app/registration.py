@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from app.bitrix.client import PortalClient
-from app.bitrix.errors import AlreadyBound, PortalError
+from app.bitrix.client import SENDER_UPDATE, PortalClient
+from app.bitrix.errors import AlreadyBound, MethodMissing, PortalError, Refused
+from app.bitrix.sender_names import Localized, matched
 from app.domain.portals import Portal
 from app.domain.sender_texts import DESCRIPTIONS, LANGUAGES
 from app.services import Services
 from app.store import portals, senders
+from app.store.senders import Sender
 from app.transport import TransportError
 
+log = logging.getLogger(__name__)
+
 EVENTS = ("ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT")
+TRY_AGAIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,13 @@ class Reconciled:
         return bool(self.added or self.updated or self.deleted or self.bound)
 
 
+def texts_of(sender: Sender, app_name: str) -> tuple[Localized, Localized]:
+    """Name and description as the portal shows them; what the admin left empty is the product's own."""
+    label = f"{app_name} {sender.originator}".strip() if sender.code != senders.FIRST_CODE else app_name
+    name = sender.name or dict.fromkeys(LANGUAGES, label)
+    return matched(name, sender.description or dict(DESCRIPTIONS))
+
+
 def reconcile(services: Services, portal: Portal) -> Reconciled:
     """Register what is missing, update what changed, remove what should not be there.
 
@@ -46,20 +60,24 @@ def reconcile(services: Services, portal: Portal) -> Reconciled:
     """
     client = services.portal_client(portal)
     now = services.now()
-    texts = dict.fromkeys(LANGUAGES, services.config.app_name)
-    descriptions = {language: DESCRIPTIONS[language] for language in LANGUAGES}
-    senders.ensure_first(portal.id, name=texts, description=descriptions)
+    senders.ensure_first(portal.id)
     try:
         done = _senders(services, portal, client)
-        bound = _events(client, services.events_url)
+        bound, unbound = _events(client, services.events_url)
+        knows_update = _knows_update(client, portal)
     except (PortalError, TransportError) as error:
         senders.record_error(portal.id, str(error), now=now)
-        portals.postpone_reconcile(portal.id, now + timedelta(minutes=10))
+        portals.postpone_reconcile(portal.id, now + TRY_AGAIN)
         raise
     day = services.timing.span("reconcile_s")
     portals.finish_installation(
         portal.id,
-        registration={"events": list(EVENTS), "url": services.events_url},
+        registration={
+            "events": [event for event in EVENTS if event not in unbound],
+            "refused_events": unbound,
+            "url": services.events_url,
+            "sender_update": knows_update,
+        },
         reconcile_at=now + day * random.uniform(0.8, 1.2),  # noqa: S311 - spreads the portals over the day
     )
     return Reconciled(*done, bound=bound)
@@ -69,40 +87,60 @@ def _senders(
     services: Services, portal: Portal, client: PortalClient
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     handler = services.handler_url(portals.handler_secret(portal.id))
+    # The portal is asked first: a sender that another process adds meanwhile is in our rows by then.
     present = {code.lower(): code for code in client.sender_codes()}
     added, updated, deleted = [], [], []
     for sender in senders.of_portal(portal.id):
         if sender.is_removed:
             continue
+        name, description = texts_of(sender, services.config.app_name)
         there = present.pop(sender.code, None)
-        told = _hash(handler, sender.name, sender.description)
+        told = _hash(handler, name, description)
         if there is None:
-            client.put_sender_anew(sender.code, handler, sender.name, sender.description)
+            client.put_sender_anew(sender.code, handler, name, description)
             added.append(sender.code)
         elif told != sender.told_hash:
-            client.put_sender(sender.code, handler, sender.name, sender.description)
+            client.put_sender(sender.code, handler, name, description)
             updated.append(sender.code)
         senders.record_told(sender.id, told_hash=told, now=services.now())
     for code in present.values():
-        # Ours by its client id, and unknown here: what is sent through it would be lost.
+        # Ours by its client id, and removed or unknown here: what is sent through it would be lost.
         client.delete_sender(code)
         deleted.append(code)
     return tuple(added), tuple(updated), tuple(deleted)
 
 
-def _hash(handler: str, name: Mapping[str, str], description: Mapping[str, str]) -> str:
+def _hash(handler: str, name: Localized, description: Localized) -> str:
     return hashlib.sha256(json.dumps([handler, name, description], sort_keys=True).encode()).hexdigest()
 
 
-def _events(client: PortalClient, url: str) -> tuple[str, ...]:
+def _events(client: PortalClient, url: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Which events were bound now, and which the portal refuses to bind. One it does not know is no obstacle:
+    what the event would have told us is also found by looking."""
     bound = client.bound_events()
     for event, handler in bound:
         if event in EVENTS and handler != url:
             client.unbind_event(event, handler)
-    missing = [event for event in EVENTS if (event, url) not in bound]
-    for event in missing:
+    now_bound, refused = [], {}
+    for event in [event for event in EVENTS if (event, url) not in bound]:
         try:
             client.bind_event(event, url)
         except AlreadyBound:
             pass
-    return tuple(missing)
+        except Refused as error:
+            log.warning("event not bound", extra={"event_name": event, "why": str(error)})
+            refused[event] = error.code
+            continue
+        now_bound.append(event)
+    return tuple(now_bound), refused
+
+
+def _knows_update(client: PortalClient, portal: Portal) -> bool:
+    """Whether the portal can change a sender in place. One that cannot is asked again: it may be updated."""
+    known: Mapping[str, Any] = portal.registration
+    if known.get("sender_update") is True:
+        return True
+    try:
+        return client.has_method(SENDER_UPDATE)
+    except (MethodMissing, Refused):
+        return False

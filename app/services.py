@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 
 from flask import current_app
 
-from app.bitrix.client import Journal, PortalClient
+from app.bitrix.client import PortalClient
+from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config, Timing
 from app.domain.portals import Portal
 from app.engine import Engine
 from app.gateways.base import Context, Gateway, Registry
-from app.store import portals, rest_log, tokens
+from app.store import limits, portals, rest_log, tokens
 from app.store.accounts import Account
-from app.store.database import utcnow
+from app.store.database import StoreUnavailable, utcnow
 from app.transport import HttpClient
+
+log = logging.getLogger(__name__)
 
 # Below the portal's own limit of 50 and 2 a second: other applications share our address with us.
 CALLS_PER_S = 2.0
 CALL_BURST = 40.0
+
+
+@dataclass(frozen=True)
+class PortalLimits:
+    """One portal's limits, as `app.bitrix.rest.CallLimits` asks for them."""
+
+    portal_id: int
+    clock: Callable[[], datetime]
+    rate: float
+    burst: float
+
+    def wait_s(self, methods: Sequence[str]) -> float:
+        return limits.take_call(self.portal_id, methods, now=self.clock(), rate=self.rate, burst=self.burst)
+
+    def bucket_is_full(self) -> None:
+        limits.fill_bucket(self.portal_id, now=self.clock(), burst=self.burst)
+
+    def pause(self, method: str, until: datetime) -> None:
+        limits.pause_calls(self.portal_id, method, until=until, now=self.clock())
+
+    def known_reset(self, method: str) -> float | None:
+        return limits.known_reset(self.portal_id, method, now=self.clock())
+
+    def strikes(self, method: str) -> int:
+        return limits.strikes(self.portal_id, method, now=self.clock())
 
 
 @dataclass(frozen=True)
@@ -37,10 +65,8 @@ class Services:
     engine: Engine
     gateways: Registry
     now: Callable[[], datetime] = utcnow
-
-    @property
-    def call_burst(self) -> float:
-        return CALL_BURST
+    calls_per_s: float = CALLS_PER_S
+    call_burst: float = CALL_BURST
 
     @property
     def timing(self) -> Timing:
@@ -50,34 +76,27 @@ class Services:
         """REST calls to this portal with its own tokens, limits and journal."""
 
         def write_down(call: Journal) -> None:
-            rest_log.add(
-                portal.id,
-                rest_log.RestCall(
-                    self.now(),
-                    call.method,
-                    call.params,
-                    call.http_status,
-                    call.error,
-                    call.answer,
-                    call.took_ms,
-                ),
-            )
+            self.write_down(portal.id, call)
 
         return PortalClient(
             http=self.http,
             oauth=self.oauth,
-            oauth_server=portal.oauth_server,
+            oauth_server=self.oauth.server_of(portal.oauth_server),
             member_id=portal.member_id,
             client_endpoint=portal.client_endpoint,
             tokens=tokens.PortalTokens(portal.id, portal.member_id, self.now),
-            take_call=partial(self._take_call, portal.id),
+            limits=PortalLimits(portal.id, self.now, self.calls_per_s, self.call_burst),
             journal=write_down,
             clock=self.now,
             timeout_s=self.timing.portal_call_s,
         )
 
-    def _take_call(self, portal_id: int) -> float:
-        return portals.take_call(portal_id, now=self.now(), rate=CALLS_PER_S, burst=CALL_BURST)
+    def write_down(self, portal_id: int, call: Journal) -> None:
+        """Keep a call in the journal; it is not worth failing for."""
+        try:
+            rest_log.add(portal_id, rest_log.RestCall(self.now(), **asdict(call)))
+        except StoreUnavailable as error:
+            log.warning("call not written down", extra={"install": portal_id, "why": str(error)})
 
     def gateway(self, account: Account) -> Gateway | None:
         """The adapter of an account, ready to use; None when this build does not have it any more."""
@@ -94,6 +113,13 @@ class Services:
     def report_url(self, account: Account, reference: str = "") -> str:
         base = f"{self.config.public_url}/reports/{account.slug}/{account.report_secret}"
         return f"{base}/{reference}" if reference else base
+
+
+def write_down_for(member_id: str, call: Journal) -> None:
+    """Calls about who opens the app come before its portal is at hand, the first one before its row."""
+    portal = portals.by_member(member_id)
+    if portal is not None:
+        services().write_down(portal.id, call)
 
 
 def services() -> Services:

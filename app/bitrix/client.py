@@ -1,18 +1,19 @@
-"""One portal's REST interface: tokens kept fresh, limits obeyed, addresses followed, calls written down."""
+"""One portal's REST interface: the methods we use, each with a token that works and at the right address."""
 
 from __future__ import annotations
 
-import json
-import re
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from typing import Any
+from urllib.parse import urlencode
 
+from app.bitrix.credentials import Credentials, TokenKeeper
 from app.bitrix.errors import (
     AccessDenied,
+    BucketFull,
     MethodMissing,
     PortalBusy,
     PortalError,
@@ -20,47 +21,20 @@ from app.bitrix.errors import (
     SenderNotFound,
     TokenExpired,
     TokenRefused,
-    parsed,
     portal_error,
 )
-from app.bitrix.oauth import OAuth, Refreshed
-from app.domain.numbers import mask
-from app.domain.portals import TokenPair
+from app.bitrix.journal import Journal
+from app.bitrix.oauth import OAuth
+from app.bitrix.rest import CallLimits, RestWire
+from app.bitrix.sender_names import DESCRIPTION_LIMIT, NAME_LIMIT, Localized, localized, matched
 from app.domain.status import MessageStatus
-from app.transport import HttpAnswer, HttpClient, NoAnswer
+from app.transport import HttpAnswer, HttpClient
 
-REFRESH_LEASE_S = 40.0
-REFRESH_WAIT_S = 20.0
 BATCH_LIMIT = 50
+STATUS_UPDATE = "messageservice.message.status.update"
+SENDER_UPDATE = "messageservice.sender.update"
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
-class TokenKeeper(Protocol):
-    """Where a portal's tokens live. One process at a time refreshes: `claim_refresh` says who.
-
-    A credential is the store's own value with `user_id`, `tokens` and a `version` that changes with every
-    new pair; it is handed back as it came.
-    """
-
-    def current(self) -> Any: ...
-    def claim_refresh(self, lease_s: float) -> str | None: ...
-    def release_refresh(self, lease: str) -> None: ...
-    def store(self, credential: Any, tokens: TokenPair, *, client_endpoint: str, status: str) -> None: ...
-    def moved(self, client_endpoint: str) -> None: ...
-    def mark_broken(self, credential: Any, reason: str) -> bool: ...
-    def expires_soon(self, credential: Any) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Journal:
-    """One REST call for the log, secrets already removed."""
-
-    method: str
-    params: str
-    http_status: int
-    error: str
-    answer: str
-    took_ms: int
+_ROUNDS = 12  # more credentials and repeats than a call can have
 
 
 @dataclass(frozen=True)
@@ -71,6 +45,10 @@ class StatusUpdate:
     code: str
     message_id: str
     status: MessageStatus
+
+    @property
+    def params(self) -> dict[str, str]:
+        return {"CODE": self.code, "MESSAGE_ID": self.message_id, "STATUS": self.status.value}
 
 
 class PortalClient:
@@ -85,23 +63,28 @@ class PortalClient:
         member_id: str,
         client_endpoint: str,
         tokens: TokenKeeper,
-        take_call: Callable[[], float],
+        limits: CallLimits,
         journal: Callable[[Journal], None],
         clock: Callable[[], datetime],
         timeout_s: float,
     ) -> None:
-        self._http = http
-        self._oauth = oauth
-        self._oauth_server = oauth_server
-        self._member_id = member_id
         self._endpoint = client_endpoint
-        self._tokens = tokens
-        self._take_call = take_call
-        self._journal = journal
-        self._clock = clock
         self._timeout_s = timeout_s
+        self._wire = RestWire(http=http, limits=limits, journal=journal, clock=clock, timeout_s=timeout_s)
+        self._credentials = Credentials(
+            tokens,
+            oauth,
+            server=oauth_server,
+            member_id=member_id,
+            clock=clock,
+            journal=journal,
+            on_address=self._move_to,
+        )
 
-    # --- messageservice ---
+    def _move_to(self, client_endpoint: str) -> None:
+        self._endpoint = client_endpoint
+
+    # --- senders ---
 
     def sender_codes(self) -> list[str]:
         """The CODEs of our senders in this portal."""
@@ -109,18 +92,18 @@ class PortalClient:
         # The kernel answers plain strings; an empty map is written as a list by PHP.
         return [str(code) for code in result] if isinstance(result, list) else []
 
-    def add_sender(
-        self, code: str, handler: str, name: Mapping[str, str], description: Mapping[str, str]
-    ) -> None:
+    def add_sender(self, code: str, handler: str, name: Localized, description: Localized) -> None:
+        """Register a sender.
+
+        Raises:
+            SenderExists: update it.
+
+        Source: https://apidocs.bitrix24.com/api-reference/messageservice/messageservice-sender-add.html
+        """
+        names, descriptions = matched(name, description)
         self.call(
             "messageservice.sender.add",
-            {
-                "CODE": code,
-                "TYPE": "SMS",
-                "HANDLER": handler,
-                "NAME": dict(name),
-                "DESCRIPTION": dict(description),
-            },
+            {"CODE": code, "TYPE": "SMS", "HANDLER": handler, "NAME": names, "DESCRIPTION": descriptions},
         )
 
     def update_sender(
@@ -128,28 +111,37 @@ class PortalClient:
         code: str,
         *,
         handler: str | None = None,
-        name: Mapping[str, str] | None = None,
-        description: Mapping[str, str] | None = None,
+        name: Localized | None = None,
+        description: Localized | None = None,
     ) -> None:
         """Change a sender's handler, name or description; at least one of them.
 
+        A text may be plain or a map of two-letter languages. A description in a new language counts only
+        together with a name in it, so give both where a language is new.
+
         Raises:
+            ValueError: nothing to change, or a text that the portal would drop without a word.
             SenderNotFound: add it. MethodMissing: the portal is too old; delete and add.
 
         Source: https://apidocs.bitrix24.com/api-reference/messageservice/messageservice-sender-update.html
         """
-        changes: dict[str, Any] = {"HANDLER": handler, "NAME": name, "DESCRIPTION": description}
-        params = {key: value for key, value in changes.items() if value is not None}
+        params: dict[str, Any] = {}
+        if handler is not None:
+            params["HANDLER"] = handler
+        if name is not None and description is not None:
+            params["NAME"], params["DESCRIPTION"] = matched(name, description)
+        elif name is not None:
+            params["NAME"] = localized(name, NAME_LIMIT)
+        elif description is not None:
+            params["DESCRIPTION"] = localized(description, DESCRIPTION_LIMIT)
         if not params:
             raise ValueError("sender.update wants a handler, a name or a description")
-        self.call("messageservice.sender.update", {"CODE": code, **params})
+        self.call(SENDER_UPDATE, {"CODE": code, **params})
 
-    def put_sender(
-        self, code: str, handler: str, name: Mapping[str, str], description: Mapping[str, str]
-    ) -> None:
+    def put_sender(self, code: str, handler: str, name: Localized, description: Localized) -> None:
         """Update the sender, or add it; on portals without `update`, delete and add.
 
-        Both maps are always sent whole: a name in a new language is refused without the others.
+        Between the two a message fails in the portal: call this only when something changed.
         """
         try:
             self.update_sender(code, handler=handler, name=name, description=description)
@@ -157,16 +149,21 @@ class PortalClient:
             self.put_sender_anew(code, handler, name, description)
         except MethodMissing:
             self.delete_sender(code)
-            self.add_sender(code, handler, name, description)
+            try:
+                self.add_sender(code, handler, name, description)
+            except SenderExists:
+                pass  # another process was between our two calls, with the same texts
 
-    def put_sender_anew(
-        self, code: str, handler: str, name: Mapping[str, str], description: Mapping[str, str]
-    ) -> None:
-        """Add the sender, or update it when another process was faster."""
+    def put_sender_anew(self, code: str, handler: str, name: Localized, description: Localized) -> None:
+        """Add the sender, or update it when it is there after all."""
         try:
             self.add_sender(code, handler, name, description)
         except SenderExists:
-            self.update_sender(code, handler=handler, name=name, description=description)
+            try:
+                self.update_sender(code, handler=handler, name=name, description=description)
+            except MethodMissing:
+                self.delete_sender(code)
+                self.add_sender(code, handler, name, description)
 
     def delete_sender(self, code: str) -> None:
         try:
@@ -174,10 +171,13 @@ class PortalClient:
         except SenderNotFound:
             pass
 
-    def update_message_statuses(self, updates: list[StatusUpdate]) -> dict[str, PortalError | None]:
+    # --- statuses ---
+
+    def update_message_statuses(self, updates: Sequence[StatusUpdate]) -> dict[str, PortalError | None]:
         """Tell up to 50 statuses in one call; by key, None where it was told, else why not.
 
         `true` also means "no change" there, and the portal takes any order of words: the order is our care.
+        Where the user has lost his rights another admin's token tells the rest.
 
         Raises:
             PortalError: the whole call failed and nothing is known to be told.
@@ -186,22 +186,45 @@ class PortalClient:
         """
         if len(updates) > BATCH_LIMIT:
             raise ValueError(f"at most {BATCH_LIMIT} statuses in one call")
-        commands = {
-            update.key: "messageservice.message.status.update?"
-            + urlencode({"CODE": update.code, "MESSAGE_ID": update.message_id, "STATUS": update.status.value})
-            for update in updates
-        }
-        result = self.call("batch", {"halt": 0, "cmd": commands}, timeout_s=self._timeout_s * 2)
+        answers, credential = self._batch(updates)
+        while denied := [update for update in updates if isinstance(answers[update.key], AccessDenied)]:
+            error = answers[denied[0].key]
+            assert isinstance(error, AccessDenied)
+            try:
+                self._credentials.replaced(credential, error)
+            except PortalError:
+                return answers
+            again, credential = self._batch(denied)
+            answers |= again
+        return answers
+
+    def _batch(self, updates: Sequence[StatusUpdate]) -> tuple[dict[str, PortalError | None], Any]:
+        commands = {update.key: f"{STATUS_UPDATE}?{urlencode(update.params)}" for update in updates}
+        result, credential = self._call(
+            "batch", {"halt": 0, "cmd": commands}, inner=(STATUS_UPDATE,), timeout_s=self._timeout_s * 2
+        )
         done, errors = _map(result, "result"), _map(result, "result_error")
         answers: dict[str, PortalError | None] = {}
         for update in updates:
-            if (error := errors.get(update.key)) is not None:
-                answers[update.key] = _inner_error(error)
+            if (said := errors.get(update.key)) is not None:
+                answers[update.key] = error = _inner_error(said)
+                self._wire.note(error, STATUS_UPDATE)
             elif update.key in done:
                 answers[update.key] = None
             else:
                 answers[update.key] = PortalBusy("NO_RESULT", "the batch's answer leaves this command out")
-        return answers
+        return answers, credential
+
+    def update_status_as_author(self, update: StatusUpdate, access_token: str) -> None:
+        """The last resort where no admin's token works: a message's author may tell of his own message.
+
+        His token lives an hour and is never refreshed.
+
+        Raises:
+            PortalError: as the portal says; nothing is concluded from it for the portal.
+        """
+        answer = self._wire.post(self._endpoint, STATUS_UPDATE, update.params, access_token)
+        self._wire.result(answer, STATUS_UPDATE)
 
     # --- events and facts ---
 
@@ -225,6 +248,11 @@ class PortalClient:
         result = self.call("app.info")
         return result if isinstance(result, Mapping) else {}
 
+    def has_method(self, name: str) -> bool:
+        """Whether this portal's version knows a method."""
+        result = self.call("method.get", {"name": name})
+        return isinstance(result, Mapping) and result.get("isExisting") is True
+
     # --- one call ---
 
     def call(
@@ -233,162 +261,64 @@ class PortalClient:
         """The `result` of one method.
 
         A token that ran out is refreshed once; a renamed portal is followed once, to the address that the
-        authorization server names. A user who lost his rights is replaced by a spare admin.
+        authorization server names; a full bucket is waited for. A user who lost his rights is replaced by
+        a spare admin.
 
         Raises:
             PortalError: see `app.bitrix.errors`.
             TransportError: no usable answer; these calls are safe to repeat.
         """
-        credential = self._credential()
-        refreshed = followed = False
-        while True:
+        return self._call(method, params or {}, timeout_s=timeout_s)[0]
+
+    def _call(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        inner: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> tuple[Any, Any]:
+        """The result, and the credential that got it."""
+        credential = self._credentials.present()
+        refreshed = followed = waited = False
+        for _ in range(_ROUNDS):
             try:
-                answer = self._post(method, params or {}, credential.tokens.access_token, timeout_s)
-                if answer.status in _REDIRECTS and not followed:
-                    self._follow(credential)
-                    followed = True
-                    continue
-                return self._result(answer)
+                token = credential.tokens.access_token
+                answer = self._wire.post(
+                    self._endpoint, method, params, token, inner=inner, timeout_s=timeout_s
+                )
+                if answer.status not in _REDIRECTS:
+                    return self._wire.result(answer, method, inner=inner), credential
+                self._follow(token, answer, again=followed)
+                followed = True
             except TokenExpired as error:
                 if refreshed:
-                    credential = self._replace(credential, error)
-                    refreshed = False
+                    credential = self._credentials.replaced(credential, error)
                 else:
-                    credential = self._refresh(credential)
-                    refreshed = True
+                    credential = self._credentials.refreshed(credential)
+                refreshed = not refreshed
             except (TokenRefused, AccessDenied) as error:
-                credential = self._replace(credential, error)
+                credential = self._credentials.replaced(credential, error)
                 refreshed = False
+            except BucketFull as error:
+                if waited:
+                    raise
+                waited = True
+                time.sleep((error.retry_after_s or 2.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        raise PortalBusy("TOO_MANY_ROUNDS", "no credential and address settled")
 
-    def _credential(self) -> Any:
-        credential = self._tokens.current()
-        if credential is None:
-            raise TokenRefused("NO_TOKENS", "no administrator has connected the app")
-        return self._refresh(credential) if self._tokens.expires_soon(credential) else credential
-
-    def _replace(self, credential: Any, error: PortalError) -> Any:
-        """The next admin's credential; the error itself when there is none."""
-        if not self._tokens.mark_broken(credential, error.code):
-            raise error
-        return self._credential()
-
-    def _post(
-        self, method: str, params: Mapping[str, Any], access_token: str, timeout_s: float | None
-    ) -> HttpAnswer:
-        wait_s = self._take_call()
-        if wait_s > 0:
-            if wait_s > self._timeout_s:
-                raise PortalBusy("OUR_LIMIT", "too many calls to this portal", retry_after_s=wait_s)
-            time.sleep(wait_s)
-            return self._post(method, params, access_token, timeout_s)
-        started = time.monotonic()
-        answer: HttpAnswer | None = None
-        failure = ""
-        try:
-            answer = self._http.request(
-                "POST",
-                f"{self._endpoint}{method}",
-                json={**params, "auth": access_token},
-                headers={"Accept": "application/json"},
-                timeout_s=timeout_s or self._timeout_s,
-            )
-            return answer
-        except Exception as error:
-            failure = type(error).__name__
-            raise
-        finally:
-            self._journal(_journal_entry(method, params, answer, failure, time.monotonic() - started))
-
-    def _result(self, answer: HttpAnswer) -> Any:
-        body = parsed(answer)
-        if error := body.get("error"):
-            raise portal_error(
-                str(error),
-                str(body.get("error_description", "")),
-                status=answer.status,
-                retry_after_s=self._retry_after(body),
-            )
-        if not answer.ok or "result" not in body:
-            raise PortalBusy(f"HTTP_{answer.status}", "an answer without a result")
-        return body["result"]
-
-    def _retry_after(self, body: Mapping[str, Any]) -> float | None:
-        time_node = body.get("time")
-        reset_at = time_node.get("operating_reset_at") if isinstance(time_node, Mapping) else None
-        reset_at = body.get("operating_reset_at", reset_at)
-        if not isinstance(reset_at, int | float):
-            return None
-        return min(max(0.0, reset_at - self._clock().timestamp()), 600.0)
-
-    def _follow(self, credential: Any) -> None:
-        """The portal answers with a redirect: only the authorization server's word moves it."""
-        info = self._oauth.app_info(self._oauth_server, credential.tokens.access_token)
-        if info.member_id != self._member_id or not urlsplit(info.client_endpoint).hostname:
-            raise PortalBusy("MOVED", "the portal moved and the authorization server does not say where")
-        if info.client_endpoint == self._endpoint:
+    def _follow(self, access_token: str, answer: HttpAnswer, *, again: bool) -> None:
+        """The portal answers with a redirect; where it leads to is a hint and never an address to call."""
+        if again:
+            raise PortalBusy(f"HTTP_{answer.status}", "the portal's new address redirects as well")
+        address = self._credentials.new_address(access_token)
+        if address == self._endpoint:
             raise PortalBusy("MOVED", "the portal redirects, and its address has not changed yet")
-        self._endpoint = info.client_endpoint
-        self._tokens.moved(info.client_endpoint)
+        self._endpoint = address
 
-    # --- tokens ---
-
-    def refresh_now(self) -> None:
-        """Keep a quiet portal's tokens from reaching their 180 days."""
-        if (credential := self._tokens.current()) is not None:
-            self._refresh(credential)
-
-    def _refresh(self, credential: Any) -> Any:
-        """Newer tokens than `credential` has, whoever fetches them.
-
-        No transaction is open while we wait for the authorization server, and the new pair is stored
-        before it is used.
-        """
-        give_up = time.monotonic() + REFRESH_WAIT_S
-        while time.monotonic() < give_up:
-            lease = self._tokens.claim_refresh(REFRESH_LEASE_S)
-            present = self._tokens.current()
-            if (
-                present is None
-                or present.user_id != credential.user_id
-                or present.version != credential.version
-            ):
-                if lease:
-                    self._tokens.release_refresh(lease)
-                if present is None:
-                    raise TokenRefused("NO_TOKENS", "no administrator's tokens work")
-                return present
-            if lease is None:
-                time.sleep(0.1)
-                continue
-            try:
-                return self._fetch(present)
-            finally:
-                self._tokens.release_refresh(lease)
-        raise PortalBusy("REFRESHING", "another process is refreshing the token for too long")
-
-    def _fetch(self, credential: Any) -> Any:
-        try:
-            fresh = self._fetch_twice(credential.tokens.refresh_token)
-        except TokenRefused as error:
-            return self._replace(credential, error)
-        if fresh.member_id and fresh.member_id != self._member_id:
-            raise PortalBusy("FOREIGN_TOKEN", "the authorization server answered for another portal")
-        self._tokens.store(
-            credential, fresh.tokens, client_endpoint=fresh.client_endpoint, status=fresh.status
-        )
-        if fresh.client_endpoint:
-            self._endpoint = fresh.client_endpoint
-        stored = self._tokens.current()
-        if stored is None:
-            raise TokenRefused("NO_TOKENS", "no administrator's tokens work")
-        return stored
-
-    def _fetch_twice(self, refresh_token: str) -> Refreshed:
-        """When the answer is lost the old token is tried once more: some servers let it live till then."""
-        try:
-            return self._oauth.refresh(self._oauth_server, refresh_token, now=self._clock())
-        except NoAnswer:
-            return self._oauth.refresh(self._oauth_server, refresh_token, now=self._clock())
+    def refresh_now(self, credential: Any) -> None:
+        """Keep the tokens of a quiet portal, or of a spare admin, from reaching their 180 days."""
+        self._credentials.refreshed(credential)
 
 
 def _map(node: Any, name: str) -> Mapping[str, Any]:
@@ -403,36 +333,3 @@ def _inner_error(error: Any) -> PortalError:
     if not isinstance(error, Mapping):
         return PortalBusy("ERROR_UNEXPECTED_ANSWER", "an error without a code")
     return portal_error(str(error.get("error", "")), str(error.get("error_description", "")))
-
-
-_HIDDEN = re.compile(
-    r'("(?:auth|access_token|refresh_token|application_token)"\s*:\s*)"[^"]*"', re.IGNORECASE
-)
-_SECRET_PATH = re.compile(r"(/sms/|/reports/[a-z0-9_]+/)[A-Za-z0-9_-]{16,}")
-_PHONE = re.compile(r"\+\d{8,15}")
-
-
-def _journal_entry(
-    method: str, params: Mapping[str, Any], answer: HttpAnswer | None, failure: str, took_s: float
-) -> Journal:
-    body = answer.text if answer is not None else ""
-    error = failure
-    if answer is not None and '"error"' in body:
-        try:
-            error = str(json.loads(body).get("error", ""))
-        except (ValueError, AttributeError):
-            error = "not JSON"
-    return Journal(
-        method=method,
-        params=_without_secrets(json.dumps(dict(params), ensure_ascii=False)),
-        http_status=answer.status if answer is not None else 0,
-        error=error,
-        answer=_without_secrets(body[:4000]),
-        took_ms=int(took_s * 1000),
-    )
-
-
-def _without_secrets(text: str) -> str:
-    text = _HIDDEN.sub(r'\1"***"', text)
-    text = _SECRET_PATH.sub(r"\1***", text)
-    return _PHONE.sub(lambda match: mask(match.group()), text)

@@ -31,6 +31,7 @@ class AppInfo:
     client_endpoint: str
     status: str
     version: str
+    is_installing: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class OAuth:
         origin = f"{parts.scheme}://{parts.netloc}"
         return origin if origin in self.servers else self.servers[0]
 
+    def knows(self, server_endpoint: str) -> bool:
+        """False for a portal with an authorization server of its own, which we cannot ask."""
+        parts = urlsplit(server_endpoint)
+        return not server_endpoint or f"{parts.scheme}://{parts.netloc}" in self.servers
+
     def app_info(self, server: str, access_token: str) -> AppInfo:
         """Whose token this is, and for which application.
 
@@ -85,6 +91,7 @@ class OAuth:
             client_endpoint=str(install.get("client_endpoint", "")),
             status=str(install.get("status", "")),
             version=str(install.get("version", "")),
+            is_installing=install.get("installed") in (False, "false", "N", 0, "0"),
         )
 
     def refresh(self, server: str, refresh_token: str, *, now: datetime) -> Refreshed:

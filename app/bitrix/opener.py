@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.bitrix.errors import PortalBusy, PortalError, parsed, portal_error
+from app.bitrix.journal import Journal
 from app.bitrix.oauth import AppInfo, OAuth
+from app.bitrix.rest import sent
 from app.domain.portals import Opener, TokenPair
-from app.transport import HttpClient
+from app.transport import HttpClient, TransportError
 
 
 class OpenerRefused(Exception):
     """The request is not what it says; the text is for the log."""
 
 
+class UnknownServer(OpenerRefused):
+    """The portal has an authorization server of its own, as isolated self-hosted ones do: not supported."""
+
+
 class OpenerCheck:
     """Verifies tokens that somebody brought."""
 
-    def __init__(self, http: HttpClient, oauth: OAuth, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        oauth: OAuth,
+        *,
+        timeout_s: float,
+        journal: Callable[[str, Journal], None] = lambda _member_id, _call: None,
+    ) -> None:
         self._http = http
         self._oauth = oauth
         self._timeout_s = timeout_s
+        self._journal = journal
 
     def vouched(self, access_token: str, member_id: str, *, server: str) -> tuple[AppInfo, str]:
         """The authorization server's word that this token is of our app in this portal, and who said so.
@@ -35,11 +51,11 @@ class OpenerCheck:
             PortalBusy, TransportError: a server could not answer; try again.
         """
         refusal: PortalError | None = None
-        busy: PortalError | None = None
-        for candidate in dict.fromkeys((server, *self._oauth.servers)):
+        busy: PortalBusy | TransportError | None = None
+        for candidate in dict.fromkeys((self._oauth.server_of(server), *self._oauth.servers)):
             try:
                 info = self._oauth.app_info(candidate, access_token)
-            except PortalBusy as error:
+            except (PortalBusy, TransportError) as error:
                 busy = error
                 continue
             except PortalError as error:
@@ -65,15 +81,24 @@ class OpenerCheck:
         expires_in_s: int,
         server: str,
         now: datetime,
+        said_server: str = "",
     ) -> Opener:
-        """The user behind a token, with his rights in the portal. `server` is asked first.
+        """The user behind a token, with his rights in the portal.
+
+        `server` is asked first; `said_server` is what the request names, which only explains a failure.
 
         Raises:
             OpenerRefused: forged, expired, or of another portal.
             PortalError, TransportError: Bitrix24 did not answer; try again.
         """
-        info, vouching = self.vouched(access_token, member_id, server=server)
-        profile = self._profile(info.client_endpoint, access_token)
+        try:
+            info, vouching = self.vouched(access_token, member_id, server=server)
+        except OpenerRefused as refused:
+            if self._oauth.knows(said_server):
+                raise
+            host = (urlsplit(said_server).hostname or "unnamed")[:100]
+            raise UnknownServer(f"the portal has an authorization server of its own: {host}") from refused
+        profile = self._profile(info, access_token)
         if str(profile.get("ID", "")) != info.user_id:
             raise OpenerRefused("the portal knows the token as another user's")
         name = " ".join(str(profile.get(key, "") or "") for key in ("NAME", "LAST_NAME")).strip()
@@ -88,12 +113,19 @@ class OpenerCheck:
             app_version=info.version,
             tokens=TokenPair(access_token, refresh_token, now + timedelta(seconds=max(0, expires_in_s - 30))),
             name=name[:100],
+            is_installing=info.is_installing,
             time_zone=str(profile.get("TIME_ZONE", "") or "")[:60],
         )
 
-    def _profile(self, client_endpoint: str, access_token: str) -> dict[str, Any]:
-        answer = self._http.request(
-            "POST", f"{client_endpoint}profile", json={"auth": access_token}, timeout_s=self._timeout_s
+    def _profile(self, info: AppInfo, access_token: str) -> dict[str, Any]:
+        answer = sent(
+            self._http,
+            f"{info.client_endpoint}profile",
+            "profile",
+            {},
+            access_token,
+            journal=partial(self._journal, info.member_id),
+            timeout_s=self._timeout_s,
         )
         body = parsed(answer)
         if error := body.get("error"):

@@ -49,6 +49,7 @@ class Opener:
     tokens: TokenPair
     name: str = ""
     time_zone: str = ""
+    is_installing: bool = False  # the portal waits for the installer page to finish
 
 
 @dataclass(frozen=True)

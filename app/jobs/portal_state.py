@@ -1,15 +1,21 @@
-"""What an error of a portal means for the portal as a whole: its state, and when to come back."""
+"""What an error of a portal means for the portal as a whole: its state, and when to look again.
+
+Messages go out in every state but the last; statuses wait for two weeks. A bad state is probed by the
+reconcile job: every hour on the first day, then daily, and after thirty days no more. Whatever an admin
+or an event of the portal brings meanwhile heals it at once.
+"""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.bitrix.errors import (
     AccessDenied,
+    AppNotFound,
+    ClientRefused,
     NoRest,
     PaymentRequired,
-    PortalBusy,
     PortalGone,
     ScopeMissing,
     ServerConfigError,
@@ -18,14 +24,14 @@ from app.bitrix.errors import (
 )
 from app.domain.portals import Portal, PortalState
 from app.services import Services
-from app.store import portals
+from app.store import portals, rest_log, tokens
 
 log = logging.getLogger(__name__)
 
 BUSY_PAUSE = timedelta(seconds=5)
-PROBE_PAUSE = timedelta(hours=6)
+PROBED_HOURLY = timedelta(days=1)
+PROBED_AT_ALL = timedelta(days=30)
 
-# What the portal is after such an error; messages still go out, statuses wait.
 _STATES: tuple[tuple[type[Exception], PortalState], ...] = (
     (PaymentRequired, PortalState.PAYMENT),
     (NoRest, PortalState.NO_REST),
@@ -35,19 +41,73 @@ _STATES: tuple[tuple[type[Exception], PortalState], ...] = (
     (AccessDenied, PortalState.RECONNECT),
     (ScopeMissing, PortalState.RECONNECT),
 )
+_NO_TOKEN = (TokenRefused, TokenExpired, AccessDenied)
 
 
 def note_portal_error(services: Services, portal: Portal, error: Exception) -> timedelta:
     """Remember what the error says of the portal; returns how long to leave it alone."""
+    if isinstance(error, AppNotFound | ClientRefused):
+        return _doubt(services, portal, error)
+    if isinstance(error, _NO_TOKEN) and tokens.has_working(portal.id):
+        return BUSY_PAUSE  # an admin came by in this very moment
     for kind, state in _STATES:
         if isinstance(error, kind):
-            portals.set_state(portal.id, state, str(error))
-            log.warning("portal state", extra={"install": portal.id, "state": state, "why": str(error)})
-            return PROBE_PAUSE
+            return _set_state(services, portal, state, str(error))
     if isinstance(error, ServerConfigError):
         log.error("the authorization server refuses our application", extra={"why": str(error)})
         return timedelta(minutes=5)
-    if isinstance(error, PortalBusy) and error.code == "QUERY_LIMIT_EXCEEDED":
-        portals.fill_bucket(portal.id, now=services.now(), burst=services.call_burst)
     after_s = getattr(error, "retry_after_s", None)
     return max(BUSY_PAUSE, timedelta(seconds=after_s)) if after_s else BUSY_PAUSE
+
+
+def _set_state(services: Services, portal: Portal, state: PortalState, why: str) -> timedelta:
+    portals.set_state(portal.id, state, why)
+    log.warning("portal state", extra={"install": portal.id, "state": state, "why": why})
+    since = portals.state_since(portal.id) or services.now()
+    return plan_probe(services, portal.id, since)
+
+
+def plan_probe(services: Services, portal_id: int, since: datetime) -> timedelta:
+    """When a portal that stands badly since then is looked at again; returns the pause until then."""
+    now = services.now()
+    if now - since >= PROBED_AT_ALL:
+        _stop_probing(portal_id)
+        return PROBED_AT_ALL
+    hour = services.timing.span("probe_s")
+    pause = hour if now - since < PROBED_HOURLY else hour * 24
+    portals.postpone_reconcile(portal_id, now + pause)
+    return pause
+
+
+def _stop_probing(portal_id: int) -> None:
+    portals.postpone_reconcile(portal_id, None)
+    if portals.by_id(portal_id).state is PortalState.GONE:
+        tokens.erase(portal_id)  # nobody will come back for them, and they are not ours to keep
+    log.warning("portal given up; its next admin or event revives it", extra={"install": portal_id})
+
+
+def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
+    """The app is said to be gone: believed when it is said again some minutes later.
+
+    When the authorization server says it, and serves no other portal either, our own secret is the likelier
+    reason: then no portal is to blame.
+    """
+    now, confirm = services.now(), services.timing.span("confirm_gone_s")
+    if portal.state is PortalState.GONE:
+        return _set_state(services, portal, PortalState.GONE, str(error))
+    since = portals.suspect(portal.id, now=now)
+    if now - since < confirm:
+        portals.postpone_reconcile(portal.id, since + confirm)
+        return confirm
+    if isinstance(error, ClientRefused) and not _serves_others(portal.id, since):
+        log.error(
+            "the authorization server accepts our client id and secret for no portal; check them",
+            extra={"install": portal.id, "why": str(error)},
+        )
+        portals.postpone_reconcile(portal.id, now + confirm)
+        return confirm
+    return _set_state(services, portal, PortalState.GONE, str(error))
+
+
+def _serves_others(portal_id: int, since: datetime) -> bool:
+    return portals.count_others(portal_id) == 0 or rest_log.refreshed_elsewhere(portal_id, since)

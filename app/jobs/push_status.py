@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from app.bitrix.client import BATCH_LIMIT, PortalClient, StatusUpdate
 from app.bitrix.errors import (
     AccessDenied,
     MessageNotFound,
-    PortalBusy,
+    MethodMissing,
     PortalError,
+    Refused,
+    TokenExpired,
+    TokenRefused,
 )
-from app.domain.portals import Portal
+from app.domain.portals import Portal, PortalState
 from app.domain.retry import pause_before
 from app.jobs.portal_state import note_portal_error
 from app.services import Services
@@ -23,39 +27,61 @@ from app.transport import TransportError
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 90.0  # longer than the longest batch
 ROUND_S = 45.0  # then another worker may go on, and other portals get their turn
-TRIES_OF_ONE = 6
+AUTHOR_AGAIN = timedelta(minutes=10)
+
+
+class Round(Enum):
+    """How a round of pushes ended."""
+
+    MORE = auto()  # its time was up before the work was done
+    DONE = auto()
+    REST = auto()  # the portal must be left alone; its state or pause says until when
 
 
 def push_statuses(services: Services, portal_id: int) -> None:
     """Tell one portal everything that is due. One worker at a time does this for a portal."""
-    lease = portals.claim_push(portal_id, now=services.now(), lease_s=LEASE_S)
+    lease = portals.claim_push(portal_id, now=services.now(), lease_s=_lease_s(services))
     if lease is None:
         return
     try:
-        left = _push_all(services, portals.by_id(portal_id))
+        ended = _push_all(services, portals.by_id(portal_id), lease)
     finally:
         portals.release_push(portal_id, lease)
+    if ended is Round.REST:
+        return
     # What became due between our last look and the release had its hint turned away.
     delay_s = outbox.seconds_to_push(portal_id, now=services.now())
-    if left or (delay_s is not None and delay_s < services.timing.sweep_s):
+    if ended is Round.MORE or (delay_s is not None and delay_s < services.timing.sweep_s):
         services.engine.hint("push", portal_id, delay_s=delay_s or 0.0)
 
 
-def _push_all(services: Services, portal: Portal) -> bool:
-    """True when the time was up before the work was done."""
-    if not portal.state.can_be_told:
-        return False
+def _lease_s(services: Services) -> float:
+    """Two calls of the longest kind: short, so that a dead worker's portal is told by another one soon.
+
+    A slower worker loses its lease; then two may tell at once, and whoever ends last with an old status
+    finds that it changed and puts the newest one in again.
+    """
+    return 2 * services.timing.portal_call_s + 5
+
+
+def _push_all(services: Services, portal: Portal, lease: str) -> Round:
     client = services.portal_client(portal)
+    if portal.state is PortalState.RECONNECT:
+        _push_as_authors(services, portal, client)
+    if not portal.state.can_be_told:
+        return Round.REST
     ends = time.monotonic() + ROUND_S
     while time.monotonic() < ends:
         due = _filled_batch(services, portal.id)
         if not due:
-            return False
+            return Round.DONE
+        until = services.now() + timedelta(seconds=_lease_s(services))
+        if not outbox.keep_lease(portal.id, lease, until=until):
+            return Round.REST  # we were asleep, and another worker goes on
         if not _push_batch(services, portal, client, due):
-            return False
-    return True
+            return Round.REST
+    return Round.MORE
 
 
 def _filled_batch(services: Services, portal_id: int) -> list[Push]:
@@ -71,40 +97,68 @@ def _filled_batch(services: Services, portal_id: int) -> list[Push]:
 
 def _push_batch(services: Services, portal: Portal, client: PortalClient, due: list[Push]) -> bool:
     """False when the portal must rest."""
-    updates = [StatusUpdate(f"m_{push.row_id}", push.sender_code, push.message_id, push.word) for push in due]
     try:
-        answers = client.update_message_statuses(updates)
+        answers = client.update_message_statuses([_update_of(push) for push in due])
     except (PortalError, TransportError) as error:
-        pause = note_portal_error(services, portal, error)
-        portals.pause_pushes(portal.id, services.now() + pause)
-        log.warning("portal not told", extra={"install": portal.id, "why": type(error).__name__})
+        _rest(services, portal, client, error)
         return False
     now = services.now()
     told = [push for push in due if answers[f"m_{push.row_id}"] is None]
     outbox.record_told(told, now=now, timing=services.timing)
     if told:
         portals.note_pushed(portal.id, now)
-    goes_on = True
+    of_all: PortalError | None = None
     for push in due:
         if (problem := answers[f"m_{push.row_id}"]) is not None:
-            goes_on &= _record_failure(services, portal, push, problem, now)
-    return goes_on
+            of_all = _record_failure(services, portal, push, problem, now) or of_all
+    if of_all is not None:
+        _rest(services, portal, client, of_all)
+    return of_all is None
+
+
+def _update_of(push: Push) -> StatusUpdate:
+    return StatusUpdate(f"m_{push.row_id}", push.sender_code, push.message_id, push.word)
+
+
+def _rest(services: Services, portal: Portal, client: PortalClient, error: Exception) -> None:
+    """The portal cannot be told now: its state says why, or a pause says for how long."""
+    pause = note_portal_error(services, portal, error)
+    log.warning("portal not told", extra={"install": portal.id, "why": str(error)})
+    if isinstance(error, AccessDenied | TokenRefused | TokenExpired):
+        _push_as_authors(services, portal, client)
+    if portals.by_id(portal.id).state.can_be_told:
+        portals.pause_pushes(portal.id, services.now() + pause)
 
 
 def _record_failure(
     services: Services, portal: Portal, push: Push, error: PortalError, now: datetime
-) -> bool:
-    """One command of a batch failed; it never holds up the others. False when the portal must rest."""
-    if isinstance(error, MessageNotFound):
-        outbox.record_not_found(push, now=now, timing=services.timing)
-        return True
+) -> PortalError | None:
+    """One command of a batch failed; it never holds up the others. The error, when all are concerned."""
+    match error:
+        case MessageNotFound():
+            outbox.record_not_found(push, now=now, timing=services.timing)
+            return None
+        case Refused() | MethodMissing():
+            outbox.record_push_failed(push, str(error), next_try=None, now=now)
+            log.error(
+                "status refused for good",
+                extra={"install": portal.id, "message_row": push.row_id, "why": str(error)},
+            )
+            return None
     pause = pause_before(push.tries + 1, base_s=services.timing.retry_base_s)
-    if isinstance(error, AccessDenied | PortalBusy):
-        # The whole portal is concerned: the next call finds a spare admin, or waits.
-        outbox.record_push_failed(push, str(error), next_try=now + pause, now=now)
-        portals.pause_pushes(portal.id, now + note_portal_error(services, portal, error))
-        return False
-    next_try = now + pause if push.tries < TRIES_OF_ONE else None
-    outbox.record_push_failed(push, str(error), next_try=next_try, now=now)
-    log.warning("status refused", extra={"install": portal.id, "message_row": push.row_id, "why": error.code})
-    return True
+    outbox.record_push_failed(push, str(error), next_try=now + pause, now=now)
+    return error
+
+
+def _push_as_authors(services: Services, portal: Portal, client: PortalClient) -> None:
+    """No admin's token works. Who wrote a message may tell of it, as long as the token of his call lives."""
+    for push, token in outbox.due_with_author(portal.id, now=services.now(), limit=BATCH_LIMIT):
+        now = services.now()
+        try:
+            client.update_status_as_author(_update_of(push), token)
+        except MessageNotFound:
+            outbox.record_not_found(push, now=now, timing=services.timing)
+        except (PortalError, TransportError) as error:
+            outbox.record_push_failed(push, str(error), next_try=now + AUTHOR_AGAIN, now=now)
+        else:
+            outbox.record_told([push], now=now, timing=services.timing)

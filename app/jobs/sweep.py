@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from app.domain.messages import Work
+from app.jobs import portal_life
 from app.services import Services
 from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
 
@@ -23,6 +24,7 @@ PORTALS_A_SWEEP = 500
 # While so many hints wait, more of them would only be doubled: the engine is alive and busy.
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
+EVENTS_KEPT = timedelta(days=30)
 
 
 def sweep(services: Services) -> None:
@@ -79,6 +81,8 @@ def _periodically(services: Services, name: str, every_s: float, job: Callable[[
 def _hourly(services: Services) -> None:
     now = services.now()
     rest_log.purge(now)
+    portal_events.purge(now - EVENTS_KEPT)
+    portal_life.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
     idle = now - timedelta(seconds=services.timing.keep_alive_s)
     _hint_all(services, "keep_alive", tokens.idle_since(idle, limit=PORTALS_A_SWEEP))

@@ -128,6 +128,7 @@ FRESH_S = 0.5  # a connection that was used so lately is not asked whether it li
 BUSY_MS = 8000  # SQLite: how long a writer waits for its turn, and when somebody waits for the answer
 BUSY_HURRIED_MS = 1500
 READ_ONLY = "25006"
+OVERWRITE_TRIES = 10
 
 
 def prepare_engine(engine: Engine) -> None:
@@ -144,7 +145,8 @@ def prepare_engine(engine: Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # Deleted content is overwritten with zeros: erased must mean erased.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "checkout")
@@ -215,6 +217,21 @@ def writing() -> Iterator[Connection]:
     """
     with _translated(), db.engine.connect() as connection, _watched(connection), connection.begin():
         yield connection
+
+
+def overwrite_deleted() -> None:
+    """Fold SQLite's log of changes into the database and empty it: it still holds what was deleted.
+
+    Waits for readers, and leaves it to the next call when they do not end.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return
+    for _ in range(OVERWRITE_TRIES):
+        with statement() as connection:
+            is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        if not is_busy:
+            return
+        time.sleep(0.2)
 
 
 @contextmanager

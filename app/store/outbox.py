@@ -14,6 +14,7 @@ from app.domain.portals import PortalState
 from app.domain.status import MessageStatus, word_for_portal
 from app.store.database import AnyRow, statement, writing
 from app.store.rows import add_event
+from app.store.secrets import secret_box
 from app.store.tables import messages, portals
 
 # Pauses after "message not found": the portal may store the id only after it has called us.
@@ -33,6 +34,7 @@ class Push:
     not_found_since: datetime | None
     tries: int
     author_id: str
+    due_at: datetime
 
 
 def push_due(
@@ -71,6 +73,25 @@ def due_pushes(portal_id: int, *, now: datetime, limit: int) -> list[Push]:
     return [_push(row) for row in rows]
 
 
+def due_with_author(portal_id: int, *, now: datetime, limit: int) -> list[tuple[Push, str]]:
+    """The oldest due statuses whose message came with its author's own token, as long as that lives."""
+    query = (
+        sa.select(messages, portals.c.member_id)
+        .join(portals, portals.c.id == messages.c.portal_id)
+        .where(
+            messages.c.portal_id == portal_id,
+            messages.c.push_due_at <= now,
+            messages.c.author_token_until > now,
+            messages.c.author_token != "",
+        )
+        .order_by(messages.c.push_due_at)
+        .limit(limit)
+    )
+    with statement() as connection:
+        rows = connection.execute(query).all()
+    return [(_push(row), secret_box().open(row.member_id, row.author_token)) for row in rows]
+
+
 def _push(row: AnyRow) -> Push:
     status = MessageStatus(row.status)
     told = MessageStatus(row.told) if row.told else None
@@ -86,7 +107,20 @@ def _push(row: AnyRow) -> Push:
         not_found_since=row.not_found_since,
         tries=row.push_tries,
         author_id=row.author_id,
+        due_at=row.push_due_at,
     )
+
+
+def keep_lease(portal_id: int, lease: str, *, until: datetime) -> bool:
+    """Hold on to the right to tell this portal; False when it was lost meanwhile."""
+    with writing() as connection:
+        return bool(
+            connection.execute(
+                sa.update(portals)
+                .where(portals.c.id == portal_id, portals.c.push_lease == lease)
+                .values(push_lease_until=until)
+            ).rowcount
+        )
 
 
 def record_told(pushes: Sequence[Push], *, now: datetime, timing: Timing) -> None:
@@ -125,12 +159,14 @@ def record_push_failed(push: Push, why: str, *, next_try: datetime | None, now: 
 
 
 def _after_push(connection: sa.Connection, push: Push, next_due: datetime | None, **values: Any) -> None:
-    """Write the result; a status that changed while we were telling the old one stays due."""
+    """Write the result. A status that changed while we told the old one is due, also when another
+    worker has told the new one meanwhile: ours may have been the last that the portal heard."""
     unchanged = messages.c.status == push.status
+    now_at_latest = sa.func.coalesce(messages.c.push_due_at, push.due_at)
     connection.execute(
         sa.update(messages)
         .where(messages.c.id == push.row_id)
-        .values(push_due_at=sa.case((unchanged, next_due), else_=messages.c.push_due_at), **values)
+        .values(push_due_at=sa.case((unchanged, next_due), else_=now_at_latest), **values)
     )
 
 

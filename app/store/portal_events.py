@@ -77,6 +77,48 @@ def postpone(event_id: int, until: datetime) -> None:
         )
 
 
+def acted_lately(member_id: str, event: str, *, since: datetime) -> bool:
+    """Whether such an event was acted upon since then."""
+    query = sa.select(portal_events.c.id).where(
+        portal_events.c.member_id == member_id,
+        portal_events.c.event == event,
+        portal_events.c.received_at >= since,
+        portal_events.c.due_at.is_(None),
+    )
+    with statement() as connection:
+        return connection.scalar(query.limit(1)) is not None
+
+
+def count_open(member_id: str) -> int:
+    query = sa.select(sa.func.count()).where(
+        portal_events.c.member_id == member_id, portal_events.c.due_at.is_not(None)
+    )
+    with statement() as connection:
+        return int(connection.scalar(query) or 0)
+
+
+def purge(before: datetime) -> int:
+    """Forget what was acted upon long ago."""
+    with writing() as connection:
+        return connection.execute(
+            sa.delete(portal_events).where(
+                portal_events.c.received_at < before, portal_events.c.due_at.is_(None)
+            )
+        ).rowcount
+
+
+def latest(member_id: str, *, limit: int) -> list[tuple[datetime, str, str]]:
+    """When, which event, and what became of it; newest first."""
+    query = (
+        sa.select(portal_events.c.received_at, portal_events.c.event, portal_events.c.result)
+        .where(portal_events.c.member_id == member_id)
+        .order_by(portal_events.c.id.desc())
+        .limit(limit)
+    )
+    with statement() as connection:
+        return [(row.received_at, row.event, row.result) for row in connection.execute(query)]
+
+
 def due(now: datetime, *, limit: int) -> list[int]:
     with statement() as connection:
         return list(

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
@@ -18,6 +17,7 @@ from app.store.secrets import new_secret, secret_box
 from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
+FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
 _COLUMNS = [portals.c[f.name] for f in fields(Portal)]
 
@@ -154,12 +154,16 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
                 registration={},
                 created_at=now,
                 installed_at=now,
+                reconcile_at=now + FIRST_LOOK,
                 **_fresh_handler_secret(opener.member_id),
                 **address,
             )
         )
         mine = portals.c.member_id == opener.member_id
         connection.execute(sa.update(portals).where(mine).values(**address))
+        if opener.is_installing:
+            # A late event of an installation before this one must not end this one.
+            connection.execute(sa.update(portals).where(mine).values(installed_at=now))
         connection.execute(
             sa.update(portals)
             .where(mine, portals.c.state == PortalState.UNINSTALLED)
@@ -171,8 +175,13 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
                 finished_at=None,
                 registration={},
                 session_epoch=portals.c.session_epoch + 1,
+                reconcile_at=now + FIRST_LOOK,
                 application_token_hash="",
                 previous_token_hash="",
+                suspect_since=None,
+                erased_at=None,
+                call_pauses={},
+                push_paused_until=None,
                 **_fresh_handler_secret(opener.member_id),
             )
         )
@@ -198,13 +207,38 @@ def set_state(portal_id: int, state: PortalState, reason: str = "") -> None:
     with writing() as connection:
         connection.execute(
             sa.update(portals)
-            .where(
-                portals.c.id == portal_id,
-                portals.c.state != PortalState.UNINSTALLED,
-                sa.or_(portals.c.state != state, portals.c.state_reason != reason),
-            )
-            .values(state=state, state_reason=reason, state_since=utcnow())
+            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
+            .values(**_state(state, reason))
         )
+
+
+def _state(state: PortalState, reason: str = "") -> dict[str, Any]:
+    changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=sa.literal(*_utcnow()))
+    return {"state": state, "state_reason": reason[:500], "state_since": changed_at, "suspect_since": None}
+
+
+def _utcnow() -> tuple[datetime, UtcDateTime]:
+    return utcnow(), UtcDateTime()
+
+
+def suspect(portal_id: int, *, now: datetime) -> datetime:
+    """The portal seems to have removed the app: since when it has been saying so."""
+    with writing() as connection:
+        first: datetime | None = connection.scalar(
+            sa.update(portals)
+            .where(portals.c.id == portal_id)
+            .values(suspect_since=sa.func.coalesce(portals.c.suspect_since, sa.literal(now, UtcDateTime())))
+            .returning(portals.c.suspect_since)
+        )
+    return first or now
+
+
+def count_others(portal_id: int) -> int:
+    """How many other portals should be able to use the app."""
+    alive = [state for state in PortalState if state not in (PortalState.UNINSTALLED, PortalState.GONE)]
+    with statement() as connection:
+        query = sa.select(sa.func.count()).where(portals.c.id != portal_id, portals.c.state.in_(alive))
+        return int(connection.scalar(query) or 0)
 
 
 def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reconcile_at: datetime) -> None:
@@ -214,7 +248,7 @@ def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reco
             sa.update(portals)
             .where(portals.c.id == portal_id)
             .values(
-                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(utcnow(), UtcDateTime())),
+                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(*_utcnow())),
                 registration=dict(registration),
                 reconcile_at=reconcile_at,
                 push_paused_until=None,
@@ -223,12 +257,31 @@ def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reco
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(state=PortalState.ACTIVE, state_reason="", state_since=utcnow())
+            .values(**_state(PortalState.ACTIVE))
         )
 
 
-def postpone_reconcile(portal_id: int, until: datetime) -> None:
+def postpone_reconcile(portal_id: int, until: datetime | None) -> None:
+    """When to look next; None: never again, until an admin or an event comes."""
     _update(portal_id, reconcile_at=until)
+
+
+def look_soon(portal_id: int, *, now: datetime) -> None:
+    """Tokens work again: a portal that stood badly for want of them is looked at."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c.state.in_([PortalState.RECONNECT, PortalState.GONE]))
+            .values(reconcile_at=now)
+        )
+
+
+def state_since(portal_id: int) -> datetime | None:
+    with statement() as connection:
+        since: datetime | None = connection.scalar(
+            sa.select(portals.c.state_since).where(portals.c.id == portal_id)
+        )
+    return since
 
 
 def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
@@ -291,7 +344,7 @@ def end_sessions(portal_id: int) -> None:
     _update(portal_id, session_epoch=portals.c.session_epoch + 1)
 
 
-# --- one push at a time, and the bucket of REST calls ---
+# --- one push and one refresh at a time ---
 
 
 def claim_push(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
@@ -312,8 +365,16 @@ def claim_refresh(portal_id: int, *, now: datetime, lease_s: float) -> str | Non
     return _claim(portal_id, "refresh", now, lease_s)
 
 
-def release_refresh(portal_id: int, lease: str) -> None:
-    _release(portal_id, "refresh", lease)
+def release_refresh(portal_id: int, lease: str, *, free_at: datetime | None = None) -> None:
+    """Give the right back; nobody gets it before `free_at`."""
+    _release(portal_id, "refresh", lease, free_at)
+
+
+def is_refreshing(portal_id: int, now: datetime) -> bool:
+    """A look without a lock, for those who wait: asking for the right itself is a write."""
+    with statement() as connection:
+        until = connection.scalar(sa.select(portals.c.refresh_lease_until).where(portals.c.id == portal_id))
+    return until is not None and until > now
 
 
 def _free(column: str, now: datetime) -> sa.ColumnElement[bool]:
@@ -334,45 +395,13 @@ def _claim(
     return lease if claimed else None
 
 
-def _release(portal_id: int, what: str, lease: str) -> None:
+def _release(portal_id: int, what: str, lease: str, free_at: datetime | None = None) -> None:
     with writing() as connection:
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c[f"{what}_lease"] == lease)
-            .values({f"{what}_lease_until": None, f"{what}_lease": None})
+            .values({f"{what}_lease_until": free_at, f"{what}_lease": None})
         )
-
-
-def take_call(portal_id: int, *, now: datetime, rate: float, burst: float) -> float:
-    """Count one REST call into the portal's leaky bucket.
-
-    Returns the seconds to wait when it is full (then nothing was counted), else 0.
-    """
-    with writing() as connection:
-        row = _locked_bucket(connection, portal_id)
-        if row is None:
-            return 0.0
-        passed = max(0.0, (now - row.bucket_at).total_seconds()) if row.bucket_at else 0.0
-        level = max(0.0, row.bucket_level - passed * rate)
-        if level + 1 > burst:
-            return float(level + 1 - burst) / rate
-        connection.execute(
-            sa.update(portals).where(portals.c.id == portal_id).values(bucket_level=level + 1, bucket_at=now)
-        )
-    return 0.0
-
-
-def fill_bucket(portal_id: int, *, now: datetime, burst: float) -> None:
-    """The portal says that its own bucket is full: believe it rather than our count."""
-    _update(portal_id, bucket_level=burst, bucket_at=now)
-
-
-def _locked_bucket(connection: Connection, portal_id: int) -> AnyRow | None:
-    return connection.execute(
-        sa.select(portals.c.bucket_level, portals.c.bucket_at)
-        .where(portals.c.id == portal_id)
-        .with_for_update()
-    ).first()
 
 
 def note_pushed(portal_id: int, now: datetime) -> None:
@@ -384,16 +413,12 @@ def _update(portal_id: int, **values: object) -> None:
         connection.execute(sa.update(portals).where(portals.c.id == portal_id).values(**values))
 
 
-def uninstall(portal_id: int, *, happened_at: datetime, clean: bool, now: datetime) -> bool:
-    """Mark a portal uninstalled; False when it was installed again after `happened_at`."""
+def uninstall(portal_id: int, *, clean: bool, now: datetime) -> bool:
+    """Mark a portal uninstalled; False when it was so already."""
     with writing() as connection:
         changed = connection.execute(
             sa.update(portals)
-            .where(
-                portals.c.id == portal_id,
-                portals.c.state != PortalState.UNINSTALLED,
-                sa.or_(portals.c.installed_at.is_(None), portals.c.installed_at <= happened_at),
-            )
+            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
             .values(
                 state=PortalState.UNINSTALLED,
                 state_reason="",
@@ -401,6 +426,8 @@ def uninstall(portal_id: int, *, happened_at: datetime, clean: bool, now: dateti
                 finished_at=None,
                 reconcile_at=None,
                 registration={},
+                suspect_since=None,
+                erased_at=now if clean else None,
                 handler_secret="",
                 session_epoch=portals.c.session_epoch + 1,
                 **({"settings": PortalSettings().to_json()} if clean else {}),
@@ -412,3 +439,18 @@ def uninstall(portal_id: int, *, happened_at: datetime, clean: bool, now: dateti
 def ids(states: Sequence[PortalState]) -> list[int]:
     with statement() as connection:
         return list(connection.scalars(sa.select(portals.c.id).where(portals.c.state.in_(states))))
+
+
+def uninstalled_before(moment: datetime) -> list[int]:
+    """Portals that removed the app so long ago that what was kept for their return is erased."""
+    query = sa.select(portals.c.id).where(
+        portals.c.state == PortalState.UNINSTALLED,
+        portals.c.state_since < moment,
+        portals.c.erased_at.is_(None),
+    )
+    with statement() as connection:
+        return list(connection.scalars(query))
+
+
+def note_erased(portal_id: int, now: datetime) -> None:
+    _update(portal_id, erased_at=now)

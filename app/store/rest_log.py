@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app.store.database import statement, writing
 from app.store.tables import rest_calls
 
-KEPT = timedelta(days=4)
+KEPT = timedelta(days=3)
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class RestCall:
     error: str
     answer: str
     took_ms: int
+    operating_s: float | None = None
+    operating_reset_at: float | None = None
+
+
+_COLUMNS = [rest_calls.c[f.name] for f in fields(RestCall)]
 
 
 def add(portal_id: int, call: RestCall) -> None:
@@ -33,30 +38,51 @@ def add(portal_id: int, call: RestCall) -> None:
                 method=call.method[:80],
                 params=call.params[:4000],
                 http_status=call.http_status,
-                error=call.error[:80],
+                error=call.error[:80].upper(),
                 answer=call.answer[:4000],
                 took_ms=call.took_ms,
+                operating_s=call.operating_s,
+                operating_reset_at=call.operating_reset_at,
             )
         )
 
 
-def latest(portal_id: int, *, limit: int) -> list[RestCall]:
+def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = False) -> list[RestCall]:
+    """The newest calls first; `method` may be the beginning of one."""
+    query = sa.select(*_COLUMNS).where(rest_calls.c.portal_id == portal_id)
+    if method:
+        query = query.where(rest_calls.c.method.startswith(method, autoescape=True))
+    if only_errors:
+        query = query.where(rest_calls.c.error != "")
+    with statement() as connection:
+        rows = connection.execute(query.order_by(rest_calls.c.id.desc()).limit(limit))
+        return [RestCall(*row) for row in rows]
+
+
+def error_counts(portal_id: int | None = None) -> dict[str, int]:
+    """How often each error came in the days that are kept; of one portal, or of all."""
+    query = sa.select(rest_calls.c.error, sa.func.count()).where(rest_calls.c.error != "")
+    if portal_id is not None:
+        query = query.where(rest_calls.c.portal_id == portal_id)
+    with statement() as connection:
+        found = connection.execute(query.group_by(rest_calls.c.error)).all()
+    return {str(error): int(count) for error, count in found}
+
+
+def refreshed_elsewhere(portal_id: int, since: datetime) -> bool:
+    """Whether the authorization server has served another portal since then: so our secret is right."""
     query = (
-        sa.select(
-            rest_calls.c.at,
-            rest_calls.c.method,
-            rest_calls.c.params,
-            rest_calls.c.http_status,
-            rest_calls.c.error,
-            rest_calls.c.answer,
-            rest_calls.c.took_ms,
+        sa.select(rest_calls.c.id)
+        .where(
+            rest_calls.c.portal_id != portal_id,
+            rest_calls.c.at >= since,
+            rest_calls.c.method == "oauth.token",
+            rest_calls.c.error == "",
         )
-        .where(rest_calls.c.portal_id == portal_id)
-        .order_by(rest_calls.c.id.desc())
-        .limit(limit)
+        .limit(1)
     )
     with statement() as connection:
-        return [RestCall(*row) for row in connection.execute(query)]
+        return connection.scalar(query) is not None
 
 
 def purge(now: datetime) -> int:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import sqlalchemy as sa
 
 from app.domain.portals import Opener, TokenPair
 from app.store import portals as portal_store
-from app.store.database import statement, utcnow, writing
+from app.store.database import StoreUnavailable, statement, utcnow, writing
 from app.store.secrets import secret_box
 from app.store.tables import credentials, portals
 
 SPARES = 3
+STORE_PAUSES_S = (0.2, 1.0, 3.0)
+# Reasons that may pass by themselves: rights come back, and then the tokens are as good as before.
+PASSING = ("ACCESS_DENIED", "INVALID_CREDENTIALS", "USER_ACCESS_ERROR", "AUTHORIZATION_ERROR")
+
+
+class FreshTokens(Protocol):
+    """A refresh as the authorization server answered it."""
+
+    @property
+    def tokens(self) -> TokenPair: ...
+    @property
+    def client_endpoint(self) -> str: ...
+    @property
+    def status(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -42,18 +58,22 @@ def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
     values = {
         "is_admin": True,
         "access_token": box.seal(opener.member_id, opener.tokens.access_token),
-        "refresh_token": box.seal(opener.member_id, opener.tokens.refresh_token),
         "expires_at": opener.tokens.expires_at,
         "refreshed_at": now,
         "broken": "",
     }
+    if opener.tokens.refresh_token:  # not every call brings one, and the one we have stays good
+        values["refresh_token"] = box.seal(opener.member_id, opener.tokens.refresh_token)
     mine = (credentials.c.portal_id == portal_id) & (credentials.c.user_id == opener.user_id)
     with writing() as connection:
         row = connection.execute(sa.select(credentials.c.id).where(mine)).first()
         if row is None:
             connection.execute(
                 sa.insert(credentials).values(
-                    portal_id=portal_id, user_id=opener.user_id, is_service=False, **values
+                    portal_id=portal_id,
+                    user_id=opener.user_id,
+                    is_service=False,
+                    **{"refresh_token": "", **values},
                 )
             )
         else:
@@ -85,10 +105,18 @@ def _drop_surplus(connection: sa.Connection, portal_id: int) -> None:
 
 def service(portal_id: int) -> Credential | None:
     """The credential that speaks for the portal, broken or not; None before any admin came."""
+    return _one(credentials.c.portal_id == portal_id, credentials.c.is_service)
+
+
+def by_id(credential_id: int) -> Credential | None:
+    return _one(credentials.c.id == credential_id)
+
+
+def _one(*conditions: sa.ColumnElement[bool]) -> Credential | None:
     query = (
         sa.select(credentials, portals.c.member_id)
         .join(portals, portals.c.id == credentials.c.portal_id)
-        .where(credentials.c.portal_id == portal_id, credentials.c.is_service)
+        .where(*conditions)
     )
     with statement() as connection:
         row = connection.execute(query).first()
@@ -131,13 +159,18 @@ def store_refreshed(credential: Credential, member_id: str, tokens: TokenPair, *
 
 
 def mark_broken(credential: Credential, reason: str) -> bool:
-    """Stop using a credential; True when a spare took over, False when an admin is needed."""
+    """Stop using a credential; True when a spare took over, False when an admin is needed.
+
+    One that was refreshed meanwhile is not the one that failed, so it stays.
+    """
     with writing() as connection:
         connection.execute(
             sa.update(credentials)
             .where(credentials.c.id == credential.id, credentials.c.version == credential.version)
-            .values(broken=reason)
+            .values(broken=reason[:200])
         )
+        if connection.scalar(sa.select(credentials.c.id).where(*_works(credential.portal_id))) is not None:
+            return True
         spare = connection.scalar(
             sa.select(credentials.c.id)
             .where(
@@ -158,15 +191,45 @@ def mark_broken(credential: Credential, reason: str) -> bool:
     return True
 
 
+def _works(portal_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (credentials.c.portal_id == portal_id, credentials.c.is_service, credentials.c.broken == "")
+
+
+def has_working(portal_id: int) -> bool:
+    with statement() as connection:
+        return connection.scalar(sa.select(credentials.c.id).where(*_works(portal_id))) is not None
+
+
+def revive(portal_id: int) -> None:
+    """Try again what may have passed: the rights of a user who lost them."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(credentials)
+            .where(credentials.c.portal_id == portal_id, credentials.c.broken.in_(PASSING))
+            .values(broken="")
+        )
+
+
 def idle_since(moment: datetime, *, limit: int) -> list[int]:
-    """Portals whose service tokens were not refreshed since; they must not reach their 180 days."""
+    """Portals with tokens, spares as well, that were not refreshed since: none may reach its 180 days."""
     query = (
         sa.select(credentials.c.portal_id)
-        .where(credentials.c.is_service, credentials.c.broken == "", credentials.c.refreshed_at < moment)
+        .where(credentials.c.broken == "", credentials.c.refreshed_at < moment)
+        .distinct()
         .limit(limit)
     )
     with statement() as connection:
         return list(connection.scalars(query))
+
+
+def idle_of(portal_id: int, moment: datetime) -> list[Credential]:
+    """The working credentials of one portal that were not refreshed since."""
+    query = sa.select(credentials.c.id).where(
+        credentials.c.portal_id == portal_id, credentials.c.broken == "", credentials.c.refreshed_at < moment
+    )
+    with statement() as connection:
+        found = [by_id(credential_id) for credential_id in connection.scalars(query).all()]
+    return [credential for credential in found if credential is not None]
 
 
 def erase(portal_id: int) -> None:
@@ -186,15 +249,37 @@ class PortalTokens:
         credential = service(self.portal_id)
         return credential if credential and not credential.broken else None
 
+    def reread(self, credential: Credential) -> Credential | None:
+        found = by_id(credential.id)
+        return found if found and not found.broken else None
+
     def claim_refresh(self, lease_s: float) -> str | None:
+        if portal_store.is_refreshing(self.portal_id, self._now()):
+            return None
         return portal_store.claim_refresh(self.portal_id, now=self._now(), lease_s=lease_s)
 
-    def release_refresh(self, lease: str) -> None:
-        portal_store.release_refresh(self.portal_id, lease)
+    def release_refresh(self, lease: str, *, cool_s: float = 0.0) -> None:
+        free_at = self._now() + timedelta(seconds=cool_s) if cool_s else None
+        portal_store.release_refresh(self.portal_id, lease, free_at=free_at)
 
-    def store(self, credential: Credential, tokens: TokenPair, *, client_endpoint: str, status: str) -> None:
-        if store_refreshed(credential, self.member_id, tokens, now=self._now()) and client_endpoint:
-            portal_store.update_address(self.portal_id, client_endpoint=client_endpoint, app_status=status)
+    def store(self, credential: Credential, fresh: FreshTokens) -> None:
+        """The old refresh token may be dead by now, so a database in trouble is asked several times."""
+        now = self._now()
+        if not self._store_surely(credential, fresh.tokens, now):
+            return
+        if fresh.client_endpoint:
+            portal_store.update_address(
+                self.portal_id, client_endpoint=fresh.client_endpoint, app_status=fresh.status
+            )
+        portal_store.look_soon(self.portal_id, now=now)
+
+    def _store_surely(self, credential: Credential, tokens: TokenPair, now: datetime) -> bool:
+        for pause_s in STORE_PAUSES_S:
+            try:
+                return store_refreshed(credential, self.member_id, tokens, now=now)
+            except StoreUnavailable:
+                time.sleep(pause_s)
+        return store_refreshed(credential, self.member_id, tokens, now=now)
 
     def moved(self, client_endpoint: str) -> None:
         portal_store.update_address(self.portal_id, client_endpoint=client_endpoint)

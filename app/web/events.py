@@ -22,6 +22,7 @@ blueprint = Blueprint("events", __name__)
 BODY_LIMIT_BYTES = 64 * 1024
 INSTALLING = ("ONAPPINSTALL", "ONAPPUPDATE")
 ONLY_ASKS_US_TO_LOOK = ("ONAPPPAYMENT", "ONAPPMETHODCONFIRM")
+OPEN_LIMIT = 20  # of one portal, not proved: each of them only makes us look
 
 
 @blueprint.route("/events", methods=["GET", "POST"])
@@ -47,6 +48,9 @@ def _take(event: PortalEvent) -> Response:
     except OpenerRefused as refused:
         log.warning("event refused", extra={"event": event.event, "why": str(refused)})
         return _text(403, "the call could not be verified")
+    if not is_verified and portal_events.count_open(event.auth.member_id) >= OPEN_LIMIT:
+        log.warning("event dropped: too many unproved ones", extra={"event_name": event.event})
+        return _text(200, "ok")
     payload = {
         "auth": asdict(event.auth),
         "data": {key: value for key, value in event.data.items() if isinstance(value, str)},

@@ -62,6 +62,8 @@ class EventQueue:
             self._ready.put(None)
         with self._wake:
             self._wake.notify()
+        for thread in self._workers:
+            thread.join(timeout=2.0)
 
     def post(self, item: Item) -> None:
         """Hand an item over; the portal's queue faults decide when, how often and whether it goes out."""
@@ -138,6 +140,7 @@ class EventQueue:
                 self._post(item, poster)
             finally:
                 self._count(-1)
+        poster.close()
 
     def _post(self, item: Item, poster: Poster) -> None:
         at = time.time()

@@ -84,6 +84,7 @@ def create_app(config: Config | None = None) -> Flask:
     wired.engine.init_app(app, config)
     for name, job in JOBS.items():
         wired.engine.register(name, partial(job, wired))
+    wired.engine.on_failure = partial(submit.note_exception, wired)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     ui_language.init_app(app)

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ from huey.storage import SqliteStorage
 from redis import ConnectionPool
 
 from app.config import Config
+from app.domain.slots import Slots
 
 log = logging.getLogger(__name__)
 
 Job = Callable[[int], None]
+Failed = Callable[[str, int, Exception], None]
 PRIORITY_CAMPAIGN = 0
 PRIORITY_NORMAL = 5
 PRIORITY_SINGLE = 10
 BREAK_S = 2.0  # after a failure, do not make the next callers wait for a dead engine
+HINT_WITHIN_S = 0.25  # the HANDLER waits for this
+ASIDE_LIMIT = 500  # jobs that wait for a thread while there is no engine
+CONSUMER_WITHIN_S = 3.0  # more than the second for which a consumer listens
 
 
 class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
@@ -68,26 +74,39 @@ class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
         return super().conn
 
 
+def _pool(url: str, within_s: float) -> ConnectionPool:
+    return ConnectionPool.from_url(url, socket_timeout=within_s, socket_connect_timeout=min(1.0, within_s))
+
+
+def _only_logged(name: str, key: int, error: Exception) -> None:
+    pass
+
+
 class Engine:
     """Hints out, jobs in. One object per process, shared by its threads."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._broken_until = 0.0
+        self._is_probing = False
+        self._lock = threading.Lock()
         self.lost_hints = 0
+        self.on_failure: Failed = _only_logged
 
     def init_app(self, app: Flask, config: Config) -> None:
         secret = hashlib.sha256(f"engine:{config.secret_keys[0]}".encode()).hexdigest()
         options: dict[str, Any] = {"results": False, "serializer": SignedSerializer(secret=secret)}
         self._app = app
         self._threads = config.worker_threads
+        self.slots = Slots(config.worker_threads)
+        self._aside_waiting = 0
+        self._aside = ThreadPoolExecutor(max_workers=config.worker_threads, thread_name_prefix="aside")
+        self._redis_url = config.redis_url
         if config.redis_url:
             self.huey = PriorityRedisHuey(
                 "sms",
                 read_timeout=1,
-                connection_pool=ConnectionPool.from_url(
-                    config.redis_url, socket_timeout=3, socket_connect_timeout=1
-                ),
+                connection_pool=_pool(config.redis_url, HINT_WITHIN_S),
                 **options,
             )
         else:
@@ -106,7 +125,7 @@ class Engine:
 
     def hint(self, name: str, key: int, *, delay_s: float = 0.0, priority: int = PRIORITY_NORMAL) -> bool:
         """Ask some worker to look at a row. False when the engine is down; nothing is lost by that."""
-        if time.monotonic() < self._broken_until:
+        if not self._may_try():
             self.lost_hints += 1
             return False
         try:
@@ -119,7 +138,20 @@ class Engine:
             self.lost_hints += 1
             log.warning("hint lost", extra={"job": name, "why": type(error).__name__})
             return False
+        finally:
+            self._is_probing = False
+        self._broken_until = 0.0
         return True
+
+    def _may_try(self) -> bool:
+        """After a failure one caller at a time finds out whether the engine is back; nobody else waits."""
+        if not self._broken_until:
+            return True
+        with self._lock:
+            if time.monotonic() < self._broken_until or self._is_probing:
+                return False
+            self._is_probing = True
+            return True
 
     def pending(self) -> int | None:
         """How many hints wait; None when the engine is down."""
@@ -134,14 +166,37 @@ class Engine:
         with self._app.app_context():
             try:
                 self._jobs[name](key)
-            except Exception:
+            except Exception as error:
                 log.exception("job failed", extra={"job": name, "key": key})
+                self._note(name, key, error)
+
+    def perform_aside(self, name: str, key: int) -> None:
+        """Run one job on a thread of its own, a few at a time: for the sweeper while hints find no engine."""
+        with self._lock:
+            if self._aside_waiting >= ASIDE_LIMIT:
+                return  # its row stays due
+            self._aside_waiting += 1
+        self._aside.submit(self._perform_aside, name, key)
+
+    def _perform_aside(self, name: str, key: int) -> None:
+        with self._lock:
+            self._aside_waiting -= 1
+        self.perform(name, key)
+
+    def _note(self, name: str, key: int, error: Exception) -> None:
+        try:
+            self.on_failure(name, key, error)
+        except Exception:
+            log.exception("failure not counted", extra={"job": name, "key": key})
 
     def _perform(self, name: str, key: int) -> None:
         self.perform(name, key)
 
     def run_consumer(self, *, tick: Callable[[], None], every_s: float) -> None:
         """Work until SIGTERM or SIGINT; what was begun is finished. `tick` runs in its own thread."""
+        if self._redis_url:  # a consumer waits for its next hint longer than anybody waits to give one
+            storage = self.huey.storage
+            storage.pool = storage.conn.connection_pool = _pool(self._redis_url, CONSUMER_WITHIN_S)
         consumer = Consumer(
             self.huey,
             workers=self._threads,
@@ -164,6 +219,7 @@ class Engine:
         finally:
             stopping.set()
             ticker.join(timeout=5)
+            self._aside.shutdown(wait=True, cancel_futures=True)
 
     def _tick_until(self, stopping: threading.Event, tick: Callable[[], None], every_s: float) -> None:
         while True:

@@ -18,7 +18,7 @@ ARROWS: dict[str, set[str]] = {
     "error_reports": set(),
     "newkey": set(),
     "transport": set(),
-    "engine": {"config"},
+    "engine": {"config", "domain"},
     "gateways": {"domain", "transport"},
     "bitrix": {"domain", "transport"},
     "store": {"domain", "config"},

@@ -95,6 +95,8 @@ class Message:
     reason_text: str
     work: Work
     due_at: datetime | None
+    deadline_at: datetime | None
+    slot_at: datetime | None  # its turn, when the account has a pace
     attempts: int
     is_resend: bool
     account_id: int | None

@@ -1,4 +1,4 @@
-"""A submitted message waits for its report: poll where the gateway can be asked, end it at its deadline."""
+"""A submitted message waits: for its report, for the answer to an open question, or for its deadline."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import logging
 from datetime import timedelta
 
 from app.domain.messages import Message, Reason, Work
-from app.domain.outcomes import DeliveryReport
+from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.status import MessageStatus
-from app.jobs.submit import hint_push
+from app.jobs.submit import hint_push, may_resend
 from app.services import Services
-from app.store import accounts, messages, reports
+from app.store import accounts, messages, reports, submissions
 
 log = logging.getLogger(__name__)
 
 # After the first poll of a gateway: ten minutes, an hour, six hours, a day; then the deadline decides.
 LATER_POLLS_S = (600.0, 3600.0, 6 * 3600.0, 86_400.0)
+LOOK_UPS_BEFORE_RESEND = 3  # a gateway that can never tell, but drops repeats, is simply called again
 
 
 def follow_up(services: Services, row_id: int) -> None:
     """Look after a message that waits: ask for its report, or end the waiting."""
-    message = messages.due(row_id, Work.WAITING, now=services.now())
+    now = services.now()
+    message = submissions.due(row_id, Work.WAITING, now=now)
     if message is None:
         return
-    if messages.is_past_deadline(row_id, now=services.now()):
+    if message.deadline_at is not None and message.deadline_at <= now:
         _end(services, message)
+    elif message.status is MessageStatus.UNKNOWN:
+        _look_up(services, message)
     else:
         _poll(services, message)
     hint_push(services, message.portal_id)
@@ -37,13 +41,52 @@ def _end(services: Services, message: Message) -> None:
             message.id,
             expected=[Work.WAITING],
             status=MessageStatus.FAILED,
-            reason=Reason.UNKNOWN,
+            reason=Reason(message.reason or Reason.UNKNOWN),
             text=message.reason_text,
             now=now,
             timing=services.timing,
         )
     else:
         messages.close_without_report(message.id, now=now)
+
+
+def _look_up(services: Services, message: Message) -> None:
+    """Ask the gateway whether it took our reference."""
+    question = submissions.open_question(message.id)
+    if question is None:
+        return
+    claim, called_at, asked = question
+    now, timing = services.now(), services.timing
+    account = accounts.by_id(claim.account_id)
+    gateway = services.gateway(account) if account else None
+    if gateway is None or not gateway.active_capabilities.lookup:
+        submissions.stop_asking(claim)
+        return
+    try:
+        outcome = gateway.look_up(claim.reference, message.recipient)
+    except Exception as error:
+        log.warning("look-up failed", extra={"gateway": gateway.slug, "why": type(error).__name__})
+        outcome = None
+    match outcome:
+        case Accepted():
+            can = gateway.active_capabilities
+            poll_s = can.poll_after_s if can.reports in ("poll", "both") else None
+            submissions.record_accepted(claim, outcome, now=now, timing=timing, poll_s=poll_s)
+            return
+        case Refused(kind=RefusalKind.PERMANENT):
+            submissions.record_refused_for_good(claim, outcome, now=now, timing=timing)
+            return
+        # "I do not know it" proves nothing while the call may still be on its way to the gateway.
+        case Refused() if now >= called_at + timing.span("lease_s"):
+            if submissions.record_never_taken(claim, outcome, now=now):
+                services.engine.hint("submit", message.id)
+            return
+        case Refused():
+            submissions.ask_again(claim, at=called_at + timing.span("lease_s"), resend=False)
+            return
+    resend = asked + 1 >= LOOK_UPS_BEFORE_RESEND and may_resend(services, claim.portal_id, gateway)
+    pause = timedelta(seconds=timing.look_up_s * 4 ** min(asked + 1, 4))
+    submissions.ask_again(claim, at=now if resend else now + pause, resend=resend)
 
 
 def _poll(services: Services, message: Message) -> None:

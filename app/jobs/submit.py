@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.domain.messages import Claim, Message, Reason, Work
 from app.domain.numbers import Recipient, parse_recipient
@@ -11,42 +15,91 @@ from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure, measure
-from app.gateways.base import Gateway, Outgoing
+from app.gateways.base import Context, Gateway, Outgoing
 from app.services import Services
-from app.store import accounts, messages, outbox, portals, senders
+from app.store import accounts, messages, outbox, portals, senders, submissions
 from app.store.accounts import Account
-from app.transport import NoAnswer, NotSent
+from app.store.database import StoreUnavailable
+from app.transport import HttpAnswer, HttpClient, NoAnswer, NotSent
 
 log = logging.getLogger(__name__)
 
 CONFIG_REFUSALS_TO_OPEN = 3  # one may be the message's own fault (an originator, a country)
-HOLD = timedelta(days=365)  # "until somebody changes something"; the time to live ends it first
+FIRST_PACE_PER_S = 10.0  # when a gateway finds us too fast before it took anything
+GO_ON_S = 10.0  # how long a thread goes on with the messages that were turned away
+STORE_TRIES_S = 600.0  # how long an outcome is kept in memory for a database that is down
 
 
 def submit_message(services: Services, row_id: int) -> None:
-    """Submit one message if it is really due."""
+    """Submit one message if it is really due; and further ones whose hints were turned away meanwhile."""
+    ends = time.monotonic() + GO_ON_S
+    next_id: int | None = row_id
+    while next_id is not None:
+        account = _submit_one(services, next_id)
+        if account is None or time.monotonic() > ends or not services.engine.slots.has_more(account.id):
+            return
+        others = submissions.some_due(account.portal_id, now=services.now(), limit=20)
+        next_id = random.choice(others) if others else None  # noqa: S311 - so that two threads differ
+
+
+def _submit_one(services: Services, row_id: int) -> Account | None:
+    """The account that was called, None when it did not come to that."""
     now = services.now()
-    message = messages.due(row_id, Work.QUEUED, now=now)
+    message = submissions.due(row_id, Work.QUEUED, now=now)
     if message is None:
-        return
+        return None
     portal = portals.by_id(message.portal_id)
     recipient = parse_recipient(message.recipient, default_country=portal.settings.default_country or None)
-    if (end := _reason_not_to_send(message, portal, recipient, now)) is not None:
+    if message.status is MessageStatus.UNKNOWN:
+        if _must_not_repeat(message, portal, now):
+            submissions.stop_repeating(message.id)
+            return None
+    elif (end := _reason_not_to_send(message, portal, recipient, now)) is not None:
         _end(services, message, end[0], end[1])
-        return
+        return None
     assert isinstance(recipient, Recipient)
-    account = accounts.default_of(portal.id)
+    account = _account_for(message)
     gateway = services.gateway(account) if account else None
     if account is None or gateway is None:
-        messages.wait_in_queue(message.id, Reason.NO_GATEWAY, "", until=message.expires_at)
-        return
-    if (until := _not_before(account, now)) is not None:
-        reason = Reason.ACCOUNT_STOPPED if account.circuit_open_since else Reason.NONE
-        messages.wait_in_queue(
-            message.id, reason, account.circuit_reason, until=min(until, message.expires_at)
+        submissions.wait_in_queue(message.id, Reason.NO_GATEWAY, "", until=_latest(message))
+        return None
+    if account.circuit_open_since is not None:
+        until = (
+            account.probe_at if account.probe_at and account.probe_at > now else now + timedelta(seconds=5)
         )
-        return
-    _submit(services, message, recipient, account, gateway)
+        submissions.wait_in_queue(
+            message.id, Reason.ACCOUNT_STOPPED, account.circuit_reason, until=min(until, _latest(message))
+        )
+        return None
+    if not services.engine.slots.take(account.id):
+        return None
+    try:
+        if not _is_its_turn(services, message, account, now):
+            return None
+        _submit(services, message, recipient, account)
+    finally:
+        services.engine.slots.free(account.id)
+    return account
+
+
+def _must_not_repeat(message: Message, portal: Portal, now: datetime) -> bool:
+    """A repeat after an unknown outcome: never past the time to live, nor past the question's deadline."""
+    is_over = message.deadline_at is not None and now >= message.deadline_at
+    return is_over or now >= message.expires_at or portal.state is PortalState.UNINSTALLED
+
+
+def _latest(message: Message) -> datetime:
+    """The moment at which waiting must end."""
+    if message.status is MessageStatus.UNKNOWN and message.deadline_at is not None:
+        return min(message.expires_at, message.deadline_at)
+    return message.expires_at
+
+
+def _account_for(message: Message) -> Account | None:
+    """The portal's default; but an unknown outcome is never taken to a second gateway."""
+    if message.status is MessageStatus.UNKNOWN and message.account_id is not None:
+        return accounts.by_id(message.account_id)
+    return accounts.default_of(message.portal_id)
 
 
 def _reason_not_to_send(
@@ -65,19 +118,43 @@ def _reason_not_to_send(
     return None
 
 
-def _not_before(account: Account, now: datetime) -> datetime | None:
-    if account.circuit_open_since is not None:
-        return account.probe_at if account.probe_at and account.probe_at > now else now + timedelta(seconds=5)
-    if account.paused_until is not None and account.paused_until > now:
-        return account.paused_until
-    return None
+def _is_its_turn(services: Services, message: Message, account: Account, now: datetime) -> bool:
+    """Whether the account's breaker and pace let this message through now; else it waits for its turn."""
+    if message.slot_at is not None and message.slot_at <= now and account.bad_calls == 0:
+        return True  # its turn was given out before
+    turn = accounts.take_turn(account, now=now, breaker_s=services.timing.breaker_s)
+    if turn.is_given and turn.at <= now:
+        return True
+    until, slot = turn.at, turn.at if turn.is_given else None
+    if not turn.is_given:  # come back spread over the time that the others will take
+        ahead = submissions.count_due(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
+        until += timedelta(seconds=random.uniform(0, min(ahead, 600.0)))  # noqa: S311 - jitter, not a secret
+    submissions.wait_in_queue(message.id, Reason.NONE, "", until=min(until, _latest(message)), slot_at=slot)
+    delay_s = (until - now).total_seconds()
+    if delay_s < services.timing.sweep_s:
+        services.engine.hint("submit", message.id, delay_s=delay_s)
+    return False
 
 
-def _submit(
-    services: Services, message: Message, recipient: Recipient, account: Account, gateway: Gateway
-) -> None:
+class _UntilDeadline:
+    """HTTP for one submission: all its calls together end by one moment, checked before each is written."""
+
+    def __init__(self, http: HttpClient, deadline: float) -> None:
+        self._http, self._deadline = http, deadline
+
+    def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
+        return self._http.request(method, url, deadline=self._deadline, **options)
+
+
+def _submit(services: Services, message: Message, recipient: Recipient, account: Account) -> None:
     size = measure(message.text)
-    claim = messages.claim(
+    # From here on: whatever happens, the gateway is not called after this moment, for then the lease
+    # is nearly over and another worker may judge the message.
+    deadline = time.monotonic() + services.timing.gateway_deadline_s
+    adapter = services.gateways.get(account.slug)
+    assert adapter is not None
+    gateway = adapter(account.settings, Context(http=_UntilDeadline(services.http, deadline)))
+    claim = submissions.claim(
         message,
         account_id=account.id,
         gateway=account.slug,
@@ -89,8 +166,12 @@ def _submit(
     )
     if claim is None:
         return
-    outcome = _call(gateway, _outgoing(services, claim, recipient, account, gateway, size))
-    _record(services, claim, account, gateway, outcome)
+    outgoing = _outgoing(services, claim, recipient, account, gateway, size)
+    if time.monotonic() >= deadline:  # this worker was asleep since the claim
+        submissions.give_back(claim, now=services.now())
+        return
+    outcome = _call(gateway, outgoing)
+    _keep_trying(lambda: _record(services, claim, account, gateway, outcome))
 
 
 def _outgoing(
@@ -128,35 +209,49 @@ def _call(gateway: Gateway, outgoing: Outgoing) -> Outcome:
         return Unknown(f"the adapter failed: {type(error).__name__}")
 
 
+def _keep_trying(record: Callable[[], None]) -> None:
+    """Write an outcome even when the database is down for a while: without it the outcome is unknown."""
+    ends = time.monotonic() + STORE_TRIES_S
+    while True:
+        try:
+            return record()
+        except StoreUnavailable:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.5)
+
+
 def _record(services: Services, claim: Claim, account: Account, gateway: Gateway, outcome: Outcome) -> None:
     now, timing = services.now(), services.timing
     match outcome:
         case Accepted():
             can = gateway.active_capabilities
             poll_s = can.poll_after_s if can.reports in ("poll", "both") else None
-            messages.record_accepted(claim, outcome, now=now, timing=timing, poll_s=poll_s)
+            submissions.record_accepted(claim, outcome, now=now, timing=timing, poll_s=poll_s)
+            services.engine.slots.note_accepted(account.id)
             if poll_s is not None and poll_s < timing.sweep_s:
                 services.engine.hint("follow_up", claim.message.id, delay_s=poll_s)
         case Refused(kind=RefusalKind.PERMANENT):
-            messages.record_refused_for_good(claim, outcome, now=now, timing=timing)
+            submissions.record_refused_for_good(claim, outcome, now=now, timing=timing)
         case Refused(kind=RefusalKind.CONFIG):
+            submissions.record_refused_later(
+                claim, outcome, now=now, timing=timing, reason=Reason.ACCOUNT_STOPPED, is_try=False
+            )
             _count_config_refusal(services, account, outcome, now)
-            messages.record_refused_later(
-                claim, outcome, now=now, timing=timing, reason=Reason.ACCOUNT_STOPPED
+        case Refused(kind=RefusalKind.THROTTLE):
+            submissions.record_refused_later(claim, outcome, now=now, timing=timing, is_try=False)
+            accounts.slow_down(
+                account.id,
+                pause_s=min(outcome.retry_after_s or 1.0, 3600.0),
+                seen_per_s=services.engine.slots.accepted_per_s(account.id) or FIRST_PACE_PER_S,
+                now=now,
             )
         case Refused():
-            if outcome.kind is RefusalKind.THROTTLE:
-                accounts.pause(account.id, now + timedelta(seconds=outcome.retry_after_s or 1.0))
-            messages.record_refused_later(claim, outcome, now=now, timing=timing)
+            submissions.record_refused_later(claim, outcome, now=now, timing=timing)
+            _count_no_answer(services, account, now)
         case Unknown():
-            messages.record_unknown(
-                claim.message.id,
-                claim.lease,
-                outcome.reason,
-                resend=may_resend(services, claim.portal_id, gateway),
-                now=now,
-                timing=timing,
-            )
+            settle_unknown(services, claim, gateway, outcome.reason)
+            _count_no_answer(services, account, now)
     log.info(
         "message submitted",
         extra={
@@ -184,30 +279,65 @@ def _count_config_refusal(services: Services, account: Account, refused: Refused
         )
 
 
+def _count_no_answer(services: Services, account: Account, now: datetime) -> None:
+    if accounts.note_no_answer(account.id, pause_s=services.timing.breaker_s, now=now):
+        log.error(
+            "gateway does not answer: one call at a time until it does",
+            extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
+        )
+
+
+# --- unknown outcomes ---
+
+
+def settle_unknown(
+    services: Services, claim: Claim, gateway: Gateway | None, why: str, *, is_fault: bool = False
+) -> None:
+    """What happens next: ask the gateway, repeat under the same reference, or wait for a report."""
+    can_look_up = gateway is not None and gateway.active_capabilities.lookup
+    submissions.record_unknown(
+        claim,
+        why,
+        resend=not can_look_up and may_resend(services, claim.portal_id, gateway),
+        look_up_s=services.timing.look_up_s if can_look_up else None,
+        is_fault=is_fault,
+        now=services.now(),
+        timing=services.timing,
+    )
+
+
 def may_resend(services: Services, portal_id: int, gateway: Gateway | None) -> bool:
     """Whether an unknown outcome may be submitted again: the gateway drops repeats, or the admin said so."""
-    if gateway is not None and gateway.active_capabilities.idempotent:
+    if gateway is None:
+        return False
+    if gateway.active_capabilities.idempotent:
         return True
     return portals.by_id(portal_id).settings.unknown_policy == "resend"
 
 
 def recover_message(services: Services, row_id: int) -> None:
     """A claim whose lease is over: its worker died or sleeps, and what the gateway heard is unknown."""
-    claimed = messages.lost_claim(row_id, now=services.now())
-    if claimed is None:
+    claim = submissions.lost_claim(row_id, now=services.now())
+    if claim is None:
         return
-    lease, account_id, portal_id = claimed
-    account = accounts.by_id(account_id)
+    account = accounts.by_id(claim.account_id)
     gateway = services.gateway(account) if account else None
-    messages.record_unknown(
-        row_id,
-        lease,
-        "the worker stopped before the gateway's answer was recorded",
-        resend=may_resend(services, portal_id, gateway),
-        now=services.now(),
-        timing=services.timing,
-    )
-    log.warning("lease lost", extra={"install": portal_id, "message_row": row_id})
+    why = "the worker stopped before the gateway's answer was recorded"
+    settle_unknown(services, claim, gateway, why, is_fault=True)
+    log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})
+    hint_push(services, claim.portal_id)
+
+
+# --- ends ---
+
+
+def note_exception(services: Services, job: str, key: int, error: Exception) -> None:
+    """A job raised: its message is tried again some times, then it is a dead letter and the portal hears."""
+    if job not in ("submit", "follow_up", "verify_held") or isinstance(error, StoreUnavailable):
+        return
+    now = services.now()
+    if submissions.note_exception(key, type(error).__name__, now=now, timing=services.timing):
+        log.error("dead letter", extra={"message_row": key, "job": job})
 
 
 def _end(services: Services, message: Message, reason: Reason, text: str) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from app.domain.messages import Work
 from app.jobs import portal_life
+from app.engine import PRIORITY_SINGLE
 from app.services import Services
 from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
 
@@ -40,7 +41,8 @@ def sweep(services: Services) -> None:
         _hint_all(services, "push", outbox.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "portal_event", portal_events.due(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
-        reports.rematch_parked(now=services.now(), timing=timing)
+        for portal_id in reports.rematch_parked(now=services.now(), timing=timing):
+            _hint(services, "push", portal_id)
         _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
     finally:
         job_runs.release("sweep")
@@ -48,6 +50,9 @@ def sweep(services: Services) -> None:
 
 
 def _sweep_messages(services: Services) -> None:
+    # A lost lease waits for nobody: not even for a queue full of hints.
+    for row_id in messages.lost_leases(services.now(), limit=ROWS_A_SWEEP):
+        _hint(services, "recover", row_id, priority=PRIORITY_SINGLE)
     pending = services.engine.pending()
     if pending is not None and pending > ENOUGH_HINTS:
         return
@@ -63,10 +68,10 @@ def _hint_all(services: Services, job: str, keys: Iterable[int]) -> None:
         _hint(services, job, key)
 
 
-def _hint(services: Services, job: str, key: int) -> None:
+def _hint(services: Services, job: str, key: int, *, priority: int = 0) -> None:
     """Without an engine the sweeper does the work itself, slower but surely."""
-    if not services.engine.hint(job, key, priority=0):
-        services.engine.perform(job, key)
+    if not services.engine.hint(job, key, priority=priority):
+        services.engine.perform_aside(job, key)
 
 
 def _periodically(services: Services, name: str, every_s: float, job: Callable[[Services], None]) -> None:
@@ -84,5 +89,6 @@ def _hourly(services: Services) -> None:
     portal_events.purge(now - EVENTS_KEPT)
     portal_life.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
+    reports.drop_parked(now=now, timing=services.timing)
     idle = now - timedelta(seconds=services.timing.keep_alive_s)
     _hint_all(services, "keep_alive", tokens.idle_since(idle, limit=PORTALS_A_SWEEP))

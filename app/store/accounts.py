@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,6 +43,8 @@ class Account:
     probe_at: datetime | None
     paused_until: datetime | None
     failures: int
+    bad_calls: int
+    rate_per_s: float | None
     last_report_at: datetime | None
     version: int
 
@@ -65,6 +67,8 @@ def _account(row: AnyRow) -> Account:
         probe_at=row.probe_at,
         paused_until=row.paused_until,
         failures=row.failures,
+        bad_calls=row.bad_calls,
+        rate_per_s=row.rate_per_s,
         last_report_at=row.last_report_at,
         version=row.version,
     )
@@ -136,6 +140,9 @@ def connect(
         "probe_at": None,
         "paused_until": None,
         "failures": 0,
+        "bad_calls": 0,
+        "rate_per_s": None,
+        "next_slot_at": None,
     }
     mine = gateway_accounts.c.portal_id == portal_id
     with writing() as connection:
@@ -167,9 +174,111 @@ def record_check(account_id: int, check: Check) -> None:
     _update(account_id, checked_at=check.at, check_text=json.dumps(said))
 
 
-def pause(account_id: int, until: datetime) -> None:
-    """The gateway asks us to slow down: no submissions of this account before `until`."""
-    _update(account_id, paused_until=until)
+# --- breaker and pace: how fast an account may be called ---
+
+BAD_CALLS_TO_PAUSE = 5
+SLOWEST_PER_S = 0.2
+FASTEST_PER_S = 200.0  # a pace above this is none
+HORIZON = timedelta(seconds=10)  # turns are given out so far ahead; the pace may change
+
+
+@dataclass(frozen=True)
+class Turn:
+    """When a message may go. `is_given`: the time is its own; else it asks again then."""
+
+    at: datetime
+    is_given: bool
+
+
+def take_turn(account: Account, *, now: datetime, breaker_s: float) -> Turn:
+    """The next free turn of this account. Rows hold the order, so it is kept across machines."""
+    if account.bad_calls >= BAD_CALLS_TO_PAUSE:
+        if account.paused_until is not None and account.paused_until > now:
+            return Turn(account.paused_until, is_given=False)
+        if not _begin_probe(account.id, now, timedelta(seconds=breaker_s)):
+            return Turn(now + timedelta(seconds=breaker_s), is_given=False)
+    if account.rate_per_s is None:
+        return Turn(now, is_given=True)
+    return _next_slot(account.id, now)
+
+
+def _begin_probe(account_id: int, now: datetime, pause: timedelta) -> bool:
+    """Of all that wait for a silent gateway one may try; True for that one."""
+    until = gateway_accounts.c.paused_until
+    with writing() as connection:
+        return bool(
+            connection.execute(
+                sa.update(gateway_accounts)
+                .where(gateway_accounts.c.id == account_id, sa.or_(until.is_(None), until <= now))
+                .values(paused_until=now + pause)
+            ).rowcount
+        )
+
+
+def _next_slot(account_id: int, now: datetime) -> Turn:
+    with writing() as connection:
+        row = _locked(connection, account_id)
+        if row is None or row.rate_per_s is None:
+            return Turn(now, is_given=True)
+        slot: datetime = max(row.next_slot_at or now, now)
+        if slot > now + HORIZON:
+            return Turn(slot, is_given=False)
+        following = slot + timedelta(seconds=1 / row.rate_per_s)
+        _set(connection, account_id, next_slot_at=following)
+    return Turn(slot, is_given=True)
+
+
+def slow_down(account_id: int, *, pause_s: float, seen_per_s: float, now: datetime) -> None:
+    """The gateway found us too fast: half the pace, once a second at most, and a pause as it asked."""
+    with writing() as connection:
+        row = _locked(connection, account_id)
+        if row is None:
+            return
+        resume_at = max(row.next_slot_at or now, now + timedelta(seconds=pause_s))
+        values: dict[str, object] = {"next_slot_at": resume_at}
+        if row.slowed_at is None or row.slowed_at <= now - timedelta(seconds=1):
+            values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or seen_per_s) / 2)
+            values["slowed_at"] = now
+        _set(connection, account_id, **values)
+
+
+def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool) -> None:
+    """The gateway works: the breaker closes; and after an acceptance we may go a little faster."""
+    columns = gateway_accounts.c
+    values: dict[str, Any] = {"bad_calls": 0, "paused_until": None}
+    condition = columns.bad_calls > 0
+    if accepted:
+        faster = columns.rate_per_s * 1.05 + 0.05
+        values |= {"failures": 0, "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None)}
+        condition = sa.or_(condition, columns.failures > 0, columns.rate_per_s.is_not(None))
+    connection.execute(sa.update(gateway_accounts).where(columns.id == account_id, condition).values(values))
+
+
+def note_no_answer(account_id: int, *, pause_s: float, now: datetime) -> bool:
+    """A call without a sensible answer. True when this one made it too many in a row."""
+    with writing() as connection:
+        bad_calls = connection.scalar(
+            sa.update(gateway_accounts)
+            .where(gateway_accounts.c.id == account_id)
+            .values(bad_calls=gateway_accounts.c.bad_calls + 1)
+            .returning(gateway_accounts.c.bad_calls)
+        )
+        if bad_calls is None or bad_calls < BAD_CALLS_TO_PAUSE:
+            return False
+        _set(connection, account_id, paused_until=now + timedelta(seconds=pause_s))
+    return bool(bad_calls == BAD_CALLS_TO_PAUSE)
+
+
+def _locked(connection: sa.Connection, account_id: int) -> AnyRow | None:
+    return connection.execute(
+        sa.select(gateway_accounts).where(gateway_accounts.c.id == account_id).with_for_update()
+    ).first()
+
+
+def _set(connection: sa.Connection, account_id: int, **values: object) -> None:
+    connection.execute(
+        sa.update(gateway_accounts).where(gateway_accounts.c.id == account_id).values(**values)
+    )
 
 
 def count_failure(account_id: int, *, reason: str, limit: int, probe_at: datetime, now: datetime) -> bool:
@@ -212,6 +321,4 @@ def due_for_probe(now: datetime, *, limit: int) -> list[int]:
 
 def _update(account_id: int, **values: object) -> None:
     with writing() as connection:
-        connection.execute(
-            sa.update(gateway_accounts).where(gateway_accounts.c.id == account_id).values(**values)
-        )
+        _set(connection, account_id, **values)

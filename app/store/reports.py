@@ -20,12 +20,17 @@ from app.store.rows import add_event, locked
 from app.store.tables import attempts, gateway_accounts, messages, parked_reports, parts
 
 SEEN_GRAIN = timedelta(seconds=10)
+RACE_SPAN = timedelta(minutes=15)  # a report and its submission that missed each other did so just now
 
 
 def apply_report(account_id: int, report: DeliveryReport, *, now: datetime, timing: Timing) -> int | None:
     """Apply one report of this account, or park it. Returns the portal to hint, None when parked."""
     with writing() as connection:
         attempt = _attempt_of(connection, account_id, report)
+        if attempt is not None and attempt.outcome == "":
+            # The call may be recorded at this very moment: wait for that, then look again.
+            locked(connection, attempt.message_row_id)
+            attempt = _attempt_of(connection, account_id, report)
         if attempt is None or attempt.outcome == "":
             _park(connection, account_id, report, now)
             return None
@@ -102,25 +107,54 @@ def _unpark(row: AnyRow) -> DeliveryReport:
     return DeliveryReport(**data)
 
 
-def rematch_parked(*, now: datetime, timing: Timing, limit: int = 500) -> int:
-    """Try the parked reports again, and drop those that nobody will ever claim."""
-    matched = 0
+def rematch_parked(*, now: datetime, timing: Timing, limit: int = 500) -> set[int]:
+    """Match parked reports that missed their submission by a moment; returns the portals to tell.
+
+    Only those that have a match are read, so any number of others costs nothing but the index.
+    """
+    to_tell = set()
     with statement() as connection:
-        rows = connection.execute(sa.select(parked_reports).order_by(parked_reports.c.id).limit(limit)).all()
+        rows = connection.execute(_matching(now - RACE_SPAN).limit(limit)).all()
     for row in rows:
         with writing() as connection:
             report = _unpark(row)
             attempt = _attempt_of(connection, row.account_id, report)
-            is_known = attempt is not None and attempt.outcome != ""
-            if not is_known and row.received_at > now - timing.span("parked_report_s"):
+            if attempt is None or attempt.outcome == "":
                 continue
             removed = connection.execute(
                 sa.delete(parked_reports).where(parked_reports.c.id == row.id)
             ).rowcount
-            if removed and attempt is not None and is_known:
-                _apply(connection, attempt, report, now, timing)
-                matched += 1
-    return matched
+            if removed and (portal_id := _apply(connection, attempt, report, now, timing)) is not None:
+                to_tell.add(portal_id)
+    return to_tell
+
+
+def _matching(since: datetime) -> sa.Select[Any]:
+    by_reference = sa.exists().where(
+        attempts.c.reference == parked_reports.c.reference,
+        attempts.c.account_id == parked_reports.c.account_id,
+        attempts.c.outcome != "",
+    )
+    by_gateway_id = sa.exists().where(
+        parts.c.account_id == parked_reports.c.account_id,
+        parts.c.gateway_message_id == parked_reports.c.gateway_message_id,
+        parked_reports.c.gateway_message_id != "",
+    )
+    return (
+        sa.select(parked_reports)
+        .where(parked_reports.c.received_at >= since, sa.or_(by_reference, by_gateway_id))
+        .order_by(parked_reports.c.id)
+    )
+
+
+def drop_parked(*, now: datetime, timing: Timing) -> int:
+    """Forget the reports that nobody claimed in all the time."""
+    with writing() as connection:
+        return connection.execute(
+            sa.delete(parked_reports).where(
+                parked_reports.c.received_at < now - timing.span("parked_report_s")
+            )
+        ).rowcount
 
 
 def _apply(
@@ -178,7 +212,7 @@ def _status_of_attempt(connection: Connection, attempt_id: int, report: Delivery
     """The word for the whole attempt once this report of one part is in."""
     assert report.status is not None
     known = connection.execute(
-        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status).where(
+        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status, parts.c.call).where(
             parts.c.attempt_id == attempt_id
         )
     ).all()
@@ -193,7 +227,9 @@ def _status_of_attempt(connection: Connection, attempt_id: int, report: Delivery
         )
     reached = advance(MessageStatus(mine.status), report.status)
     connection.execute(sa.update(parts).where(parts.c.id == mine.id).values(status=reached))
-    return aggregate([reached, *(MessageStatus(p.status) for p in known if p.id != mine.id)])
+    # A repeat after an unknown outcome may have been taken as a second message: one of them is enough.
+    same_call = [p for p in known if p.call == mine.call]
+    return aggregate([reached, *(MessageStatus(p.status) for p in same_call if p.id != mine.id)])
 
 
 def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:

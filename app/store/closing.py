@@ -1,0 +1,63 @@
+"""The writes that several files on messages share: a row, its attempt, and the end of both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.config import Timing
+from app.domain.messages import Reason, Work
+from app.domain.status import MessageStatus, advance
+from app.store.database import AnyRow
+from app.store.outbox import push_due
+from app.store.tables import attempts, messages
+
+
+def set_message(connection: Connection, row_id: int, **values: Any) -> None:
+    connection.execute(sa.update(messages).where(messages.c.id == row_id).values(**values))
+
+
+def close_attempt(
+    connection: Connection,
+    attempt_id: int | None,
+    outcome: str,
+    now: datetime,
+    *,
+    code: str = "",
+    text: str = "",
+    cost: str = "",
+) -> None:
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt_id)
+        .values(outcome=outcome, finished_at=now, code=code[:60], text=text[:2000], cost=cost[:40])
+    )
+
+
+def finish_row(
+    connection: Connection,
+    row: AnyRow,
+    status: MessageStatus,
+    reason: Reason | str,
+    text: str,
+    now: datetime,
+    timing: Timing,
+) -> None:
+    """Close a locked row; a status that it has reached already is not taken back."""
+    reached = advance(MessageStatus(row.status), status)
+    values: dict[str, Any] = {
+        "status": reached,
+        "work": Work.CLOSED,
+        "lease": None,
+        "due_at": None,
+        "slot_at": None,
+        "poll_at": None,
+        "deadline_at": None,
+        **push_due(row, reached, now, timing),
+    }
+    if reached is status:
+        values |= {"reason": reason, "reason_text": text}
+    set_message(connection, row.id, **values)

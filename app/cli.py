@@ -25,7 +25,18 @@ from app.gateways.base import SettingsInvalid
 from app.jobs.sweep import sweep
 from app.registration import reconcile
 from app.services import services
-from app.store import accounts, health, messages, portal_events, portals, rest_log, senders, story, tokens
+from app.store import (
+    accounts,
+    health,
+    messages,
+    portal_events,
+    portals,
+    rest_log,
+    rotation,
+    senders,
+    story,
+    tokens,
+)
 from app.store.database import StoreUnavailable
 from app.store.rows import attempts_of, timeline
 from app.store.secrets import SecretUnreadable
@@ -37,11 +48,12 @@ senders_group = AppGroup("senders", help="Our senders in the portals.")
 messages_group = AppGroup("messages", help="The message log.")
 FOLLOW_S = 0.2
 LONG_ENOUGH = 32
+keys_group = AppGroup("keys", help="The keys of secrets at rest.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def register(app: Flask) -> None:
-    for command in (portals_group, gateways_group, senders_group, messages_group, doctor, worker):
+    for command in (portals_group, gateways_group, senders_group, messages_group, keys_group, doctor, worker):
         app.cli.add_command(command)
 
 
@@ -452,6 +464,20 @@ def messages_follow(member_id: str, from_start: bool, as_json: bool) -> None:
 
 def _step_line(step: story.Step) -> str:
     return f"{step.at:%H:%M:%S.%f}  {step.message_id}  {mask(step.recipient)}  {step.event}  {step.detail}"
+
+
+# --- keys ---
+
+
+@keys_group.command("rotate")
+@as_json
+def keys_rotate(as_json: bool) -> None:
+    """Seal every secret with the first of ENCRYPTION_KEYS; afterwards the others may go."""
+    try:
+        changed = rotation.rotate_keys()
+    except SecretUnreadable as error:
+        _fail(f"{error}; put the key that sealed it back into ENCRYPTION_KEYS and repeat")
+    _show(changed, [f"{table}: {count}" for table, count in changed.items()], as_json=as_json)
 
 
 # --- doctor ---

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from cryptography.fernet import Fernet
 from flask import Flask
 
 from app.domain.messages import IncomingMessage
 from app.services import services
-from app.store import messages, portals
+from app.store import accounts, messages, portals, tokens
 from app.store.database import utcnow
 from tests.product import a_portal, product
 
@@ -156,3 +157,34 @@ def test_doctor_finds_a_missing_key(tmp_path: Path) -> None:
         checks = {check["check"]: check for check in json.loads(run(app, "doctor", "--json").stdout)}
 
     assert "ENCRYPTION_KEYS" in checks["keys"]["problem"]
+
+
+def test_after_a_rotation_the_new_key_alone_opens_everything(tmp_path: Path) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    with product(tmp_path, ENCRYPTION_KEYS=old) as app:
+        portal = a_portal()
+        url = run_json(app, "gateways", "set", MEMBER, "http", "url=https://x.example.com", "secret=s3cret")
+        handler = portals.handler_secret(portal.id)
+
+    with product(tmp_path, ENCRYPTION_KEYS=f"{new},{old}") as app:
+        changed = run_json(app, "keys", "rotate")
+    with product(tmp_path, ENCRYPTION_KEYS=new):
+        found = portals.by_handler_secret(handler)
+        account = accounts.default_of(portal.id)
+        credential = tokens.service(portal.id)
+
+    assert changed["portals"] == changed["credentials"] == changed["gateway_accounts"] == 1
+    assert found is not None and found.id == portal.id
+    assert account is not None and account.settings["secret"] == "s3cret"
+    assert url["report_url"].endswith(account.report_secret)
+    assert credential is not None and credential.tokens.refresh_token == "refresh"
+
+
+def test_a_rotation_without_the_old_key_says_so(tmp_path: Path) -> None:
+    with product(tmp_path):
+        a_portal()
+    with product(tmp_path, ENCRYPTION_KEYS=Fernet.generate_key().decode()) as app:
+        result = run(app, "keys", "rotate")
+
+    assert result.exit_code == 1
+    assert "ENCRYPTION_KEYS" in result.stderr

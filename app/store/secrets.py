@@ -54,10 +54,6 @@ class SecretBox:
                 f"a secret of portal {owner} cannot be opened with ENCRYPTION_KEYS"
             ) from None
 
-    def rotate(self, owner: str, sealed: str) -> str:
-        """The same secret, sealed with the first key."""
-        return self.seal(owner, self.open(owner, sealed))
-
     def hashes(self, value: str) -> list[str]:
         """The keyed hashes under which `value` may be stored; the first is the one to store."""
         return [hmac.new(key, value.encode(), hashlib.sha256).hexdigest() for key in self._lookup_keys]

@@ -25,6 +25,7 @@ from app.web import (
     health,
     install,
     reports,
+    ui,
     ui_frame,
     ui_gateway,
     ui_language,
@@ -88,6 +89,7 @@ def create_app(config: Config | None = None) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     ui_language.init_app(app)
+    ui.init_app(app)
     cli.register(app)
     return app
 

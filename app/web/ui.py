@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, g, render_template, request
+from flask import Blueprint, Flask, Response, g, render_template, request
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +15,20 @@ from app.web.ui_session import Session, TooManyWaiting
 from app.web.ui_texts import broken_text, ended_text, system_text
 
 BODY_LIMIT_BYTES = 128 * 1024
+ROW_LIMIT = 2**63 - 1
+ROW = f"<int(max={ROW_LIMIT}):row_id>"  # what a database can hold as a number of a row
+PATHS = ("/ui/", "/install", "/app")
+
+
+def init_app(app: Flask) -> None:
+    """Errors that come before a view is found, such as a wrong address below ours."""
+    app.register_error_handler(HTTPException, _lost)
+
+
+def _lost(error: HTTPException) -> Response | HTTPException:
+    if not request.path.startswith(PATHS):
+        return error
+    return ui_frame.add_headers(system_page(_kind(error), error.code or 500))
 
 
 def page_blueprint(name: str) -> Blueprint:

@@ -136,6 +136,7 @@ class Input:
     hint: str
     value: str
     error: str
+    is_saved_secret: bool
     keeps_typed: bool  # the browser keeps what was typed into a secret, since we do not send it back
     choices: tuple[tuple[str, str], ...]
 
@@ -145,7 +146,8 @@ def _input(
 ) -> Input:
     stored = account.settings.get(field.name, field.default) if account else field.default
     hints = [text_of(field.help)] if field.help else []
-    if field.secret and stored:
+    is_saved_secret = field.secret and bool(stored)
+    if is_saved_secret:
         hints.insert(0, _saved(stored))
     elif field.example:
         hints.append(_("Example: %(example)s", example=field.example))
@@ -157,6 +159,7 @@ def _input(
         hint=" ".join(hints),
         value="" if field.secret else (given or {}).get(field.name, stored),
         error=error,
+        is_saved_secret=is_saved_secret,
         keeps_typed=field.secret and given is not None and not error,
         choices=tuple((value, text_of(label)) for value, label in field.choices),
     )

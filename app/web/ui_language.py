@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from flask import Flask, g
-from flask_babel import Babel, format_datetime, format_decimal, get_locale
+from flask_babel import Babel, format_datetime, format_decimal, format_time, get_locale
 from flask_babel import gettext as _gettext
 
 TRANSLATIONS = Path(__file__).parent / "translations"
@@ -75,6 +75,11 @@ def _locale() -> str:
     return wanted if wanted in translated() else "en"
 
 
+def N_(text: str) -> str:
+    """Marks a text for the catalogues that is translated later."""
+    return text
+
+
 def gettext(text: str, **values: object) -> str:
     """The text in the person's language, with its named values filled in."""
     return str(_gettext(text, **values))
@@ -87,10 +92,15 @@ def when(at: datetime | None, *, seconds: bool = False) -> str:
     return str(format_datetime(at.astimezone(UTC), "medium" if seconds else "short"))
 
 
+def clock(at: datetime) -> str:
+    """The time of day, with seconds."""
+    return str(format_time(at.astimezone(UTC), "medium"))
+
+
 def init_app(app: Flask) -> None:
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
     Babel(app, locale_selector=_locale, timezone_selector=zone_name)
-    app.jinja_env.filters |= {"when": when, "number": format_decimal}
+    app.jinja_env.filters |= {"when": when, "clock": clock, "number": format_decimal}
     app.jinja_env.globals |= {
         "direction": direction,
         "language_tag": lambda: str(get_locale()).replace("_", "-"),

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask_babel import lazy_gettext
-
 from app.domain.messages import Message, Reason, TimelineEntry, Work
 from app.domain.status import MessageStatus
+from app.web.ui_language import N_
 from app.web.ui_language import gettext as _
 from app.web.ui_texts import Trouble
 
 STATUS_LABELS = {
-    MessageStatus.QUEUED: lazy_gettext("Waiting"),
-    MessageStatus.SENT: lazy_gettext("Sent"),
-    MessageStatus.DELIVERED: lazy_gettext("Delivered"),
-    MessageStatus.UNDELIVERED: lazy_gettext("Not delivered"),
-    MessageStatus.FAILED: lazy_gettext("Failed"),
-    MessageStatus.UNKNOWN: lazy_gettext("Outcome unknown"),
+    MessageStatus.QUEUED: N_("Waiting"),
+    MessageStatus.SENT: N_("Sent"),
+    MessageStatus.DELIVERED: N_("Delivered"),
+    MessageStatus.UNDELIVERED: N_("Not delivered"),
+    MessageStatus.FAILED: N_("Failed"),
+    MessageStatus.UNKNOWN: N_("Outcome unknown"),
 }
 _TONES = {
     MessageStatus.QUEUED: "wait",
@@ -31,7 +30,7 @@ _TONES = {
 
 
 def status_label(status: MessageStatus) -> str:
-    return str(STATUS_LABELS[status])
+    return _(STATUS_LABELS[status])
 
 
 def status_tone(status: MessageStatus) -> str:
@@ -137,7 +136,7 @@ _REASONS = {
 # --- may it be sent again?
 
 RISKY_REASONS = (Reason.UNKNOWN, Reason.NO_REPORT)
-_NEVER_AGAIN = (Reason.NOT_VERIFIED, Reason.UNINSTALLED)
+_NEVER_AGAIN = (Reason.NOT_VERIFIED, Reason.UNINSTALLED, Reason.BAD_NUMBER)
 
 
 def may_arrive_twice(message: Message) -> bool:
@@ -192,6 +191,12 @@ def _step(entry: TimelineEntry) -> Step:
             return Step(at, "bad", _("Refused by the gateway"), words=detail)
         case "unknown":
             return Step(at, "wait", _("No clear answer from the gateway"), words=detail)
+        case "given_back":
+            return Step(at, "", _("Put back before it was handed over"))
+        case "never_taken":
+            return Step(at, "wait", _("The gateway does not have it after all"), words=detail)
+        case "dead_letter":
+            return Step(at, "bad", _("Set aside after a fault of ours"), words=detail)
         case "report":
             return _report(at, detail)
         case "report_not_understood":

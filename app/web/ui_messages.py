@@ -41,7 +41,7 @@ def show_log() -> Response:
     found = messages.page(
         ui_session.this().portal.id,
         limit=PAGE_SIZE + 1,
-        before_id=request.args.get("before", type=int),
+        before_id=request.args.get("before", type=_row_id),
         status=status,
         number_part=number,
     )
@@ -58,6 +58,13 @@ def show_log() -> Response:
         older_url=url_for(".show_log", **filters, before=rows[-1].id) if has_more else "",
         newest_url=url_for(".show_log", **filters),
     )
+
+
+def _row_id(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= ui.ROW_LIMIT:
+        raise ValueError("no number of a row")
+    return number
 
 
 def _status(word: str) -> MessageStatus | None:
@@ -98,12 +105,12 @@ def _row(message: Message) -> Row:
     )
 
 
-@blueprint.get("/messages/<int:row_id>")
+@blueprint.get(f"/messages/{ui.ROW}")
 def show_message(row_id: int) -> Response:
     return ui.page("message.html", **_facts(_message(row_id)))
 
 
-@blueprint.get("/messages/<int:row_id>/again")
+@blueprint.get(f"/messages/{ui.ROW}/again")
 def ask_again(row_id: int) -> Response:
     """The question before a resend."""
     message = _message(row_id)
@@ -112,7 +119,7 @@ def ask_again(row_id: int) -> Response:
     return ui.page("again.html", **_facts(message))
 
 
-@blueprint.post("/messages/<int:row_id>/again")
+@blueprint.post(f"/messages/{ui.ROW}/again")
 def send_again(row_id: int) -> Response:
     """A new attempt. Where a first copy may have arrived, a person must have said that he knows."""
     message = _message(row_id)

@@ -50,7 +50,7 @@ def measure_text() -> Response:
     return ui.page("_measure.html", measured=_measured(clean(request.form.get("text", ""))[0]))
 
 
-@blueprint.get("/test/<int:row_id>")
+@blueprint.get(f"/test/{ui.ROW}")
 def watch(row_id: int) -> Response:
     """The timeline as it stands, asked for every two seconds until the end; 204 when nothing was added."""
     message = messages.by_row(ui_session.this().portal.id, row_id) or abort(404)

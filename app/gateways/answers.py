@@ -56,8 +56,8 @@ def refusal(answer: HttpAnswer, table: ErrorTable | None = None) -> Refused | Un
         kind = _kind_of_status(answer.status, table)
         if kind is None:
             return Unknown(f"The gateway answered HTTP {answer.status}.")
-        if kind is RefusalKind.PERMANENT and code not in table.kinds and answer.status not in table.statuses:
-            kind = (table.other if code else None) or kind
+        if kind is RefusalKind.PERMANENT and code and code not in table.kinds:
+            kind = table.other or kind
     elif kind is None and code and code not in table.kinds:
         kind = table.other
     if kind is None:

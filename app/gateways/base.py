@@ -58,7 +58,6 @@ class Capabilities:
     originators: bool = False  # `originators` can list what the account may send from
     poll_after_s: float = 600.0  # pause before the first `poll` of a message; the core then waits longer
     poll_max: int = 50  # ids in one call of `poll`
-    max_segments: int | None = None  # a longer message is refused before it is submitted
 
 
 @dataclass(frozen=True)

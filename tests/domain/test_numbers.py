@@ -61,6 +61,13 @@ def test_false_plus_without_a_country_is_refused(raw: str) -> None:
     assert refused.code == "impossible"
 
 
+@pytest.mark.parametrize("raw", ["+8408397299875", "+6777177748507"])
+def test_long_number_with_a_slip_does_not_become_a_german_one(raw: str) -> None:
+    recipient = parse_recipient(raw, default_country="DE")
+
+    assert not isinstance(recipient, Recipient) or not recipient.read_as_national
+
+
 def test_range_that_lists_do_not_know_yet_is_left_to_the_gateway() -> None:
     recipient = parse_recipient("+19990000000", default_country="DE")
 

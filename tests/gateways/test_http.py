@@ -155,6 +155,25 @@ def test_the_gateways_own_codes(status: int, code: object, kind: RefusalKind) ->
     assert outcome == Refused(kind, str(code), "said so")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (200, "99", RefusalKind.CONFIG),
+        (400, "99", RefusalKind.CONFIG),
+        (400, "0", RefusalKind.PERMANENT),
+        (400, "", RefusalKind.PERMANENT),
+        (429, "99", RefusalKind.THROTTLE),
+    ],
+)
+def test_star_stands_for_unlisted_codes_alone(status: int, code: str, kind: RefusalKind) -> None:
+    http = Recorded(json_answer({"error": {"code": code}, "id": "7"}, status))
+
+    outcome = make("http", http, error_map='{"0": "ok", "*": "config"}').submit(MESSAGE)
+
+    assert isinstance(outcome, Refused)
+    assert outcome.kind is kind
+
+
 @pytest.mark.parametrize(("status", "code"), [(500, "99"), (500, "0"), (409, ""), (504, "99")])
 def test_unlisted_codes_never_settle_an_unknown_outcome(status: int, code: str) -> None:
     http = Recorded(json_answer({"error": {"code": code}}, status))
@@ -262,6 +281,13 @@ def test_reports_as_form_query_or_by_the_address(request_: InboundHttp) -> None:
     (report,) = make("http", None, report_id_path="").parse_reports(request_).items
 
     assert (report.reference, report.status) == ("r1", MessageStatus.DELIVERED)
+
+
+def test_address_names_one_message_and_not_a_list() -> None:
+    body = json.dumps([{"status": "DELIVRD"}, {"status": "UNDELIV"}]).encode()
+
+    with pytest.raises(ValueError, match="no report"):
+        make("http", None).parse_reports(_report(body=body, reference="r1"))
 
 
 def test_reports_by_the_gateways_id_alone() -> None:

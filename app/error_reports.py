@@ -30,6 +30,7 @@ def set_up(dsn: str) -> None:
 
 
 def _without_request(event: Event, _hint: Hint) -> Event:
-    for name in ("request", "user", "breadcrumbs"):
-        event.pop(name, None)
+    event.pop("request", None)
+    event.pop("user", None)
+    event.pop("breadcrumbs", None)
     return event

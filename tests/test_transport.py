@@ -26,7 +26,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.transport import (
-    IDLE_LIMIT_S,
     AddressRefused,
     HttpAnswer,
     HttpClient,
@@ -37,6 +36,7 @@ from app.transport import (
     check_url,
     is_public,
 )
+from app.transport.connections import IDLE_LIMIT_S
 from tests.gateways.peer import Handler, Peer, answer, close, drip, hang, reset, say
 
 
@@ -265,7 +265,7 @@ def test_connection_that_dies_with_the_request_on_it_is_not_repeated(http: HttpC
 def test_connection_is_not_used_after_a_pause(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with Peer(answer(keep=True)) as peer:
         http.request("GET", f"{peer.url}/keep")
-        monkeypatch.setattr("app.transport.IDLE_LIMIT_S", -1.0)
+        monkeypatch.setattr("app.transport.connections.IDLE_LIMIT_S", -1.0)
         http.request("GET", f"{peer.url}/keep")
 
     assert IDLE_LIMIT_S < 5
@@ -377,7 +377,7 @@ def test_a_name_is_resolved_once_and_every_address_is_checked(monkeypatch: pytes
         opened.append(address)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("app.transport._connect", no_connection)
+    monkeypatch.setattr("app.transport.addresses._connect", no_connection)
     http = HttpClient(resolver=rebinding)
 
     with pytest.raises(NotSent, match="refused"):

@@ -1,0 +1,200 @@
+"""Which addresses we call: how a URL may be spelled, and what may stand behind its host name.
+
+A name is resolved once and the connection goes to exactly the address that was checked, so a name that
+answers differently the next time cannot lead us anywhere else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+
+from app.transport.answers import AddressRefused, NotSent
+
+_UNSAFE_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+
+@dataclass(frozen=True)
+class Target:
+    scheme: str
+    host: str
+    port: int
+    path: str  # with the query
+
+    @property
+    def origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def check_url(url: str, *, allow_private: bool) -> str:
+    """What is wrong with a URL that somebody typed, as a sentence; empty when nothing is.
+
+    It looks at the spelling only; the address behind the name is checked when we connect.
+    """
+    try:
+        parse_url(url, None, allow_private=allow_private)
+    except AddressRefused as refused:
+        return f"{str(refused)[:1].upper()}{str(refused)[1:]}."
+    return ""
+
+
+def parse_url(url: str, params: Mapping[str, str] | None, *, allow_private: bool) -> Target:
+    if _UNSAFE_IN_URL.search(url):
+        raise AddressRefused("the address has a space, a backslash or a control character")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host = host if ":" in host else host.encode("idna").decode("ascii").lower()
+    except (ValueError, UnicodeError):
+        raise AddressRefused("the address is not a URL") from None
+    if parts.scheme not in ("http", "https"):
+        raise AddressRefused("the address must begin with https://")
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise AddressRefused("the address has a user name or password in it")
+    _check_host(host)
+    default_port = 443 if parts.scheme == "https" else 80
+    port = default_port if port is None else port
+    if not allow_private and (parts.scheme != "https" or port != default_port):
+        raise AddressRefused("the address must be https on the usual port")
+    query = "&".join(filter(None, (parts.query, urlencode(params) if params else "")))
+    path = quote(parts.path or "/", safe="/%:=&~+!$,;'@()*") + (f"?{_quote_query(query)}" if query else "")
+    return Target(parts.scheme, host, port, path)
+
+
+def _quote_query(query: str) -> str:
+    return quote(query, safe="/%:=&?~+!$,;'@()*[]")
+
+
+def _check_host(host: str) -> None:
+    """Refuse host spellings that some resolver reads as an address and a filter does not."""
+    if ":" in host:
+        try:
+            if ipaddress.IPv6Address(host).scope_id:
+                raise ValueError
+        except ValueError:
+            raise AddressRefused("the address has a malformed host") from None
+        return
+    if not _HOST.fullmatch(host) or len(host) > 253:
+        raise AddressRefused("the address has a malformed host")
+    last = host.rpartition(".")[2]
+    if last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise AddressRefused("the address has an odd spelling of an IP address") from None
+
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], Sequence[str]]
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# What `ipaddress` calls global in some Python releases and is not ours to call all the same.
+_NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16", "fec0::/10")
+)
+
+
+def is_public(address: IpAddress) -> bool:
+    """Whether an address is on the open internet, also when it is wrapped into an IPv6 form."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id:
+            return False
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+    if any(address in network for network in _NEVER):
+        return False
+    odd = address.is_multicast or address.is_reserved or address.is_link_local or address.is_unspecified
+    return address.is_global and not odd
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host in the system's order; raises OSError when there are none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _resolve_within(resolver: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
+    """`resolver` with a clock: the system's own resolver has none, so it runs beside us."""
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    found: list[Sequence[str]] = []
+
+    def look_up() -> None:
+        with suppress(OSError, UnicodeError):
+            found.append(resolver(host, port))
+
+    thread = threading.Thread(target=look_up, name="resolve", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise NotSent("the host name was not resolved in time")
+    if not found or not found[0]:
+        raise NotSent("the host name does not exist")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Opens TCP connections to addresses that it has checked, and to no others."""
+
+    allow_private: bool
+    resolver: Resolver
+
+    def open(self, host: str, port: int, deadline: float) -> socket.socket:
+        addresses = _resolve_within(self.resolver, host, port, time_left(deadline))
+        if not self.allow_private and not all(is_public(ipaddress.ip_address(a)) for a in addresses):
+            raise AddressRefused("the host has a private or reserved address")
+        for position, address in enumerate(addresses[:4]):
+            is_last = position == len(addresses[:4]) - 1
+            patience_s = time_left(deadline) if is_last else time_left(deadline) / 2
+            try:
+                return _connect(address, port, patience_s)
+            except OSError as error:
+                if is_last:
+                    reason = connect_failure(error)
+        raise NotSent(reason)
+
+
+def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(timeout_s, 0.001))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_failure(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "the server's certificate is not valid for this host"
+    if isinstance(error, TimeoutError):
+        return "the connection timed out"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(error, (ssl.SSLError, urllib3.exceptions.SSLError)):
+        return "the TLS handshake failed"
+    return "no connection could be made"
+
+
+def time_left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)

@@ -92,6 +92,7 @@ class Engine:
         self._lock = threading.Lock()
         self.lost_hints = 0
         self.on_failure: Failed = _only_logged
+        self.slots = Slots(16)
 
     def init_app(self, app: Flask, config: Config) -> None:
         secret = hashlib.sha256(f"engine:{config.secret_keys[0]}".encode()).hexdigest()

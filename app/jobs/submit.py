@@ -127,7 +127,7 @@ def _is_its_turn(services: Services, message: Message, account: Account, now: da
         return True
     until, slot = turn.at, turn.at if turn.is_given else None
     if not turn.is_given:  # come back spread over the time that the others will take
-        ahead = submissions.count_due(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
+        ahead = submissions.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
         until += timedelta(seconds=random.uniform(0, min(ahead, 600.0)))  # noqa: S311 - jitter, not a secret
     submissions.wait_in_queue(message.id, Reason.NONE, "", until=min(until, _latest(message)), slot_at=slot)
     delay_s = (until - now).total_seconds()

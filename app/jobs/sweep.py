@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from app.domain.messages import Work
-from app.jobs import portal_life
 from app.engine import PRIORITY_SINGLE
+from app.jobs import portal_life
 from app.services import Services
 from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
 
@@ -32,7 +32,7 @@ def sweep(services: Services) -> None:
     """One round. Every consumer calls this; the `job_run` row lets one of them through."""
     timing = services.timing
     claimed = job_runs.claim(
-        "sweep", now=services.now(), every_s=timing.sweep_s * 0.9, lease_s=max(30.0, timing.sweep_s * 4)
+        "sweep", now=services.now(), every_s=timing.sweep_s * 0.9, lease_s=max(5.0, timing.sweep_s * 2)
     )
     if not claimed:
         return

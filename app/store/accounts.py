@@ -237,7 +237,7 @@ def slow_down(account_id: int, *, pause_s: float, seen_per_s: float, now: dateti
         resume_at = max(row.next_slot_at or now, now + timedelta(seconds=pause_s))
         values: dict[str, object] = {"next_slot_at": resume_at}
         if row.slowed_at is None or row.slowed_at <= now - timedelta(seconds=1):
-            values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or seen_per_s) / 2)
+            values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or max(seen_per_s, 2.0)) / 2)
             values["slowed_at"] = now
         _set(connection, account_id, **values)
 
@@ -248,7 +248,7 @@ def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool)
     values: dict[str, Any] = {"bad_calls": 0, "paused_until": None}
     condition = columns.bad_calls > 0
     if accepted:
-        faster = columns.rate_per_s * 1.05 + 0.05
+        faster = columns.rate_per_s * 1.1 + 0.2
         values |= {"failures": 0, "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None)}
         condition = sa.or_(condition, columns.failures > 0, columns.rate_per_s.is_not(None))
     connection.execute(sa.update(gateway_accounts).where(columns.id == account_id, condition).values(values))

@@ -52,10 +52,10 @@ def some_due(portal_id: int, *, now: datetime, limit: int) -> list[int]:
         return list(connection.scalars(query))
 
 
-def count_due(portal_id: int) -> int:
-    """How many messages of this portal have work before them."""
+def count_queued(portal_id: int) -> int:
+    """How many messages of this portal are still to be submitted."""
     query = sa.select(sa.func.count()).where(
-        messages.c.portal_id == portal_id, messages.c.due_at.is_not(None)
+        messages.c.portal_id == portal_id, messages.c.due_at.is_not(None), messages.c.work == Work.QUEUED
     )
     with statement() as connection:
         return connection.scalar(query) or 0

@@ -1,0 +1,535 @@
+"""Chaos: the whole product under fire, and four ledgers that have to agree afterwards.
+
+A story is made from a seed: which messages are sent, how the gateway answers each of them, and which blows
+fall in which order. The same seed tells the same story; only the clock of the machine differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from sandbox.client import PortalSandbox
+from sandbox.gateway_client import STATUS_MAP, GatewayClient
+from sandbox.stack import ProcessFailed, Stack, process_tree
+from tests.services import Postgres, Redis
+
+# The product's delays, shrunk: a lease of 4 s stands for one of 30 s.
+TIMING = {
+    "gateway_deadline_s": 2,
+    "lease_s": 4,
+    "sweep_s": 1,
+    "rehint_s": 3,
+    "first_push_s": 1.5,
+    "push_fill_s": 0.3,
+    "push_repeat_s": 5,
+    "retry_base_s": 0.5,
+    "retry_limit": 8,
+    "unknown_s": 90,
+    "look_up_s": 1,
+    "breaker_s": 1,
+    "portal_call_s": 3,
+    "account_probe_s": 2,
+}
+# What a gateway does instead of answering "accepted", in percent of all calls.
+FAULTS = {
+    "hang": 0.5,
+    "reset": 1.0,
+    "close": 1.0,
+    "error_after": 1.0,
+    "truncated": 0.5,
+    "html": 0.5,
+    "no_id": 0.5,
+    "reset_before": 0.5,
+    "error_before": 0.5,
+    "hang_before": 0.2,
+    "unavailable": 2.0,
+    "rate_limit": 0.5,
+    "reject": 1.0,
+}
+REPORTS = {
+    "delay_s": 0.05,
+    "jitter_s": 1.0,
+    "duplicates": 0.1,
+    "shuffle": 0.2,
+    "final": {"DELIVRD": 90, "UNDELIV": 6, "REJECTD": 4},
+    "retries": 40,
+}
+KINDS = ("drops repeats", "can be asked", "neither")
+RANK = ("queued", "unknown", "sent", "undelivered", "failed", "delivered")
+FINAL = {"delivered", "undelivered", "failed"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, and how much of it."""
+
+    seed: int = 1
+    messages: int = 3000
+    kills: int = 24
+    rate: float = 40.0  # messages a second
+    scaled: bool = True  # PostgreSQL and Redis; else SQLite and the embedded engine
+    web_workers: int = 2
+    workers: int = 3
+    duplicates: float = 0.03  # share of the queue's calls that come twice
+    settle_s: float = 240.0
+
+
+@dataclass(frozen=True)
+class Blow:
+    """One thing that goes wrong. `at` is a share of the load's time."""
+
+    at: float
+    what: str
+    lasts_s: float
+    pick: float  # which of several processes
+
+    @property
+    def is_kill(self) -> bool:
+        return self.what.startswith("kill")
+
+
+_SCALED = {
+    "kill worker": 8,
+    "kill web worker": 5,
+    "kill database": 3,
+    "kill redis": 3,
+    "kill web": 1,
+    "pause worker": 4,
+    "pause database": 2,
+    "pause redis": 2,
+    "wipe redis": 2,
+    "restart worker": 1,
+    "reload web": 1,
+}
+_EMBEDDED = {
+    "kill worker": 8,
+    "kill web worker": 5,
+    "kill web": 1,
+    "pause worker": 3,
+    "lock database": 2,
+    "delete engine file": 2,
+    "restart worker": 1,
+    "reload web": 1,
+}
+
+
+def story(plan: Plan) -> list[Blow]:
+    """The blows in the order of their time: as many kills as asked for, and the rest in proportion."""
+    chance = random.Random(f"chaos:{plan.seed}")
+    weights = _SCALED if plan.scaled else _EMBEDDED
+    blows: list[Blow] = []
+    while sum(blow.is_kill for blow in blows) < plan.kills:
+        what = chance.choices(list(weights), list(weights.values()))[0]
+        lasts_s = chance.uniform(1.0, 7.0) if what == "pause worker" else chance.uniform(0.2, 2.0)
+        blows.append(Blow(0.0, what, round(lasts_s, 2), round(chance.random(), 3)))
+    times = sorted(chance.uniform(0.03, 0.97) for _ in blows)
+    return [Blow(round(at, 4), b.what, b.lasts_s, b.pick) for at, b in zip(times, blows, strict=True)]
+
+
+def fingerprint(plan: Plan) -> str:
+    """The same for the same story."""
+    text = json.dumps([asdict(plan), [asdict(blow) for blow in story(plan)], FAULTS, REPORTS])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass
+class Verdict:
+    """What the four ledgers say together. `problems` is empty when everything is explained."""
+
+    sent: int = 0
+    answered_200: int = 0
+    rows: int = 0
+    taken: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    unknown_outcomes: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    false_final: list[str] = field(default_factory=list)
+    regressions: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+    blows: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
+    slowest_503_s: float = 0.0
+    slowest_recovery_s: float = 0.0  # a claim whose worker died, until the row moved again
+    back_after_s: list[float] = field(default_factory=list)  # database back -> first 200
+    load_s: float = 0.0
+    settled_s: float = 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        return [
+            *(f"lost: {item}" for item in self.lost),
+            *(f"doubled: {item}" for item in self.doubled),
+            *(f"false final status: {item}" for item in self.false_final),
+            *(f"regression: {item}" for item in self.regressions),
+            *(f"unexplained: {item}" for item in self.unexplained),
+        ]
+
+    def lines(self) -> Iterator[str]:
+        yield f"sent by the queue            {self.sent}"
+        yield f"answers to it                {dict(sorted(self.answers.items()))}"
+        yield f"answered 200                 {self.answered_200}"
+        yield f"rows                         {self.rows}"
+        yield f"taken by the gateway         {self.taken}"
+        yield f"final statuses               {dict(sorted(self.statuses.items()))}"
+        yield f"unknown outcomes on the way  {self.unknown_outcomes}"
+        yield f"blows                        {dict(sorted(self.blows.items()))}, of these {self.kills} kills"
+        yield f"slowest 503                  {self.slowest_503_s:.2f} s"
+        yield f"killed claim moved again     after {self.slowest_recovery_s:.1f} s at most"
+        back = f"{max(self.back_after_s):.1f} s at most" if self.back_after_s else "never down"
+        yield f"first 200 after database     {back}"
+        yield f"load, then until at rest     {self.load_s:.0f} s, {self.settled_s:.0f} s"
+        yield (
+            f"lost {len(self.lost)}, doubled {len(self.doubled)}, false final {len(self.false_final)},"
+            f" regressions {len(self.regressions)}, unexplained {len(self.unexplained)}"
+        )
+
+
+class Chaos:
+    """One run: start everything, send the load while the blows fall, wait for rest, compare."""
+
+    def __init__(self, plan: Plan, say: Callable[[str], None] = lambda _: None) -> None:
+        self.plan = plan
+        self.say = say
+        self._ending = ExitStack()
+        self._back_at: list[float] = []  # when the database took connections again
+        self._verdict = Verdict()
+
+    def __enter__(self) -> Chaos:
+        try:
+            self._start()
+        except BaseException:
+            self._ending.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def run(self) -> Verdict:
+        plan = self.plan
+        began = time.monotonic()
+        campaign = self.portals[0].campaign(
+            plan.messages,
+            plan.rate,
+            portals=[portal.portal for portal in self.portals],
+            to="+49150" + "0000000"[:7],
+            text=f"chaos {plan.seed} no {{n}}",
+        )
+        self._fall(began, plan.messages / plan.rate)
+        self._all_up()
+        self.portals[0].wait_campaign(campaign, timeout_s=plan.messages / plan.rate * 4 + 120)
+        self._verdict.load_s = time.monotonic() - began
+        self.say("load done; waiting for rest")
+        self._settle()
+        return self._judge()
+
+    # --- start
+
+    def _start(self) -> None:
+        plan = self.plan
+        options: dict[str, Any] = {}
+        if plan.scaled:
+            self.postgres = self._ending.enter_context(Postgres())
+            self.redis = self._ending.enter_context(Redis())
+            self.database_url = self.postgres.create_database()
+            options |= {"database_url": self.database_url, "redis_url": self.redis.url()}
+        timing = ",".join(f"{name}={value}" for name, value in TIMING.items())
+        self.stack = self._ending.enter_context(
+            Stack(
+                **options,
+                web_workers=plan.web_workers,
+                worker_processes=plan.workers,
+                env={"TIMING": timing, "LOG_LEVEL": "WARNING"},
+            )
+        )
+        portal = PortalSandbox(self.stack.portal_url)
+        self.portals = [
+            portal,
+            *(portal.on(made["portal"]) for made in portal.create_portals(len(KINDS) - 1)),
+        ]
+        self.gateway = GatewayClient(self.stack.gateway_url)
+        self.members = {}
+        for number, (each, kind) in enumerate(zip(self.portals, KINDS, strict=True)):
+            each.install(finish=True)
+            self.members[each.info()["member_id"]] = each
+            key = f"key-{number}"
+            self.gateway.make_account(key)
+            self.gateway.behave(
+                key,
+                seed=plan.seed,
+                mixture=FAULTS,
+                reports=REPORTS,
+                hang_s=5,
+                deduplicate=kind == "drops repeats",
+            )
+            settings = self.gateway.settings(key, idempotent=kind == "drops repeats")
+            if kind == "can be asked":
+                settings = self.gateway.lookup_settings(key)
+            member_id = each.info()["member_id"]
+            pairs = (f"{name}={value}" for name, value in settings.items() if value)
+            self.stack.flask("gateways", "set", member_id, "http", *pairs)
+        portal.set_queue(everywhere=True, duplicate=plan.duplicates)
+
+    # --- blows
+
+    def _fall(self, began: float, load_s: float) -> None:
+        """Blows to the product and blows to its services fall side by side, each kind in its own order."""
+        lanes: dict[bool, list[Blow]] = defaultdict(list)
+        for blow in story(self.plan):
+            lanes[blow.what.split()[-1] in ("database", "redis")].append(blow)
+
+        def work_off(blows: list[Blow]) -> None:
+            for blow in blows:
+                time.sleep(max(0.0, began + blow.at * load_s - time.monotonic()))
+                self._strike(blow)
+
+        threads = [threading.Thread(target=work_off, args=(blows,)) for blows in lanes.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _strike(self, blow: Blow) -> None:
+        self.say(f"{blow.at:5.0%} {blow.what}, {blow.lasts_s} s")
+        self._verdict.blows[blow.what] += 1
+        self._verdict.kills += blow.is_kill
+        with suppress(ProcessFailed, ProcessLookupError):
+            getattr(self, "_" + blow.what.replace(" ", "_"))(blow)
+
+    def _worker(self, blow: Blow) -> Any:
+        return self.stack.workers[int(blow.pick * len(self.stack.workers))]
+
+    def _kill_worker(self, blow: Blow) -> None:
+        worker = self._worker(blow)
+        worker.kill()
+        time.sleep(blow.lasts_s)
+        worker.start()
+
+    def _pause_worker(self, blow: Blow) -> None:
+        worker = self._worker(blow)
+        worker.pause()
+        time.sleep(blow.lasts_s)
+        worker.resume()
+
+    def _restart_worker(self, blow: Blow) -> None:
+        self._worker(blow).restart()
+
+    def _kill_web_worker(self, blow: Blow) -> None:
+        children = [pid for pid in process_tree(self.stack.web.pid) if pid != self.stack.web.pid]
+        if children:
+            os.kill(sorted(children)[int(blow.pick * len(children))], signal.SIGKILL)
+
+    def _kill_web(self, blow: Blow) -> None:
+        self.stack.web.kill()
+        time.sleep(min(blow.lasts_s, 0.5))
+        self.stack.web.start()
+        self.stack.web.wait_ready()
+
+    def _reload_web(self, blow: Blow) -> None:
+        os.kill(self.stack.web.pid, signal.SIGHUP)
+
+    def _kill_database(self, blow: Blow) -> None:
+        self.postgres.kill()
+        time.sleep(blow.lasts_s)
+        self.postgres.start()
+        self._back_at.append(time.time())
+
+    def _pause_database(self, blow: Blow) -> None:
+        self.postgres.pause()
+        time.sleep(blow.lasts_s)
+        self.postgres.resume()
+        self._back_at.append(time.time())
+
+    def _kill_redis(self, blow: Blow) -> None:
+        self.redis.kill()
+        time.sleep(blow.lasts_s)
+        self.redis.start()
+
+    def _pause_redis(self, blow: Blow) -> None:
+        self.redis.pause()
+        time.sleep(blow.lasts_s)
+        self.redis.resume()
+
+    def _wipe_redis(self, blow: Blow) -> None:
+        self.redis.wipe()
+
+    def _lock_database(self, blow: Blow) -> None:
+        connection = sqlite3.connect(self._sqlite_file, timeout=5, isolation_level=None)
+        with closing(connection), suppress(sqlite3.OperationalError):
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(blow.lasts_s)
+            connection.execute("ROLLBACK")
+
+    def _delete_engine_file(self, blow: Blow) -> None:
+        self._sqlite_file.with_suffix(".engine").unlink(missing_ok=True)
+
+    def _all_up(self) -> None:
+        for worker in self.stack.workers:
+            worker.resume()
+            if not worker.is_running:
+                worker.start()
+        if not self.stack.web.is_running:
+            self.stack.web.start()
+        self.stack.web.wait_ready()
+
+    # --- rest
+
+    @property
+    def _sqlite_file(self) -> Path:
+        return self.stack.dir / "product.db"
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows' own view, read beside the product."""
+        if self.plan.scaled:
+            url = self.database_url.replace("+psycopg", "")
+            with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+                return list(connection.execute(sql))
+        with closing(sqlite3.connect(self._sqlite_file, timeout=20)) as connection:
+            return list(connection.execute(sql))
+
+    def _settle(self) -> None:
+        """Wait until nothing is left to do, but for messages whose report never comes."""
+        began = time.monotonic()
+        while time.monotonic() - began < self.plan.settle_s:
+            ((busy, to_tell),) = self.query(
+                "SELECT SUM(CASE WHEN work <> 'closed' THEN 1 ELSE 0 END),"
+                " SUM(CASE WHEN push_due_at IS NOT NULL THEN 1 ELSE 0 END) FROM messages"
+            )
+            waiting = self.gateway.ledger()["reports_waiting"]
+            if not busy and not to_tell and not waiting:
+                break
+            time.sleep(1.0)
+        self._verdict.settled_s = time.monotonic() - began
+
+    # --- judgement
+
+    def _judge(self) -> Verdict:
+        verdict = self._verdict
+        rows = self._rows()
+        taken = self._taken()
+        verdict.rows, verdict.taken = len(rows), sum(len(copies) for copies in taken.values())
+        answered_at: list[float] = []
+        for number, (member_id, portal) in enumerate(self.members.items()):
+            for shown in _all_messages(portal):
+                answered_at += [
+                    post["at"] + post["seconds"] for post in shown["posts"] if post["status"] == 200
+                ]
+                key = (f"key-{number}", shown["to"], shown["text"])
+                row = rows.pop((member_id, shown["message_id"]), None)
+                self._judge_one(KINDS[number], shown, row, taken.pop(key, []))
+        verdict.unexplained += [f"row without a message: {key}" for key in rows]
+        verdict.unexplained += [f"submission without a message: {key}" for key in taken]
+        answered_at.sort()
+        for back in self._back_at:
+            if following := next((at for at in answered_at if at >= back), None):
+                verdict.back_after_s.append(following - back)
+        self._measure_recovery()
+        return verdict
+
+    def _judge_one(
+        self, kind: str, shown: dict[str, Any], row: tuple[Any, ...] | None, copies: list[dict[str, Any]]
+    ) -> None:
+        verdict, name = self._verdict, f"{shown['message_id']} ({kind})"
+        verdict.sent += 1
+        answers = {post["status"] for post in shown["posts"]}
+        for post in shown["posts"]:
+            verdict.answers[str(post["status"])] += 1
+            if post["status"] == 503:
+                verdict.slowest_503_s = max(verdict.slowest_503_s, post["seconds"])
+        verdict.answered_200 += 200 in answers
+        if row is None:
+            if 200 in answers:
+                verdict.lost.append(f"{name}: answered 200, no row")
+            if copies:
+                verdict.unexplained.append(f"{name}: submitted without a row")
+            return
+        status, work, reason, told = row
+        verdict.statuses[status] += 1
+        truth = _truth(copies)
+        if len(copies) > 1:
+            verdict.doubled.append(f"{name}: {len(copies)} times")
+        if work != "closed" or status not in FINAL:
+            verdict.lost.append(f"{name}: stands at {status}, {work} ({reason}); the gateway says {truth}")
+        elif truth is not None and status != truth:
+            verdict.false_final.append(f"{name}: {status} ({reason}), the gateway said {truth}")
+        elif truth is None and status != "failed":
+            verdict.false_final.append(f"{name}: {status}, and the gateway never took it")
+        if status in FINAL and shown["status"] != status:
+            verdict.false_final.append(
+                f"{name}: the portal shows {shown['status']}, we know {status} ({told})"
+            )
+        heard = [RANK.index(change["status"]) for change in shown["history"] if change["by"] == "app"]
+        if heard != sorted(heard):
+            verdict.regressions.append(f"{name}: {[RANK[rank] for rank in heard]}")
+
+    def _rows(self) -> dict[tuple[str, str], tuple[Any, ...]]:
+        found = self.query(
+            "SELECT p.member_id, m.message_id, m.status, m.work, m.reason, m.told FROM messages m"
+            " JOIN portals p ON p.id = m.portal_id"
+        )
+        return {(row[0], row[1]): row[2:] for row in found}
+
+    def _taken(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+        taken: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+        for message in self.gateway.messages():
+            taken[message["account"], message["to"], message["text"]].append(message)
+        return taken
+
+    def _measure_recovery(self) -> None:
+        events = self.query(
+            "SELECT message_row_id, at, event, detail FROM message_events"
+            " WHERE event IN ('submitting', 'unknown') ORDER BY id"
+        )
+        claimed: dict[int, Any] = {}
+        for row_id, at, event, detail in events:
+            if event == "submitting":
+                claimed[row_id] = at
+                continue
+            self._verdict.unknown_outcomes += 1
+            if detail.startswith("the worker stopped") and row_id in claimed:
+                seconds = _seconds(at) - _seconds(claimed[row_id])
+                self._verdict.slowest_recovery_s = max(self._verdict.slowest_recovery_s, seconds)
+
+
+def _seconds(at: Any) -> float:
+    if isinstance(at, str):  # SQLite
+        return datetime.fromisoformat(at).timestamp()
+    return float(at.timestamp())
+
+
+def _truth(copies: list[dict[str, Any]]) -> str | None:
+    """What the gateway said of it: the heaviest word that it reported; None when it never took it."""
+    words = [
+        STATUS_MAP[report["status"]]
+        for copy in copies
+        for report in copy["reports"]
+        if 200 <= report["answer"] < 300
+    ]
+    if not copies:
+        return None
+    return max(words, key=RANK.index, default="sent")
+
+
+def _all_messages(portal: PortalSandbox) -> Iterator[dict[str, Any]]:
+    after = 0
+    while page := portal.messages(after=after, limit=1000):
+        yield from page
+        after = page[-1]["id"]

@@ -25,7 +25,8 @@ sys.path.insert(0, str(PROJECT))
 
 from sandbox.client import PortalSandbox, SandboxError  # noqa: E402
 from sandbox.gateway_client import GatewayClient, GatewayClientError  # noqa: E402
-from sandbox.stack import ProcessFailed, Stack  # noqa: E402
+from sandbox.processes import ProcessFailed  # noqa: E402
+from sandbox.stack import Stack  # noqa: E402
 
 WALK_DEADLINE_S = 45.0
 

@@ -19,7 +19,7 @@ from typing import Literal, Self
 import psycopg
 import redis
 
-from sandbox.stack import Process, ProcessFailed, guard, on_free_port
+from sandbox.processes import Process, ProcessFailed, guard, on_free_port
 
 
 class ServiceMissing(Exception):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import PROJECT
+from sandbox.processes import PROJECT
 
 
 def test_make_without_a_target_lists_them_all() -> None:

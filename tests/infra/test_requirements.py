@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from sandbox.stack import PROJECT
+from sandbox.processes import PROJECT
 
 
 def _normal(name: str) -> str:

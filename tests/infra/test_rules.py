@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import PROJECT
+from sandbox.processes import PROJECT
 
 pytestmark = pytest.mark.slow
 

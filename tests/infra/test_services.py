@@ -16,8 +16,8 @@ import psycopg
 import pytest
 import redis
 
-from sandbox import stack
-from sandbox.stack import PROJECT, PortTaken, Process, process_tree
+from sandbox import processes
+from sandbox.processes import PROJECT, PortTaken, Process, process_tree
 from tests.services import Postgres, Redis
 
 
@@ -83,9 +83,9 @@ def test_a_wiped_postgres_has_no_databases_of_ours(own_postgres: Postgres) -> No
 def test_postgres_takes_another_port_when_one_is_taken(
     own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = stack.free_port()
+    free = processes.free_port()
     ports = iter([own_postgres.port, free])
-    monkeypatch.setattr(stack, "free_port", lambda: next(ports))
+    monkeypatch.setattr(processes, "free_port", lambda: next(ports))
     with Postgres() as second:
         assert second.port == free
         second.connect().close()
@@ -114,9 +114,9 @@ def test_a_durable_redis_survives_a_kill_and_can_be_wiped(own_redis: Redis) -> N
 def test_redis_takes_another_port_when_one_is_taken(
     own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = stack.free_port()
+    free = processes.free_port()
     ports = iter([own_redis.port, own_redis.port, free])
-    monkeypatch.setattr(stack, "free_port", lambda: next(ports))
+    monkeypatch.setattr(processes, "free_port", lambda: next(ports))
     with Redis() as second:
         assert second.port == free
 
@@ -124,7 +124,7 @@ def test_redis_takes_another_port_when_one_is_taken(
 def test_somebody_who_never_finds_a_port_hears_of_it(
     own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "free_port", lambda: own_redis.port)
+    monkeypatch.setattr(processes, "free_port", lambda: own_redis.port)
     second = Redis()
     with pytest.raises(PortTaken, match="Something else has its port"):
         second.start()
@@ -171,7 +171,7 @@ def _process(tmp_path: Path, *command: str, **options: Any) -> Process:
 def test_a_process_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
     process = _process(tmp_path, "sh", "-c", "echo first; echo last words; exit 3", is_ready=lambda _: False)
     process.start()
-    with pytest.raises(stack.ProcessFailed, match=r"(?s)thing ended with code 3.*last words.*KEEP=1"):
+    with pytest.raises(processes.ProcessFailed, match=r"(?s)thing ended with code 3.*last words.*KEEP=1"):
         process.wait_ready()
     assert not process.is_running
     process.kill()
@@ -180,7 +180,7 @@ def test_a_process_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
 def test_a_process_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
     process = _process(tmp_path, "sleep", "60", is_ready=lambda _: False)
     process.start()
-    with pytest.raises(stack.ProcessFailed, match=r"not ready after 0\.1 s"):
+    with pytest.raises(processes.ProcessFailed, match=r"not ready after 0\.1 s"):
         process.wait_ready(timeout_s=0.1)
     process.kill()
     assert process.returncode == -9

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import PROJECT, kill_tree
+from sandbox.processes import PROJECT, kill_tree
 
 # Writes down what it was asked to do. `-m venv` makes a folder that looks like an environment.
 _FAKE_PYTHON = """#!/bin/bash

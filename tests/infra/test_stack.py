@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from sandbox import stack as stack_module
-from sandbox.stack import PROJECT, ProcessFailed, Stack, process_tree
+from sandbox import processes
+from sandbox.processes import PROJECT, ProcessFailed, process_tree
+from sandbox.stack import Stack
 
 pytestmark = pytest.mark.slow
 
@@ -140,10 +141,10 @@ def test_taken_ports_are_left_to_their_owners(
 ) -> None:
     first = stack(project=project)
     web, gateway = (int(url.rpartition(":")[2]) for url in (first.web_url, first.gateway_url))
-    free = stack_module.free_port
+    free = processes.free_port
     # The portal and its auth server, the gateway; the upgrade, then web: the first of each kind is taken.
     ports = iter([free(), free(), gateway, free(), free(), free(), free(), web, free()])
-    monkeypatch.setattr(stack_module, "free_port", lambda: next(ports))
+    monkeypatch.setattr(processes, "free_port", lambda: next(ports))
     second = stack(project=project)
     assert second.gateway_url != first.gateway_url
     assert second.web_url != first.web_url

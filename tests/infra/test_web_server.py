@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import PROJECT, Process, on_free_port
+from sandbox.processes import PROJECT, Process, on_free_port
 
 _APPLICATION = """
 def application(environ, start_response):

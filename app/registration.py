@@ -78,6 +78,7 @@ def reconcile(services: Services, portal: Portal) -> Reconciled:
             "url": services.events_url,
             "sender_update": knows_update,
         },
+        now=now,
         reconcile_at=now + day * random.uniform(0.8, 1.2),  # noqa: S311 - spreads the portals over the day
     )
     return Reconciled(*done, bound=bound)

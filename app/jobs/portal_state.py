@@ -14,9 +14,11 @@ from app.bitrix.errors import (
     AccessDenied,
     AppNotFound,
     ClientRefused,
+    MethodMissing,
     NoRest,
     PaymentRequired,
     PortalGone,
+    Refused,
     ScopeMissing,
     ServerConfigError,
     TokenExpired,
@@ -29,6 +31,7 @@ from app.store import portals, rest_log, tokens
 log = logging.getLogger(__name__)
 
 BUSY_PAUSE = timedelta(seconds=5)
+REFUSED_PAUSE = timedelta(hours=1)
 PROBED_HOURLY = timedelta(days=1)
 PROBED_AT_ALL = timedelta(days=30)
 
@@ -56,12 +59,15 @@ def note_portal_error(services: Services, portal: Portal, error: Exception) -> t
     if isinstance(error, ServerConfigError):
         log.error("the authorization server refuses our application", extra={"why": str(error)})
         return timedelta(minutes=5)
+    if isinstance(error, Refused | MethodMissing):
+        log.error("a call was refused for good", extra={"install": portal.id, "why": str(error)})
+        return REFUSED_PAUSE  # unchanged it would be refused again; perhaps not by the next version
     after_s = getattr(error, "retry_after_s", None)
     return max(BUSY_PAUSE, timedelta(seconds=after_s)) if after_s else BUSY_PAUSE
 
 
 def _set_state(services: Services, portal: Portal, state: PortalState, why: str) -> timedelta:
-    portals.set_state(portal.id, state, why)
+    portals.set_state(portal.id, state, why, now=services.now())
     log.warning("portal state", extra={"install": portal.id, "state": state, "why": why})
     since = portals.state_since(portal.id) or services.now()
     return plan_probe(services, portal.id, since)

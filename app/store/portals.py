@@ -202,23 +202,20 @@ def update_address(portal_id: int, *, client_endpoint: str, app_status: str = ""
     _update(portal_id, **values)
 
 
-def set_state(portal_id: int, state: PortalState, reason: str = "") -> None:
+def set_state(portal_id: int, state: PortalState, reason: str = "", *, now: datetime | None = None) -> None:
     """Move a portal to a state; the moment counts only when it really changed."""
     with writing() as connection:
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(**_state(state, reason))
+            .values(**_state(state, reason, now or utcnow()))
         )
 
 
-def _state(state: PortalState, reason: str = "") -> dict[str, Any]:
-    changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=sa.literal(*_utcnow()))
+def _state(state: PortalState, reason: str, now: datetime) -> dict[str, Any]:
+    this_moment = sa.literal(now, UtcDateTime())
+    changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=this_moment)
     return {"state": state, "state_reason": reason[:500], "state_since": changed_at, "suspect_since": None}
-
-
-def _utcnow() -> tuple[datetime, UtcDateTime]:
-    return utcnow(), UtcDateTime()
 
 
 def suspect(portal_id: int, *, now: datetime) -> datetime:
@@ -241,14 +238,16 @@ def count_others(portal_id: int) -> int:
         return int(connection.scalar(query) or 0)
 
 
-def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reconcile_at: datetime) -> None:
+def finish_installation(
+    portal_id: int, *, registration: Mapping[str, Any], reconcile_at: datetime, now: datetime
+) -> None:
     """Our side is complete: the sender and the events are registered."""
     with writing() as connection:
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id)
             .values(
-                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(*_utcnow())),
+                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(now, UtcDateTime())),
                 registration=dict(registration),
                 reconcile_at=reconcile_at,
                 push_paused_until=None,
@@ -257,7 +256,7 @@ def finish_installation(portal_id: int, *, registration: Mapping[str, Any], reco
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(**_state(PortalState.ACTIVE))
+            .values(**_state(PortalState.ACTIVE, "", now))
         )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
+import tempfile
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -79,3 +81,19 @@ class SecretlessLogger(Logger):
 
 
 logger_class = SecretlessLogger
+
+# The workers count into files of their own, and /metrics adds them up. The folder dies with the server;
+# a reload of this file finds it in the environment and goes on with it.
+_counts = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="sms-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _counts
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    # The library decides at its import whether it counts into files, so not before the line above.
+    from prometheus_client import multiprocess  # noqa: PLC0415
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    shutil.rmtree(_counts, ignore_errors=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -46,8 +47,17 @@ def metrics() -> Response:
         return _text(403, "METRICS_TOKEN is set: send it as a bearer token")
     rows = CollectorRegistry()
     rows.register(_Rows())
-    body = generate_latest(REGISTRY) + generate_latest(rows)
+    body = generate_latest(_counters()) + generate_latest(rows)
     return Response(body, content_type=CONTENT_TYPE_LATEST)
+
+
+def _counters() -> CollectorRegistry:
+    """What all processes of this web server have counted, or this one alone where nobody adds them up."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # set by gunicorn.conf.py for its workers
+        return REGISTRY
+    all_processes = CollectorRegistry()
+    multiprocess.MultiProcessCollector(all_processes)  # type: ignore[no-untyped-call]
+    return all_processes
 
 
 class _Rows(Collector):

@@ -1,0 +1,37 @@
+"""The operator's figures: the same whichever of gunicorn's workers is asked."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+
+import pytest
+
+from sandbox.client import PortalSandbox
+from tests.conftest import StackFactory
+
+
+def figures(url: str) -> dict[str, float]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")
+    }
+
+
+@pytest.mark.slow
+def test_every_worker_tells_what_all_of_them_counted(stack: StackFactory) -> None:
+    started = stack(web_workers=2)
+    portal = PortalSandbox(started.portal_url)
+    portal.install(finish=True)
+    for number in range(30):
+        portal.send_sms(to=f"+155501000{number:02}")
+    portal.wait_rest()
+
+    stored = 'sms_webhook_requests_total{result="stored"}'
+    told = {figures(f"{started.web_url}/metrics")[stored] for _ in range(10)}
+
+    assert told == {30.0}
+    shown = figures(f"{started.web_url}/metrics")
+    assert shown['sms_portals{state="active"}'] == 1
+    assert [name for name in shown if re.search(r"\+1555|[0-9a-f]{32}", name)] == []

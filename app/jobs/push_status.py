@@ -145,6 +145,8 @@ def _record_failure(
                 extra={"install": portal.id, "message_row": push.row_id, "why": str(error)},
             )
             return None
+        case AccessDenied():  # nothing is wrong with the message: whoever has the rights tells it at once
+            return error
     pause = pause_before(push.tries + 1, base_s=services.timing.retry_base_s)
     outbox.record_push_failed(push, str(error), next_try=now + pause, now=now)
     return error

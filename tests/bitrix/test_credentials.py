@@ -1,0 +1,278 @@
+"""Tokens: refreshed once, stored before use, replaced when their user loses his rights, never sent astray."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.bitrix.errors import PortalBusy, TokenRefused
+from app.domain.portals import PortalState
+from app.store import limits, portals, tokens
+from app.transport import TransportError
+from sandbox.serving import Server
+from tests.portal_world import PortalWorld
+
+
+def refreshes(world: PortalWorld) -> int:
+    return world.portal.refreshes().get("1", 0)
+
+
+def test_token_is_refreshed_before_its_hour_is_over(installed: PortalWorld) -> None:
+    installed.pass_time(minutes=59, seconds=30)
+
+    installed.client().app_info()
+
+    assert refreshes(installed) == 1
+    assert installed.calls("app.info", "expired_token") == 0
+
+
+def test_token_that_the_portal_calls_expired_is_refreshed_once_and_the_call_repeated(
+    installed: PortalWorld,
+) -> None:
+    installed.portal.expire_tokens()
+
+    installed.client().app_info()
+
+    assert refreshes(installed) == 1
+    assert installed.calls("app.info", "ok") == 1
+
+
+def test_many_threads_make_one_refresh(installed: PortalWorld) -> None:
+    installed.portal.expire_tokens()
+
+    def call(_: int) -> None:
+        with installed.app.app_context():
+            installed.client().app_info()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(call, range(8)))
+
+    assert refreshes(installed) == 1
+
+
+def test_lost_answer_is_asked_for_again_with_the_old_token(installed: PortalWorld) -> None:
+    installed.portal.set_auth(rotation="grace", lost_every=1)
+    installed.portal.expire_tokens()
+    with pytest.raises(TransportError):
+        installed.client().app_info()
+    assert installed.users_with_tokens() == {"1": ""}
+
+    installed.portal.set_auth(rotation="grace", lost_every=0)
+    installed.pass_time(seconds=10)
+    installed.client().app_info()
+
+    assert installed.users_with_tokens() == {"1": ""}
+
+
+def test_lost_answer_where_the_old_token_dies_at_once_needs_an_admin_or_event(installed: PortalWorld) -> None:
+    installed.portal.set_auth(lost_every=1)
+    installed.portal.expire_tokens()
+    message = installed.message_that_fails(auth="none")
+    installed.work()
+    assert installed.row.state is PortalState.RECONNECT
+    assert installed.told(message) == []
+
+    installed.portal.set_auth(lost_every=0)
+    installed.portal.fire_event("ONAPPINSTALL", {"VERSION": "1"}, with_tokens=True)
+    installed.work()
+    installed.sweep()
+
+    assert installed.row.state is PortalState.ACTIVE
+    assert installed.told(message) == ["failed"]
+
+
+def test_others_wait_after_a_refresh_without_answer(installed: PortalWorld) -> None:
+    installed.portal.add_fault(side="auth", method="token", kind="html", count=0)
+    installed.portal.expire_tokens()
+
+    for _ in range(2):
+        with pytest.raises(PortalBusy):
+            installed.client().app_info()
+    asked = len(installed.portal.ledger("token", portal="*"))
+
+    assert asked <= 2
+    assert installed.users_with_tokens() == {"1": ""}
+
+
+def test_late_writer_does_not_overwrite_newer_tokens(installed: PortalWorld) -> None:
+    stale = tokens.service(installed.row.id)
+    assert stale is not None
+    installed.portal.expire_tokens()
+    installed.client().app_info()
+    newer = tokens.service(installed.row.id)
+    assert newer is not None
+
+    stored = tokens.store_refreshed(stale, installed.row.member_id, stale.tokens, now=installed.now())
+    still_good = tokens.mark_broken(stale, "INVALID_GRANT")
+
+    assert not stored
+    assert still_good
+    assert tokens.service(installed.row.id) == newer
+
+
+def test_tokens_that_cannot_be_refreshed_are_not_tried(installed: PortalWorld) -> None:
+    row = installed.row
+    credential = tokens.service(row.id)
+    assert credential is not None
+    empty = type(credential.tokens)(credential.tokens.access_token, "", credential.tokens.expires_at)
+    tokens.store_refreshed(credential, row.member_id, empty, now=installed.now())
+    installed.portal.expire_tokens()
+
+    with pytest.raises(TokenRefused):
+        installed.client().app_info()
+    assert refreshes(installed) == 0
+
+
+@pytest.mark.parametrize("role", ["employee", "dismissed"])
+def test_spare_admin_takes_over(installed: PortalWorld, role: str) -> None:
+    installed.portal.open(user=2)
+    installed.portal.set_user(1, role=role)
+
+    message = installed.message_that_fails(auth="none")
+    installed.work()
+
+    assert installed.told(message) == ["failed"]
+    assert installed.row.state is PortalState.ACTIVE
+    assert installed.users_with_tokens() == {"2": ""}
+
+
+def test_author_tells_of_his_own_message_where_no_admin_is_left(installed: PortalWorld) -> None:
+    installed.portal.set_user(1, role="employee")
+
+    own = installed.message_that_fails(author=5)
+    nobodys = installed.message_that_fails(auth="none")
+    installed.work()
+    later = installed.message_that_fails(author=6)
+    installed.work()
+
+    assert installed.row.state is PortalState.RECONNECT
+    assert [installed.told(message) for message in (own, nobodys, later)] == [["failed"], [], ["failed"]]
+
+
+def test_second_admin_heals_by_opening_the_app(installed: PortalWorld) -> None:
+    installed.portal.set_user(1, role="employee")
+    message = installed.message_that_fails(auth="none")
+    installed.work()
+    assert installed.row.state is PortalState.RECONNECT
+
+    installed.portal.open(user=2)
+    installed.sweep()
+
+    assert installed.row.state is PortalState.ACTIVE
+    assert installed.told(message) == ["failed"]
+    assert installed.users_with_tokens() == {"2": ""}
+
+
+def test_employee_who_opens_the_app_changes_nothing(installed: PortalWorld) -> None:
+    before = tokens.service(installed.row.id)
+
+    installed.portal.open(user=5)
+
+    assert tokens.service(installed.row.id) == before
+
+
+def test_rights_that_came_back_are_noticed_without_anybody(installed: PortalWorld) -> None:
+    installed.portal.set_user(1, role="employee")
+    message = installed.message_that_fails(auth="none")
+    installed.work()
+
+    installed.portal.set_user(1, role="admin")
+    installed.pass_time(hours=1.1)
+    installed.sweep()
+    installed.sweep()
+
+    assert installed.told(message) == ["failed"]
+
+
+@pytest.mark.parametrize("redirect", [301, 302, 303, 307, 308])
+def test_renamed_portal_is_followed_to_where_the_authorization_server_says(
+    installed: PortalWorld, redirect: int
+) -> None:
+    installed.portal.rename(path=f"/new{redirect}", redirect=redirect)
+
+    installed.client().app_info()
+
+    assert installed.row.client_endpoint.endswith(f"/new{redirect}/rest/")
+    assert installed.calls("app.info", "ok") == 1
+
+
+def test_renamed_portal_is_followed_with_a_token_that_ran_out(installed: PortalWorld) -> None:
+    installed.portal.rename(path="/new", redirect=302)
+    installed.portal.expire_tokens()
+
+    installed.client().app_info()
+
+    assert installed.row.client_endpoint.endswith("/new/rest/")
+
+
+def test_no_token_goes_where_a_redirect_leads(installed: PortalWorld) -> None:
+    heard: list[str] = []
+
+    def thief(environ: dict[str, object], start: object) -> list[bytes]:
+        heard.append(str(environ["REQUEST_URI"]))
+        start("200 OK", [])  # type: ignore[operator]
+        return [b'{"result": true}']
+
+    def old_address(_: dict[str, object], start: object) -> list[bytes]:
+        start("302 Found", [("Location", f"http://127.0.0.1:{elsewhere.port}/rest/app.info")])  # type: ignore[operator]
+        return [b""]
+
+    elsewhere, old = Server(thief).start(), Server(old_address).start()
+    true_address = installed.row.client_endpoint
+    portals.update_address(installed.row.id, client_endpoint=f"http://127.0.0.1:{old.port}/rest/")
+
+    installed.client().app_info()
+
+    assert heard == []
+    assert installed.row.client_endpoint == true_address
+    for server in (elsewhere, old):
+        server.stop(grace_s=0.1)
+
+
+def test_quiet_portal_and_its_spare_admins_are_kept_alive(installed: PortalWorld) -> None:
+    installed.portal.open(user=2)
+    portals.postpone_reconcile(installed.row.id, None)  # nothing else looks at the portal
+    installed.pass_time(days=61)
+
+    installed.sweep()
+
+    assert refreshes(installed) == 2
+    assert installed.users_with_tokens() == {"1": ""}
+
+
+def test_blocked_method_rests_and_the_others_do_not(installed: PortalWorld) -> None:
+    method = "messageservice.message.status.update"
+    installed.portal.add_fault(method=method, error="OPERATION_TIME_LIMIT", for_s=600)
+    message = installed.message_that_fails(auth="none")
+    installed.work()
+    installed.portal.clear_ledger()
+
+    installed.pass_time(seconds=30)
+    installed.sweep()
+    assert installed.calls("batch") == 0
+    installed.client().app_info()
+
+    installed.portal.clear_faults()
+    installed.pass_time(minutes=10)
+    installed.sweep()
+    assert installed.told(message) == ["failed"]
+
+
+def test_running_time_is_watched_before_the_portal_blocks(installed: PortalWorld) -> None:
+    installed._bitrix24.portals[1].operating["app.info"] = 450.0
+
+    installed.client().app_info()
+
+    portal_id, now = installed.row.id, installed.now()
+    assert limits.take_call(portal_id, ["app.info"], now=now, rate=2, burst=40) > 500
+    assert limits.take_call(portal_id, ["profile"], now=now, rate=2, burst=40) == 0
+
+
+def test_bucket_holds_for_all_processes_of_a_portal(installed: PortalWorld) -> None:
+    portal_id, now = installed.row.id, installed.now()
+
+    waits = [limits.take_call(portal_id, ["x"], now=now, rate=2, burst=40) for _ in range(60)]
+
+    assert waits.count(0.0) <= 40
+    assert max(waits) <= 0.5

@@ -81,7 +81,9 @@ def _verify(event: PortalEvent) -> bool:
     if event.event in INSTALLING and auth.access_token:
         server = known.oauth_server if known else services().oauth.server_of(event.server_endpoint)
         try:
-            services().openers.vouched(auth.access_token, auth.member_id, server=server)
+            services().openers.vouched(
+                auth.access_token, auth.member_id, server=server, said_server=event.server_endpoint
+            )
         except (PortalError, TransportError):
             log.info("event to be verified later", extra={"event": event.event})
         return False

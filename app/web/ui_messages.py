@@ -164,6 +164,7 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "refused": (_("Refused"), "bad"),
         "unknown": (_("No clear answer"), "wait"),
         "replaced": (_("Replaced by a new attempt"), ""),
+        "not_made": (_("Not made"), ""),
     }
     label, tone = outcomes.get(attempt["outcome"], (_("Under way"), "wait"))
     adapter = services().gateways.get(attempt["gateway"])

@@ -81,6 +81,7 @@ def verify(entry: Entry) -> Opener:
             expires_in_s=entry.expires_in_s,
             server=server,
             now=services().now(),
+            said_server=entry.server_endpoint,
         )
 
 

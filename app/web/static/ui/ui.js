@@ -93,7 +93,7 @@
     scrollIntoViewOnBoost: false,
     timeout: 45000,
     responseHandling: [
-      { code: "204", swap: false },
+      { code: "(204|401)", swap: false },
       { code: "[23]..", swap: true },
       { code: "(404|409|422|502)", swap: true },
       { code: "...", swap: false, error: true },

@@ -40,14 +40,17 @@ class OpenerCheck:
         self._timeout_s = timeout_s
         self._journal = journal
 
-    def vouched(self, access_token: str, member_id: str, *, server: str) -> tuple[AppInfo, str]:
+    def vouched(
+        self, access_token: str, member_id: str, *, server: str, said_server: str = ""
+    ) -> tuple[AppInfo, str]:
         """The authorization server's word that this token is of our app in this portal, and who said so.
 
         `server` is asked first, then the other configured ones: a portal of the old kind does not say
-        which is its own.
+        which is its own. `said_server`, which the request names, only explains a failure.
 
         Raises:
             OpenerRefused: no server vouches for it, or it belongs to another portal or application.
+            UnknownServer: none does, and the portal names a server that we may not ask.
             PortalBusy, TransportError: a server could not answer; try again.
         """
         refusal: PortalError | None = None
@@ -68,6 +71,9 @@ class OpenerCheck:
             if not info.user_id or not urlsplit(info.client_endpoint).hostname:
                 raise OpenerRefused("the authorization server named no user or no address")
             return info, candidate
+        if not self._oauth.knows(said_server):
+            host = (urlsplit(said_server).hostname or "unnamed")[:100]
+            raise UnknownServer(f"the portal has an authorization server of its own: {host}")
         if busy is not None:
             raise busy
         raise OpenerRefused(f"no authorization server knows the token: {refusal}")
@@ -83,21 +89,13 @@ class OpenerCheck:
         now: datetime,
         said_server: str = "",
     ) -> Opener:
-        """The user behind a token, with his rights in the portal.
-
-        `server` is asked first; `said_server` is what the request names, which only explains a failure.
+        """The user behind a token, with his rights in the portal; see `vouched` for the servers.
 
         Raises:
             OpenerRefused: forged, expired, or of another portal.
             PortalError, TransportError: Bitrix24 did not answer; try again.
         """
-        try:
-            info, vouching = self.vouched(access_token, member_id, server=server)
-        except OpenerRefused as refused:
-            if self._oauth.knows(said_server):
-                raise
-            host = (urlsplit(said_server).hostname or "unnamed")[:100]
-            raise UnknownServer(f"the portal has an authorization server of its own: {host}") from refused
+        info, vouching = self.vouched(access_token, member_id, server=server, said_server=said_server)
         profile = self._profile(info, access_token)
         if str(profile.get("ID", "")) != info.user_id:
             raise OpenerRefused("the portal knows the token as another user's")

@@ -32,7 +32,6 @@ def add_headers(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = _POLICY.format(g.get("frame_ancestor") or "*")
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

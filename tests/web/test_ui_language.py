@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import subprocess
@@ -22,6 +23,8 @@ from tests.web.visitor import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUES = sorted(TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
+ADAPTERS = sorted(TRANSLATIONS.glob("*/LC_MESSAGES/gateways.po"))
+_BRACES = re.compile(r"\{\w+\}")
 _PLACEHOLDER = re.compile(r"%\(\w+\)s")
 
 
@@ -67,7 +70,22 @@ def test_a_catalogue_is_complete(path: Path, source: Catalog) -> None:
             assert set(_PLACEHOLDER.findall(form)) in expected, message.id
 
 
-@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parents[1].name)
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.parents[1].name)
+def test_translated_texts_of_adapters_are_theirs_still(path: Path) -> None:
+    """An adapter needs no translation; but one that is there must be of a text that is there."""
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "app/gateways").glob("*.py")]
+    texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+
+    for message in _catalogue(path):
+        if message.id:
+            assert message.id in texts
+            assert message.string, message.id
+            assert set(_BRACES.findall(message.string)) == set(_BRACES.findall(message.id)), message.id
+
+
+@pytest.mark.parametrize(
+    "path", CATALOGUES + ADAPTERS, ids=lambda path: f"{path.parents[1].name}-{path.stem}"
+)
 def test_what_is_compiled_is_what_is_written(path: Path) -> None:
     compiled = io.BytesIO()
     write_mo(compiled, _catalogue(path))
@@ -96,6 +114,18 @@ def test_the_pages_speak_the_persons_language(admin: Visitor, lang: str, heading
     assert f'<html lang="{language}"' in whole.text
     assert heading in whole.text
     assert heading in page.text
+
+
+def test_a_form_of_a_gateway_speaks_the_persons_language(admin: Visitor) -> None:
+    opening = admin.opening("/app")
+    opening["query"]["LANG"] = "ru"
+    admin.post("/app", opening)
+
+    shown = admin.get("/ui/gateway?gateway=http").text
+    wrong = admin.submit("/ui/gateway", **{"gateway": "http", "set-url": ""}).text
+
+    assert "Имя отправителя" in shown
+    assert "Поле «Адрес» обязательно." in wrong
 
 
 def test_a_system_page_speaks_the_language_of_the_address(admin: Visitor) -> None:

@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test quick lint format clean
+.PHONY: help setup demo test quick chaos lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,11 @@ quick: ## run the checks and the tests that take less than a few seconds
 	@scripts/setup dev
 	@$(MAKE) lint
 	@$(PYTEST) -m "not slow"
+
+chaos: ## kill, pause and wipe everything under load, then compare; CHAOS="--seed 2 --messages 10000 --kills 60"
+	@scripts/setup dev
+	@scripts/prerequisites
+	@exec $(PYTHON) scripts/chaos.py $(CHAOS)
 
 lint: ## check format, style and types
 	@scripts/setup dev

@@ -26,7 +26,8 @@ import psycopg
 
 from sandbox.client import PortalSandbox
 from sandbox.gateway_client import STATUS_MAP, GatewayClient
-from sandbox.stack import ProcessFailed, Stack, process_tree
+from sandbox.processes import ProcessFailed, process_tree
+from sandbox.stack import Stack
 from tests.services import Postgres, Redis
 
 # The product's delays, shrunk: a lease of 4 s stands for one of 30 s.
@@ -40,7 +41,6 @@ TIMING = {
     "push_repeat_s": 5,
     "retry_base_s": 0.5,
     "retry_limit": 8,
-    "unknown_s": 90,
     "look_up_s": 1,
     "breaker_s": 1,
     "portal_call_s": 3,
@@ -87,7 +87,8 @@ class Plan:
     web_workers: int = 2
     workers: int = 3
     duplicates: float = 0.03  # share of the queue's calls that come twice
-    settle_s: float = 240.0
+    unknown_s: float = 90.0  # how long an unknown outcome may wait for its report
+    settle_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,9 @@ class Chaos:
             self.redis = self._ending.enter_context(Redis())
             self.database_url = self.postgres.create_database()
             options |= {"database_url": self.database_url, "redis_url": self.redis.url()}
-        timing = ",".join(f"{name}={value}" for name, value in TIMING.items())
+        timing = ",".join(
+            f"{name}={value}" for name, value in (TIMING | {"unknown_s": plan.unknown_s}).items()
+        )
         self.stack = self._ending.enter_context(
             Stack(
                 **options,

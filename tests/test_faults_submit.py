@@ -1,0 +1,542 @@
+"""Faults between us and the gateway, one test for each, by their numbers in docs/reliability.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import sqlalchemy as sa
+
+from app.domain.outcomes import DeliveryReport
+from app.domain.status import MessageStatus
+from app.domain.texts import measure
+from app.jobs import submit
+from app.store import accounts, messages, portals, reports
+from app.store.database import writing
+from app.store.tables import gateway_accounts
+from tests.fault_world import FaultWorld, fault_world
+
+
+@pytest.fixture
+def world() -> Iterator[FaultWorld]:
+    with fault_world() as made:
+        yield made
+
+
+# --- what comes in
+
+
+def test_fault_08_fifty_calls_at_once_are_one_row_and_one_submission(world: FaultWorld) -> None:
+    world.connect()
+
+    sent = world.send(copies=50)
+    world.work()
+
+    assert [post["status"] for post in world.portal.message(sent)["posts"]] == [200] * 50
+    assert len(world.taken(sent)) == 1
+
+
+def test_fault_09_the_first_of_two_bodies_counts(world: FaultWorld) -> None:
+    world.connect()
+
+    world.send(message_id="twice", text="first", to="+4915100000001")
+    world.send(message_id="twice", text="second", to="+4915100000001")
+    world.work()
+
+    assert world.row("twice").text == "first"
+    assert [message["text"] for message in world.taken("twice")] == ["first"]
+
+
+def test_fault_10_the_same_id_of_two_portals_is_two_messages(world: FaultWorld) -> None:
+    world.connect()
+    other = world.another_portal()
+
+    world.send(message_id="same", text="one")
+    world.send(message_id="same", text="two", portal=other)
+    world.work()
+
+    assert (world.row("same").text, world.row("same", other).text) == ("one", "two")
+    assert world.gateway.ledger()["accepted"] == 2
+
+
+def test_fault_13_a_body_older_than_its_life_is_told_as_failed_and_not_sent(world: FaultWorld) -> None:
+    world.connect()
+
+    old = world.send(ts_offset_s=-26 * 3600)
+    ahead = world.send(ts_offset_s=26 * 3600)  # a clock that runs ahead harms nobody
+    world.work()
+    world.later(6)
+
+    assert world.status(old) == ("failed", "expired")
+    assert world.told(old)[-1] == "failed"
+    assert not world.taken(old)
+    assert len(world.taken(ahead)) == 1
+
+
+def test_fault_19_without_a_gateway_a_message_waits_and_ends_with_the_reason(world: FaultWorld) -> None:
+    kept, late = world.send(), world.send(ts_offset_s=-23 * 3600)
+    world.work()
+    world.later(2 * 3600)
+    world.connect()
+    world.later(6)
+
+    assert len(world.taken(kept)) == 1
+    assert world.status(late) == ("failed", "expired")
+    assert world.row(late).reason_text == "no_gateway"
+    assert world.told(late) == ["failed"]
+
+
+# --- unknown outcomes
+
+
+@pytest.mark.parametrize("answer", ["reset", "hang", "close"])
+def test_fault_23_a_gateway_that_drops_repeats_is_called_again(world: FaultWorld, answer: str) -> None:
+    world.connect(can="repeats")
+    world.gateway.behave("sandbox-key", next=1, answer=answer, hang_s=3)
+
+    sent = world.send()
+    world.work()
+    assert world.status(sent) == ("unknown", "unknown")
+    world.later(10)
+
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 1
+    assert world.gateway.ledger()["repeated"] == 1
+
+
+def test_fault_23_a_gateway_that_can_be_asked_is_asked(world: FaultWorld) -> None:
+    world.connect(can="look-up")
+    world.gateway.behave("sandbox-key", next=1, answer="reset")
+
+    sent = world.send()
+    world.work()
+    world.later(10)
+
+    assert world.status(sent) == ("sent", "")
+    assert world.gateway.ledger()["submissions"] == 1
+
+
+def test_fault_23_what_the_gateway_never_took_is_sent_once_its_call_is_surely_over(world: FaultWorld) -> None:
+    world.connect(can="look-up")
+    world.gateway.behave("sandbox-key", next=1, answer="reset_before")
+
+    sent = world.send()
+    world.work()
+    world.later(10)
+    assert world.status(sent)[0] == "unknown"  # the call might still be on its way
+    assert world.gateway.ledger()["submissions"] == 1
+    world.later(30, steps=3)
+
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 1
+
+
+def test_fault_23_without_either_it_is_held_and_never_sent_again(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="reset")
+
+    sent = world.send()
+    world.work()
+    world.later(1800, steps=6)
+    assert world.status(sent) == ("unknown", "unknown")
+    assert world.told(sent) == []
+    world.later(1900, steps=3)
+
+    assert world.status(sent) == ("failed", "unknown")
+    assert world.told(sent)[-1] == "failed"
+    assert world.gateway.ledger()["submissions"] == 1
+
+
+def test_fault_23_the_admin_may_choose_to_send_again(world: FaultWorld) -> None:
+    world.connect()
+    row = world.world.row
+
+    settings = replace(row.settings, unknown_policy="resend")
+    portals.save_settings(row.id, settings, version=row.settings_version)
+    world.gateway.behave("sandbox-key", next=1, answer="reset")
+
+    sent = world.send()
+    world.work()
+    world.later(10)
+
+    assert [message["reference"] for message in world.taken(sent)] == [world.taken(sent)[0]["reference"]] * 2
+
+
+def test_fault_24_a_report_resolves_what_the_answer_did_not(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="close")
+    sent = world.send()
+    world.work()
+
+    world.report(sent, "DELIVRD")
+    world.later(6)
+
+    assert world.status(sent) == ("delivered", "")
+    assert world.told(sent) == ["delivered"]
+
+
+def test_fault_24_a_late_delivery_corrects_the_failure_that_we_told(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="close")
+    sent = world.send()
+    world.work()
+    world.later(3700, steps=3)
+    assert world.told(sent)[-1] == "failed"
+
+    world.report(sent, "DELIVRD")
+    world.later(6)
+
+    assert world.told(sent)[-1] == "delivered"
+
+
+def test_fault_25_a_refused_connection_is_tried_again_and_nothing_is_unknown(world: FaultWorld) -> None:
+    account = world.connect()
+
+    with writing() as connection:
+        connection.execute(
+            sa.update(gateway_accounts).values(settings={**account.settings, "url": "http://127.0.0.1:9/x"})
+        )
+    sent = world.send()
+    world.work()
+    assert world.status(sent)[0] == "queued"
+    world.connect()
+    world.later(10)
+
+    assert world.status(sent) == ("sent", "")
+    assert "unknown" not in world.events(sent)
+
+
+@pytest.mark.parametrize(
+    "answer", ["reset", "truncated", "html", "no_id", "error_after", "error_before", "slow"]
+)
+def test_fault_26_an_answer_that_says_nothing_clear_is_never_repeated(world: FaultWorld, answer: str) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer=answer, slow_s=3)
+
+    sent, next_one = world.send(), world.send()
+    world.work()
+    world.later(120, steps=4)
+
+    assert world.status(sent)[0] == "unknown"
+    assert world.status(next_one)[0] == "sent"
+    assert world.gateway.ledger()["submissions"] == 2
+
+
+# --- gateways that say no
+
+
+@pytest.mark.parametrize("retry_after", ["7", "-5", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "999999999"])
+def test_fault_27_a_throttled_account_waits_and_others_do_not(world: FaultWorld, retry_after: str) -> None:
+    world.connect()
+    other = world.another_portal(key="other")
+    world.gateway.behave("sandbox-key", next=1, answer="rate_limit", retry_after=retry_after)
+
+    sent = world.send()
+    world.work()
+    others = world.send(portal=other)
+    world.work()
+    assert world.row(others, other).status == "sent"
+    assert world.status(sent)[0] == "queued"
+    world.later(3600 if retry_after == "999999999" else 20)
+    world.later(20)
+
+    assert world.status(sent) == ("sent", "")
+
+
+def test_fault_27_throttling_never_uses_up_the_tries_of_a_message(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", answer="rate_limit")
+
+    sent = world.send()
+    world.work()
+    world.later(600, steps=20)
+    world.gateway.behave("sandbox-key", answer="accept")
+    world.later(60, steps=6)
+
+    assert world.status(sent) == ("sent", "")
+
+
+def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
+    sent = [world.send() for _ in range(30)]
+    world.work()
+    before = world.gateway.ledger()["submissions"]
+    assert before < 10
+
+    world.later(31)
+    assert world.gateway.ledger()["submissions"] == before + 1
+    world.gateway.behave("sandbox-key", answer="accept")
+    world.later(120, steps=12)
+
+    assert {world.status(each)[0] for each in sent} == {"sent"}
+    assert all(len(world.taken(each)) == 1 for each in sent)
+
+
+@pytest.mark.parametrize("answer", ["unauthorized", "no_money"])
+def test_fault_29_a_refused_account_stops_and_goes_on_by_itself(world: FaultWorld, answer: str) -> None:
+    world.connect(can="repeats")
+    other = world.another_portal(key="other")
+    world.gateway.behave("sandbox-key", answer=answer)
+    if answer == "no_money":
+        world.gateway.make_account("sandbox-key", credit=0)
+    held = [world.send() for _ in range(10)]
+    world.work()
+    world.later(200, steps=10)
+    assert world.gateway.ledger()["submissions"] == 3
+    assert {world.status(each) for each in held} == {("queued", "account_stopped")}
+    assert world.told(held[0]) == []
+    fine = world.send(portal=other)
+    world.work()
+    assert world.row(fine, other).status == "sent"
+
+    world.gateway.behave("sandbox-key", answer="accept")
+    world.gateway.make_account("sandbox-key", credit=100)
+    world.later(400, steps=10)
+
+    assert {world.status(each)[0] for each in held} == {"sent"}
+
+
+def test_fault_29_what_the_account_holds_ends_with_its_life_and_the_reason(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", answer="unauthorized")
+    sent = world.send()
+    world.work()
+
+    world.later(90_000, steps=5)
+
+    assert world.status(sent) == ("failed", "expired")
+    assert world.row(sent).reason_text == "account_stopped"
+    assert world.told(sent)[-1] == "failed"
+
+
+def test_fault_30_a_final_refusal_is_told_at_once_and_not_repeated(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="reject")
+
+    sent = world.send()
+    world.work()
+    world.later(6)
+
+    assert world.status(sent) == ("failed", "refused")
+    assert world.told(sent)[-1] == "failed"
+    assert world.gateway.ledger()["submissions"] == 1
+
+
+# --- our own faults
+
+
+def test_fault_32_a_poison_message_becomes_a_dead_letter_and_others_go_out(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(text: str) -> object:
+        if text == "poison":
+            raise RuntimeError("no way")
+        return measure(text)
+
+    monkeypatch.setattr(submit, "measure", explode)
+    world.connect()
+
+    poison, fine = world.send(text="poison"), world.send()
+    world.work()
+    assert world.status(fine)[0] == "sent"
+    world.later(2000, steps=12)
+
+    assert world.status(poison) == ("failed", "dead_letter")
+    assert world.told(poison)[-1] == "failed"
+
+
+def test_fault_32_the_third_worker_that_dies_of_a_message_is_the_last(world: FaultWorld) -> None:
+    world.connect(can="repeats")
+    world.gateway.behave("sandbox-key", answer="hang_before", hang_s=3)
+    sent = world.send()
+
+    for _ in range(5):
+        row = world.row(sent)
+        if row.work != "queued":
+            break
+        with world.sleeping_worker(sent):
+            world.lease_ends(sent)
+        world.world.pass_time(seconds=301)
+
+    assert world.gateway.ledger()["submissions"] == 3
+    assert world.status(sent) == ("unknown", "dead_letter")
+    world.later(3700, steps=2)
+    assert world.status(sent) == ("failed", "dead_letter")
+
+
+def _sleep_after_the_answer(world: FaultWorld, message_id: str, patch: pytest.MonkeyPatch) -> list[object]:
+    """The next submission's worker is stopped between the gateway's answer and our record of it."""
+    real, seen = submit._call, []
+
+    def call(*args: object) -> object:
+        answer = real(*args)  # type: ignore[arg-type]
+        if not seen:
+            world.lease_ends(message_id)
+            seen.append(world.status(message_id))
+        return answer
+
+    patch.setattr(submit, "_call", call)
+    return seen
+
+
+def test_fault_33_a_worker_that_slept_past_its_lease_overwrites_nothing(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    sent = world.send()
+    seen = _sleep_after_the_answer(world, sent, monkeypatch)
+
+    world.world.engine.perform("submit", world.row(sent).id)
+
+    assert seen == [("unknown", "unknown")]
+    assert world.status(sent) == ("sent", "")  # its late answer counts as evidence
+    world.later(120, steps=4)
+    assert world.gateway.ledger()["submissions"] == 1
+
+
+def test_fault_33_a_worker_that_slept_before_the_call_does_not_make_it(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    real, slept = submit.time.monotonic, [0.0]
+    monkeypatch.setattr(submit.time, "monotonic", lambda: real() + slept[0])
+    outgoing = submit._outgoing
+
+    def sleep_then(*args: object) -> object:
+        slept[0] += 60
+        return outgoing(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(submit, "_outgoing", sleep_then)
+    sent = world.send()
+    world.world.engine.perform("submit", world.row(sent).id)
+
+    assert world.gateway.ledger()["submissions"] == 0
+    assert "given_back" in world.events(sent)
+    assert world.status(sent) == ("queued", "")
+
+
+def test_fault_33_a_refusal_that_comes_late_puts_the_message_back(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="unavailable", retry_after="")
+    sent = world.send()
+    seen = _sleep_after_the_answer(world, sent, monkeypatch)
+
+    world.world.engine.perform("submit", world.row(sent).id)
+    world.later(10)
+
+    assert seen == [("unknown", "unknown")]
+
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 1
+
+
+# --- reports
+
+
+def test_fault_34_a_report_before_the_answer_is_matched(world: FaultWorld) -> None:
+    world.connect(reports=True)
+    world.gateway.behave("sandbox-key", reports={"early": True, "words": ["DELIVRD"], "delay_s": 0})
+
+    sent = world.send()
+    world.work()
+    world.later(6)
+
+    assert world.status(sent) == ("delivered", "")
+    assert world.told(sent) == ["delivered"]
+
+
+_WORDS = ("ENROUTE", "DELIVRD", "UNDELIV", "REJECTD")
+
+
+@pytest.mark.parametrize("order", list(permutations(_WORDS))[:: 1 if os.environ.get("ALL_ORDERS") else 3])
+def test_fault_35_any_order_of_reports_ends_in_the_same_word(
+    world: FaultWorld, order: tuple[str, ...]
+) -> None:
+    world.connect()
+    sent = world.send()
+    world.work()
+
+    for word in order:
+        assert world.report(sent, word, word) == [200, 200]
+        world.later(6)
+
+    assert world.status(sent) == ("delivered", "")
+    ranks = [("undelivered", "failed", "delivered").index(word) for word in dict.fromkeys(world.told(sent))]
+    assert ranks == sorted(ranks)
+    assert world.told(sent)[-1] == "delivered"
+
+
+def test_fault_36_without_a_report_a_message_is_closed_and_no_failure_is_claimed(world: FaultWorld) -> None:
+    world.connect()
+    sent = world.send()
+    world.work()
+
+    world.later(4 * 86_400, steps=2)
+
+    assert world.status(sent) == ("sent", "no_report")
+    assert world.told(sent) == []
+
+
+def test_fault_37_reports_for_nobody_or_of_others_change_nothing(world: FaultWorld) -> None:
+    account = world.connect()
+    other = world.another_portal(key="other")
+    sent = world.send()
+    world.work()
+    reference = world.taken(sent)[0]["reference"]
+    theirs = accounts.default_of(world.world.row_of(other).id)
+    assert theirs is not None
+
+    assert world.post_report(account, {"reference": "nobody", "status": "DELIVRD"}) == 200
+    assert world.post_report(theirs, {"reference": reference, "status": "DELIVRD"}) == 200
+    assert world.post_report(account, {"reference": reference, "status": "DELIVRD"}, secret="guess") == 404
+    assert world.post_report(account, [["junk"]]) == 400
+    world.later(6)
+
+    assert world.status(sent) == ("sent", "")
+
+
+def test_fault_37_many_reports_for_nobody_do_not_hide_one_that_missed_its_message(world: FaultWorld) -> None:
+    account = world.connect()
+    for number in range(30):
+        world.post_report(account, {"reference": f"nobody-{number}", "status": "DELIVRD"})
+    sent = world.send()
+    world.work()
+    reference = world.taken(sent)[0]["reference"]
+
+    with writing() as connection:  # as if both commits had crossed
+        reports._park(
+            connection,
+            account.id,
+            DeliveryReport(MessageStatus.DELIVERED, "DELIVRD", reference=reference),
+            world.world.now(),
+        )
+    reports.rematch_parked(now=world.world.now(), timing=world.services.timing, limit=5)
+
+    assert world.status(sent) == ("delivered", "")
+
+
+# --- the resend by a person
+
+
+def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="reject")
+    sent = world.send()
+    world.work()
+    world.later(6)
+
+    assert messages.resend(world.row(sent).id, now=world.world.now(), timing=world.services.timing)
+    world.later(6)
+    world.report(sent, "DELIVRD")
+    world.later(6)
+
+    told = list(dict.fromkeys(world.told(sent)))
+    assert told[0] == "failed"
+    assert told[-1] == "delivered"
+    assert "sent" in told or "queued" in told

@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "registration": {"bitrix", "domain", "services", "store", "transport"},
     "gateway_accounts": {"domain", "gateways", "store"},
     "jobs": {
-        "bitrix", "domain", "gateways", "gateway_accounts", "registration", "services", "store", "transport"
+        "bitrix", "domain", "engine", "gateways", "gateway_accounts", "registration", "services", "store", "transport"
     },
     "web": {
         "bitrix",

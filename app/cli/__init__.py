@@ -1,0 +1,18 @@
+"""The operator's commands: `flask --app app ...`. Data also as `--json`; failures say why on stderr."""
+
+from flask import Flask
+
+from app.cli.doctor import doctor
+from app.cli.gateways import gateways_group
+from app.cli.keys import keys_group
+from app.cli.messages import messages_group
+from app.cli.portals import portals_group
+from app.cli.senders import senders_group
+from app.cli.worker import worker
+
+COMMANDS = (portals_group, gateways_group, senders_group, messages_group, keys_group, doctor, worker)
+
+
+def register(app: Flask) -> None:
+    for command in COMMANDS:
+        app.cli.add_command(command)

@@ -1,0 +1,123 @@
+"""`flask --app app messages ...`"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from app.cli.output import as_json, fail, plain, portal_of, show
+from app.domain.messages import Message
+from app.domain.numbers import mask
+from app.domain.status import MessageStatus
+from app.services import services
+from app.store import messages, story
+from app.store.rows import attempts_of, timeline
+
+messages_group = AppGroup("messages", help="The message log.")
+FOLLOW_S = 0.2
+
+
+def _summary(message: Message) -> dict[str, Any]:
+    return {
+        "message_id": message.message_id,
+        "status": message.status.value,
+        "recipient": message.recipient,
+        "received_at": message.received_at,
+        "reason": message.reason,
+        "work": message.work.value,
+        "pushed_status": message.told.value if message.told else None,
+    }
+
+
+@messages_group.command("list")
+@click.argument("member_id")
+@click.option("--status", type=click.Choice([status.value for status in MessageStatus]))
+@click.option("--limit", default=50, type=click.IntRange(1, 1_000_000))
+@as_json
+def messages_list(member_id: str, status: str | None, limit: int, as_json: bool) -> None:
+    """The newest messages of a portal."""
+    found = messages.page(
+        portal_of(member_id).id, limit=limit, status=MessageStatus(status) if status else None
+    )
+    data = [_summary(message) for message in found]
+    lines = [
+        f"{m.received_at:%Y-%m-%d %H:%M:%S}  {m.status:<12} {m.recipient:<17} {m.message_id}" for m in found
+    ]
+    show(data, lines or ["no messages"], as_json=as_json)
+
+
+@messages_group.command("show")
+@click.argument("member_id")
+@click.argument("message_id")
+@as_json
+def messages_show(member_id: str, message_id: str, as_json: bool) -> None:
+    """One message with its timeline."""
+    message = _message(member_id, message_id)
+    tries = attempts_of(message)
+    ids = [gateway_id for attempt in tries for gateway_id in attempt["gateway_message_ids"]]
+    data = {
+        **_summary(message),
+        "portal": member_id,
+        "text": message.text,
+        "gateway": tries[-1]["gateway"] if tries else None,
+        "gateway_message_id": ids[-1] if ids else None,
+        "segments": message.segments,
+        "encoding": message.encoding,
+        "attempts": tries,
+        "reason_text": message.reason_text,
+        "origin": message.origin,
+        "module_id": message.module_id,
+        "expires_at": message.expires_at,
+        "events": [asdict(entry) for entry in timeline(message)],
+    }
+    lines = [f"{name}: {plain(value)}" for name, value in data.items() if name not in ("events", "attempts")]
+    lines += [f"  {entry.at:%H:%M:%S.%f}  {entry.event}  {entry.detail}" for entry in timeline(message)]
+    show(data, lines, as_json=as_json)
+
+
+@messages_group.command("resend")
+@click.argument("member_id")
+@click.argument("message_id")
+@click.option("--force", is_flag=True, help="Also when the outcome is unknown: it may arrive twice.")
+@as_json
+def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool) -> None:
+    """Send a message again, as a new attempt."""
+    message = _message(member_id, message_id)
+    if message.status is MessageStatus.UNKNOWN and not force:
+        fail("the outcome of this message is unknown: a resend may reach the recipient twice; use --force")
+    if not messages.resend(message.id, now=services().now(), timing=services().timing):
+        fail("the message is on its way; wait for its outcome")
+    services().engine.hint("submit", message.id)
+    show({"message_id": message_id, "resent": True}, ["queued again"], as_json=as_json)
+
+
+def _message(member_id: str, message_id: str) -> Message:
+    message = messages.find(portal_of(member_id).id, message_id)
+    return message or fail(f"portal {member_id} has no message {message_id}")
+
+
+@messages_group.command("follow")
+@click.argument("member_id")
+@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest message, not with the next.")
+@as_json
+def messages_follow(member_id: str, from_start: bool, as_json: bool) -> None:
+    """Print each step of a portal's messages as it happens, until Ctrl-C."""
+    portal = portal_of(member_id)
+    row_id, event_id = (0, 0) if from_start else story.newest()
+    while True:
+        received = story.receipts_after(portal.id, row_id)
+        steps = story.steps_after(portal.id, event_id)
+        row_id = received[-1].position if received else row_id
+        event_id = steps[-1].position if steps else event_id
+        for step in sorted(received + steps, key=lambda step: step.at):
+            click.echo(json.dumps(asdict(step), default=plain) if as_json else _step_line(step))
+        time.sleep(FOLLOW_S)
+
+
+def _step_line(step: story.Step) -> str:
+    return f"{step.at:%H:%M:%S.%f}  {step.message_id}  {mask(step.recipient)}  {step.event}  {step.detail}"

@@ -26,7 +26,15 @@ ARROWS: dict[str, set[str]] = {
     "registration": {"bitrix", "domain", "services", "store", "transport"},
     "gateway_accounts": {"domain", "gateways", "store"},
     "jobs": {
-        "bitrix", "domain", "engine", "gateways", "gateway_accounts", "registration", "services", "store", "transport"
+        "bitrix",
+        "domain",
+        "engine",
+        "gateways",
+        "gateway_accounts",
+        "registration",
+        "services",
+        "store",
+        "transport",
     },
     "web": {
         "bitrix",
@@ -50,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
         "store",
         "transport",
     },
-}  # fmt: skip
+}
 
 
 def sources(folder: str) -> Iterator[Path]:

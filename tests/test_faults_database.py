@@ -1,0 +1,345 @@
+"""Faults of the database and of the engine, by their numbers in docs/reliability.md."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.engine import Engine
+from app.services import services
+from app.store import accounts, job_runs, messages, portals
+from app.store import database as database_room
+from app.store.database import database_is_down, utcnow
+from tests.product import a_portal, product
+from tests.services import Postgres, ServiceMissing
+
+FAST_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Postgres]:
+    """A PostgreSQL that these tests may stop, pause and lock."""
+    try:
+        made = Postgres()
+    except ServiceMissing as missing:
+        pytest.skip(str(missing))
+    with made:
+        yield made
+
+
+class Handler:
+    """The HANDLER of one portal, called as its queue does."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.portal = a_portal()
+        self.address = f"/sms/{portals.handler_secret(self.portal.id)}"
+        self._client: FlaskClient = app.test_client()
+
+    def post(self, message_id: str) -> tuple[int, float]:
+        """The answer's status, and how long it took."""
+        body = {
+            "message_id": message_id,
+            "message_to": "+4915112345678",
+            "message_body": "hello",
+            "type": "SMS",
+            "code": "sms",
+        }
+        began = time.monotonic()
+        answer = self._client.post(
+            self.address, data=urlencode(body), content_type="application/x-www-form-urlencoded"
+        )
+        return answer.status_code, time.monotonic() - began
+
+    def ready(self) -> int:
+        return self._client.get("/readyz").status_code
+
+    def until_200(self, prefix: str, limit_s: float = 10.0) -> float:
+        """Seconds until the HANDLER takes messages again."""
+        began = time.monotonic()
+        while self.post(f"{prefix}-{time.monotonic()}")[0] != 200:
+            assert time.monotonic() - began < limit_s
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def has(self, message_id: str) -> bool:
+        return messages.find(self.portal.id, message_id) is not None
+
+
+@pytest.fixture
+def on_postgresql(cluster: Postgres, tmp_path: Path) -> Iterator[Handler]:
+    with product(tmp_path, DATABASE_URL=cluster.create_database()) as app:
+        app.extensions["services"].engine.hint = lambda *_, **__: True
+        yield Handler(app)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Handler]:
+    with product(tmp_path) as app:
+        yield Handler(app)
+
+
+@pytest.mark.slow
+def test_fault_03_a_stopped_database_is_503_and_comes_back(cluster: Postgres, on_postgresql: Handler) -> None:
+    assert on_postgresql.post("before")[0] == 200
+    cluster.stop("immediate")
+
+    answers = [on_postgresql.post(f"during-{number}") for number in range(5)]
+    is_ready = on_postgresql.ready()
+    cluster.start()
+    back_s = on_postgresql.until_200("after")
+
+    assert {status for status, _ in answers} == {503}
+    assert max(seconds for _, seconds in answers) < FAST_S
+    assert is_ready == 503
+    assert back_s < 5
+    assert on_postgresql.ready() == 200
+    assert on_postgresql.has("before")
+    assert not any(on_postgresql.has(f"during-{number}") for number in range(5))
+
+
+@pytest.mark.slow
+def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+    time.sleep(database_room.FRESH_S + 0.1)
+    answers: list[tuple[int, float]] = []
+    cluster.pause()
+    try:
+        callers = [
+            threading.Thread(target=lambda n=number: answers.append(on_postgresql.post(f"paused-{n}")))
+            for number in range(12)
+        ]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        is_ready = on_postgresql.ready()
+    finally:
+        cluster.resume()
+    back_s = on_postgresql.until_200("after")
+
+    assert {status for status, _ in answers} == {503}
+    assert max(seconds for _, seconds in answers) < FAST_S
+    assert is_ready == 503
+    assert back_s < 5
+
+
+@pytest.mark.slow
+def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+
+    cluster.restart("immediate")  # quicker than the pool would ask whether its connections live
+
+    assert on_postgresql.post("after")[0] == 200
+
+
+@pytest.mark.slow
+def test_fault_04_what_was_answered_200_survives_a_killed_database(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    taken: list[str] = []
+    stopping = threading.Event()
+
+    def send() -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            name = f"load-{threading.get_ident()}-{number}"
+            if on_postgresql.post(name)[0] == 200:
+                taken.append(name)
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    for _ in range(4):
+        time.sleep(0.3)
+        cluster.kill()
+        cluster.start()
+    on_postgresql.until_200("end")
+    stopping.set()
+    for sender in senders:
+        sender.join()
+
+    assert len(taken) > 20
+    assert [name for name in taken if not on_postgresql.has(name)] == []
+
+
+@pytest.mark.slow
+def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+    with cluster.connect() as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+    time.sleep(0.3)
+
+    answers = [on_postgresql.post(f"read-only-{number}") for number in range(3)]
+    with cluster.connect() as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        connection.execute("SELECT pg_reload_conf()")
+    back_s = on_postgresql.until_200("after")
+
+    assert {status for status, _ in answers} == {503}
+    assert back_s < 5
+
+
+@pytest.mark.slow
+def test_fault_07_a_lock_that_somebody_holds_is_503_in_time(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+    name = on_postgresql.app.config["SQLALCHEMY_DATABASE_URI"].rpartition("/")[2]
+
+    with cluster.connect(name) as connection, connection.transaction():
+        connection.execute("LOCK TABLE messages")
+        status, seconds = on_postgresql.post("locked")
+
+    assert (status, seconds < FAST_S) == (503, True)
+    assert on_postgresql.until_200("after") < 5
+
+
+@pytest.mark.slow
+def test_fault_57_leases_go_by_the_clock_of_the_database(
+    cluster: Postgres, on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TenMinutesAhead(database_room.datetime):  # type: ignore[misc,valid-type]
+        @classmethod
+        def now(cls, tz: object = None) -> object:  # type: ignore[override]
+            return super().now(tz) + timedelta(minutes=10)  # type: ignore[arg-type]
+
+    on_postgresql.post("before")  # a connection tells the time
+    true_time = utcnow()
+    monkeypatch.setattr(database_room, "datetime", TenMinutesAhead)
+
+    assert job_runs.claim("skewed", now=utcnow(), every_s=0, lease_s=60)
+    assert abs(utcnow() - true_time) < timedelta(seconds=30)
+    assert not job_runs.claim("skewed", now=true_time, every_s=0, lease_s=60)
+
+
+# --- SQLite
+
+
+def test_fault_07_a_locked_sqlite_is_503_in_time(on_sqlite: Handler, tmp_path: Path) -> None:
+    on_sqlite.post("before")
+
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, seconds = on_sqlite.post("locked")
+        other.execute("ROLLBACK")
+
+    assert (status, seconds < FAST_S) == (503, True)
+    assert on_sqlite.post("after")[0] == 200
+    assert not on_sqlite.has("locked")
+
+
+def test_fault_05_a_full_database_is_503_and_heals(on_sqlite: Handler) -> None:
+    def limit_pages(limit: int) -> None:
+        def set_limit(connection: sqlite3.Connection, *_: object) -> None:
+            connection.execute(f"PRAGMA max_page_count={limit}")
+
+        database_room.sa.event.listen(engine, "checkout", set_limit)
+
+    engine = database_room.db.engine
+    on_sqlite.post("before")
+    limit_pages(1)  # SQLite takes its present size
+    answers = []
+    for number in range(400):
+        answers.append(on_sqlite.post(f"full-{number}")[0])
+        if answers[-1] == 503:
+            break
+    is_ready_for_more = answers[-1]
+    limit_pages(1_000_000)
+
+    assert is_ready_for_more == 503
+    assert not on_sqlite.has(f"full-{len(answers) - 1}")
+    assert all(on_sqlite.has(f"full-{number}") for number in range(len(answers) - 1))
+    assert on_sqlite.post("after")[0] == 200
+
+
+# --- the engine
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield listener.getsockname()[1]
+
+
+def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(tmp_path: Path, black_hole: int) -> None:
+    with product(tmp_path, REDIS_URL=f"redis://127.0.0.1:{black_hole}/0") as app:
+        handler = Handler(app)
+        answers = [handler.post(f"m-{number}") for number in range(20)]
+
+    assert {status for status, _ in answers} == {200}
+    assert max(seconds for _, seconds in answers) < 1.0
+    assert sorted(seconds for _, seconds in answers)[-2] < 0.2  # only one of them found out
+
+
+def test_fault_20_without_an_engine_the_sweeper_does_the_work_itself(tmp_path: Path, black_hole: int) -> None:
+    with product(tmp_path, REDIS_URL=f"redis://127.0.0.1:{black_hole}/0") as app:
+        handler = Handler(app)
+        parts = services()
+        accounts.connect(
+            handler.portal.id,
+            handler.portal.member_id,
+            "demo",
+            label="d",
+            public={},
+            secrets={},
+            now=utcnow(),
+        )
+        handler.post("kept")
+        engine: Engine = parts.engine
+        engine.perform_aside("submit", 1)
+        engine._aside.shutdown(wait=True)
+
+        found = messages.find(handler.portal.id, "kept")
+
+    assert found is not None
+    assert found.status == "sent"
+
+
+def test_fault_20_an_engine_file_that_is_deleted_begins_anew(on_sqlite: Handler, tmp_path: Path) -> None:
+    engine = services().engine
+    assert engine.hint("submit", 1)
+    (tmp_path / "app.engine").unlink()
+
+    assert on_sqlite.post("after")[0] == 200
+    assert engine.hint("submit", 2)
+    assert engine.pending()
+
+
+def test_fault_60_one_portal_with_many_messages_does_not_come_first(on_sqlite: Handler) -> None:
+    for number in range(60):
+        on_sqlite.post(f"campaign-{number}")
+    other = Handler.__new__(Handler)
+    other.app, other.portal = on_sqlite.app, a_portal("b" * 32)
+    other.address, other._client = f"/sms/{portals.handler_secret(other.portal.id)}", on_sqlite._client
+    other.post("single")
+    single = messages.find(other.portal.id, "single")
+    assert single is not None
+
+    found = messages.neglected(utcnow() + timedelta(minutes=1), timing=services().timing, limit=10)
+
+    assert single.id in [row_id for row_id, _ in found[:2]]
+    assert not database_is_down()

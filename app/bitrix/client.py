@@ -226,6 +226,14 @@ class PortalClient:
         answer = self._wire.post(self._endpoint, STATUS_UPDATE, update.params, access_token)
         self._wire.result(answer, STATUS_UPDATE)
 
+    def assert_message(self, code: str, message_id: str) -> None:
+        """Whether the portal knows a message: told "sent", which it shows by itself, nothing changes.
+
+        Raises:
+            MessageNotFound: not stored there yet, or not the portal's at all.
+        """
+        self.call(STATUS_UPDATE, {"CODE": code, "MESSAGE_ID": message_id, "STATUS": "sent"})
+
     # --- events and facts ---
 
     def bound_events(self) -> list[tuple[str, str]]:
@@ -315,6 +323,10 @@ class PortalClient:
         if address == self._endpoint:
             raise PortalBusy("MOVED", "the portal redirects, and its address has not changed yet")
         self._endpoint = address
+
+    def connect(self) -> None:
+        """Make sure of a token that lives, without a call to the portal."""
+        self._credentials.present()
 
     def refresh_now(self, credential: Any) -> None:
         """Keep the tokens of a quiet portal, or of a spare admin, from reaching their 180 days."""

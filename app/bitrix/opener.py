@@ -20,7 +20,11 @@ class OpenerRefused(Exception):
     """The request is not what it says; the text is for the log."""
 
 
-class UnknownServer(OpenerRefused):
+class TokenUnknown(OpenerRefused):
+    """No authorization server knows the token, or it ran out: it proves nothing, in either way."""
+
+
+class UnknownServer(TokenUnknown):
     """The portal has an authorization server of its own, as isolated self-hosted ones do: not supported."""
 
 
@@ -76,7 +80,7 @@ class OpenerCheck:
             raise UnknownServer(f"the portal has an authorization server of its own: {host}")
         if busy is not None:
             raise busy
-        raise OpenerRefused(f"no authorization server knows the token: {refusal}")
+        raise TokenUnknown(f"no authorization server knows the token: {refusal}")
 
     def verify(
         self,

@@ -5,9 +5,16 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
-from app.bitrix.errors import PortalBusy, PortalError, PortalGone, TokenExpired, TokenRefused
-from app.bitrix.opener import OpenerRefused
-from app.domain.messages import CallAuth, Reason, Work
+from app.bitrix.errors import (
+    MessageNotFound,
+    PortalBusy,
+    PortalError,
+    PortalGone,
+    TokenExpired,
+    TokenRefused,
+)
+from app.bitrix.opener import OpenerRefused, TokenUnknown
+from app.domain.messages import CallAuth, Message, Reason, Work
 from app.domain.portals import Opener, Portal, PortalState
 from app.domain.retry import pause_before
 from app.domain.status import MessageStatus
@@ -199,38 +206,69 @@ def erase_what_was_kept(services: Services) -> None:
 
 
 def verify_held(services: Services, row_id: int) -> None:
-    """A message whose call did not fit its portal: ask whether its token is the portal's after all."""
+    """A message whose call did not fit its portal: is it the portal's after all?"""
     held = messages.held_call(row_id)
     if held is None:
         return
-    message, application_token, sealed = held
+    message, application_token, access_token = held
     portal = portals.by_id(message.portal_id)
     try:
-        if not sealed:
-            raise OpenerRefused("the call carries no access token")
-        services.openers.vouched(sealed, portal.member_id, server=portal.oauth_server)
+        _prove(services, portal, message, access_token)
     except OpenerRefused as refused:
-        messages.finish(
-            row_id,
-            expected=[Work.HELD],
-            status=MessageStatus.FAILED,
-            reason=Reason.NOT_VERIFIED,
-            text=str(refused),
-            now=services.now(),
-            timing=services.timing,
-        )
-        log.error(
-            "forged message refused", extra={"install": portal.id, "message_row": row_id, "why": str(refused)}
-        )
-        hint_push(services, portal.id)
+        _refuse_held(services, message, str(refused))
         return
-    except (PortalError, TransportError):
-        messages.postpone_held(row_id, until=services.now() + HELD_AGAIN)
+    except (PortalError, TransportError) as error:
+        if services.now() >= message.expires_at:
+            _refuse_held(services, message, f"not proved in time: {error}")
+            return
+        pause = services.timing.span("retry_base_s") if isinstance(error, MessageNotFound) else HELD_AGAIN
+        messages.postpone_held(row_id, until=services.now() + pause)
         return
     if application_token:
         portals.keep_application_token(portal.id, application_token, now=services.now())
     if messages.release_held(row_id, now=services.now()):
         services.engine.hint("submit", row_id)
+
+
+def _prove(services: Services, portal: Portal, message: Message, access_token: str) -> None:
+    """The authorization server knows the call's access token as this portal's; or, where the call has none
+    that lives, the portal itself knows the message. After an update of the app that nobody could report to
+    us with an administrator's token this is all there is.
+
+    Raises:
+        OpenerRefused: the call is somebody else's.
+        MessageNotFound: the portal may store the message a moment later: ask again.
+        PortalError, TransportError: nobody could be asked.
+    """
+    try:
+        if access_token:
+            services.openers.vouched(access_token, portal.member_id, server=portal.oauth_server)
+            return
+    except TokenUnknown:
+        pass
+    try:
+        services.portal_client(portal).assert_message(message.sender_code, message.message_id)
+    except MessageNotFound:
+        if services.now() < message.received_at + services.timing.span("push_not_found_s"):
+            raise
+        raise OpenerRefused("the portal does not know this message") from None
+
+
+def _refuse_held(services: Services, message: Message, why: str) -> None:
+    messages.finish(
+        message.id,
+        expected=[Work.HELD],
+        status=MessageStatus.FAILED,
+        reason=Reason.NOT_VERIFIED,
+        text=why,
+        now=services.now(),
+        timing=services.timing,
+    )
+    log.error(
+        "forged message refused",
+        extra={"install": message.portal_id, "message_row": message.id, "why": why},
+    )
+    hint_push(services, message.portal_id)
 
 
 def probe_account(services: Services, account_id: int) -> None:

@@ -17,7 +17,7 @@ from app.store.secrets import secret_box
 from app.store.tables import credentials, portals
 
 SPARES = 3
-STORE_PAUSES_S = (0.2, 1.0, 3.0)
+STORE_PAUSES_S = (0.2, 1.0, 3.0, 5.0)
 # Reasons that may pass by themselves: rights come back, and then the tokens are as good as before.
 PASSING = ("ACCESS_DENIED", "INVALID_CREDENTIALS", "USER_ACCESS_ERROR", "AUTHORIZATION_ERROR")
 

@@ -324,3 +324,39 @@ def test_portal_with_an_authorization_server_of_its_own_is_told_apart(
     assert post(world, "ONAPPINSTALL", own) == 403
     [refusal] = [r for r in caplog.records if r.getMessage() == "event refused"]
     assert refusal.why == "the portal has an authorization server of its own: own.example"  # type: ignore[attr-defined]
+
+
+def test_message_with_the_new_application_token_is_not_lost_after_an_unproved_update(
+    world: PortalWorld,
+) -> None:
+    """The installer was demoted, so the update's event proved nothing, and the message brings no token."""
+    world.portal.open(user=2)
+    world.portal.set_user(1, role="employee")
+    world.portal.update(new_token=True)
+    world.work()
+
+    message = world.message_that_fails(origin="robot", auth="system")
+    world.work()
+
+    assert world.told(message)[-1] == "failed"
+    reason = world.app.test_cli_runner().invoke(args=["messages", "show", world.row.member_id, message])
+    assert "reason: bad_number" in reason.output
+
+
+def test_message_that_the_portal_does_not_know_is_never_sent(world: PortalWorld) -> None:
+    handler = world.portal.info()["senders"][0]["handler"].removeprefix(world.services.config.public_url)
+    body = {
+        "message_id": "e" * 32,
+        "message_to": "+4915112345678",
+        "message_body": "forged",
+        "code": "sms",
+        "auth": {"member_id": world.row.member_id, "application_token": UNPROVED},
+    }
+    world.app.test_client().post(handler, data=encode_form(body))
+    world.work()
+
+    world.pass_time(minutes=11)
+    world.sweep()
+
+    shown = world.app.test_cli_runner().invoke(args=["messages", "show", world.row.member_id, "e" * 32])
+    assert "reason: not_verified" in shown.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -77,6 +78,7 @@ class Config:
     sentry_dsn: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
     worker_threads: int = 16
+    spool_dir: Path | None = None
     timing: Timing = Timing()
 
     @property
@@ -121,6 +123,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         sentry_dsn=environ.get("SENTRY_DSN", ""),
         metrics_token=environ.get("METRICS_TOKEN", ""),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
+        spool_dir=_folder(environ, "SPOOL_DIR"),
         timing=_timing(environ.get("TIMING", "")),
     )
 
@@ -137,6 +140,15 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{name} wants 0 or 1")
     return value == "1"
+
+
+def _folder(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name, "").strip()
+    if not value:
+        return None
+    if not Path(value).is_absolute() or not Path(value).is_dir() or not os.access(value, os.W_OK):
+        raise ConfigError(f"{name} wants the absolute path of a folder that we may write, or nothing")
+    return Path(value)
 
 
 def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:

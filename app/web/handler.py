@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from collections import OrderedDict
+from datetime import datetime
 from threading import Lock
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Flask, Response, current_app, request
 
 from app.bitrix.callbacks import parse_message
 from app.bitrix.forms import BadBody
 from app.engine import PRIORITY_CAMPAIGN, PRIORITY_SINGLE
 from app.services import services
 from app.store import messages, portals
-from app.store.database import StoreUnavailable
+from app.store.database import StoreUnavailable, database_is_down
 from app.store.portals import HandlerPortal
+from app.store.spool import Spool, SpooledCall
 from app.store.watch import within
 from app.web import metrics
 
@@ -27,6 +31,7 @@ STORE_WITHIN_S = 1.5  # Bitrix24 hears of a dead database in two seconds
 PORTAL_KNOWN_S = 3.0
 MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
 KNOWN_LIMIT = 10_000
+SPOOL_EVERY_S = 1.0
 
 
 class _KnownPortals:
@@ -81,20 +86,82 @@ def receive_message(secret: str) -> Response:
             answer, result = _receive(secret)
     except StoreUnavailable as error:
         log.error("message not stored: the database does not answer", extra={"why": str(error)})
-        answer, result = (
-            _answer(503, "the message could not be stored; try again", retry_after_s=5),
-            "unavailable",
-        )
+        answer, result = _without_database(secret)
     metrics.handler_call(result, time.perf_counter() - started)
     return answer
 
 
+def _without_database(secret: str) -> tuple[Response, str]:
+    """503; or, where the operator chose that, the call is kept in the spool and taken from there later."""
+    if (spool := _spool()) is not None:
+        body = request.get_data()
+        try:
+            parse_message(body)
+            spool.add(SpooledCall(secret, body, services().now()))
+            return _answer(200, "ok"), "spooled"
+        except BadBody as error:
+            return _answer(400, str(error)), "bad_body"
+        except StoreUnavailable as error:
+            log.error("message not spooled", extra={"why": str(error)})
+    return _answer(503, "the message could not be stored; try again", retry_after_s=5), "unavailable"
+
+
+def _spool() -> Spool | None:
+    folder = services().config.spool_dir
+    if folder is None:
+        return None
+    found: Spool = current_app.extensions.setdefault("spool", Spool(folder))
+    return found
+
+
+@blueprint.before_app_request
+def _watch_spool() -> None:
+    """The first request of a process starts the thread that works the spool off."""
+    if services().config.spool_dir is None or current_app.extensions.get("spool_pid") == os.getpid():
+        return
+    current_app.extensions["spool_pid"] = os.getpid()
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    threading.Thread(target=_keep_working_off, args=(app,), name="spool", daemon=True).start()
+
+
+def _keep_working_off(app: Flask) -> None:
+    while True:
+        with app.app_context():
+            work_off_spool()
+        time.sleep(SPOOL_EVERY_S)
+
+
+def work_off_spool() -> int:
+    """Take what was spooled, if the database answers; returns how many calls."""
+    spool = _spool()
+    if spool is None or database_is_down():
+        return 0
+    try:
+        return spool.work_off(_take_spooled)
+    except StoreUnavailable:
+        return 0
+    except OSError as error:
+        log.error("spool not readable", extra={"why": str(error)})
+        return 0
+
+
+def _take_spooled(call: SpooledCall) -> None:
+    """As if the call came at its time. An address that nobody has is dropped, as it would have been."""
+    answer, result = _take(call.secret, call.body, call.at)
+    if answer.status_code != 200:
+        log.warning("spooled call dropped", extra={"result": result})
+
+
 def _receive(secret: str) -> tuple[Response, str]:
-    now = services().now()
+    return _take(secret, None, services().now())
+
+
+def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str]:
     portal, load = _known.find(secret)
     if portal is None:
         return _answer(404, "unknown address"), "unknown"
-    body = request.get_data(cache=False)  # 413 when it is too long
+    if body is None:
+        body = request.get_data()  # 413 when it is too long
     try:
         incoming = parse_message(body)
     except BadBody as error:

@@ -8,10 +8,10 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test quick chaos lint format clean
+.PHONY: help setup demo test quick chaos lint format bench-refresh bench-push clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## create or renew .venv with everything that tests need
 	@scripts/setup dev
@@ -46,6 +46,14 @@ format: ## put the code into its format, mend what can be mended
 	@scripts/setup dev
 	@$(PYTHON) -m ruff format
 	@$(PYTHON) -m ruff check --fix
+
+bench-refresh: ## measure a storm of token refreshes: 64 processes, 500 portals
+	@scripts/setup dev
+	@$(PYTHON) scripts/bench_refresh.py
+
+bench-push: ## measure how fast 10,000 statuses are told to one portal
+	@scripts/setup dev
+	@$(PYTHON) scripts/bench_push.py
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

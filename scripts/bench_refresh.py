@@ -1,0 +1,310 @@
+"""Measure the storm of token refreshes: all portals' tokens run out together, and many processes notice.
+
+    python scripts/bench_refresh.py --processes 64 --portals 500
+
+One answer in ten of the authorization server gets lost after it has changed the tokens. It is tried with a
+server that lets the old refresh token live until the new one is used ("grace"), and with one where it dies
+at once ("strict"). Everything is real: sandbox portals, the product's web and worker, PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import sqlalchemy as sa
+
+from app import create_app
+from app.bitrix.errors import PortalBusy, TokenRefused
+from app.config import Config, load_config
+from app.domain.portals import Portal
+from app.gateway_accounts import connect
+from app.services import services
+from app.store import messages, portals
+from app.store.database import StoreUnavailable, statement, utcnow, writing
+from app.store.tables import credentials
+from app.store.tables import portals as portal_rows
+from app.transport import TransportError
+from sandbox.client import PortalSandbox
+from sandbox.stack import Stack
+from tests.services import Postgres, ServiceMissing
+
+LOST_EVERY = 10
+PATIENCE_S = 120.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=64)
+    parser.add_argument("--portals", type=int, default=500)
+    parser.add_argument("--sqlite", action="store_true", help="one file instead of a PostgreSQL")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with _stack(sqlite=options.sqlite) as stack:
+        figures = Bench(stack, options.processes, options.portals).run()
+    print(json.dumps(figures, indent=2) if options.json else _lines(figures))
+    return 0 if all(figures[mode]["as_promised"] for mode in ("grace", "strict")) else 1
+
+
+@contextmanager
+def _stack(*, sqlite: bool) -> Iterator[Stack]:
+    with ExitStack() as ending:
+        url = None
+        if not sqlite:
+            try:
+                cluster = ending.enter_context(Postgres(settings={"max_connections": "400"}))
+            except ServiceMissing as missing:
+                sys.exit(f"{missing}; or try --sqlite")
+            url = cluster.create_database()
+        env = {"LOG_LEVEL": "ERROR", "TIMING": "first_push_s=0,push_fill_s=0,sweep_s=1"}
+        yield ending.enter_context(Stack(database_url=url, web_threads=16, env=env))
+
+
+class Bench:
+    def __init__(self, stack: Stack, processes: int, count: int) -> None:
+        self.processes = processes
+        self.count = count
+        self.sandbox = PortalSandbox(stack.portal_url)
+        self.config = load_config({**stack.env, "WORKER_THREADS": "4"})
+        self.app = create_app(self.config)
+
+    def run(self) -> dict[str, Any]:
+        figures: dict[str, Any] = {"processes": self.processes, "portals": self.count}
+        self._install_all()
+        with self.app.app_context():
+            for mode in ("grace", "strict"):
+                figures[mode] = self._storm(mode)
+                print(f"{mode}: done", file=sys.stderr)
+        return figures
+
+    def _install_all(self) -> None:
+        self.sandbox.configure(bucket={"enabled": False}, races={"enabled": False})
+        if self.count > 1:
+            self.sandbox.create_portals(self.count - 1, bucket=False)
+
+        def install(number: int) -> None:
+            portal = PortalSandbox(self.sandbox.url, number)
+            opened = portal.install(finish=True)
+            if opened["status"] != 200:
+                raise RuntimeError(f"portal {number} was not installed: {opened}")
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(install, range(1, self.count + 1)))
+        print(f"{self.count} portals installed", file=sys.stderr)
+
+    def _storm(self, mode: str) -> dict[str, Any]:
+        self.sandbox.wait_rest()
+        self.sandbox.set_auth(rotation=mode, lost_every=LOST_EVERY)
+        self.sandbox.clear_ledger()
+        before = _versions()
+        self.sandbox.expire_tokens(everywhere=True)
+        with writing() as connection:
+            connection.execute(sa.update(credentials).values(expires_at=utcnow() - timedelta(seconds=1)))
+        started = time.monotonic()
+        outcomes = _in_processes(self.config, self.processes)
+        seconds = time.monotonic() - started
+        lost = {entry["portal"] for entry in self._token_calls() if entry["outcome"] == "lost"}
+        figures: dict[str, Any] = {
+            "seconds": round(seconds, 1),
+            "calls_for_a_token": sum(outcomes.values()),
+            "outcomes": dict(outcomes),
+            "portals_with_a_lost_answer": len(lost),
+        }
+        self.sandbox.set_auth(rotation=mode, lost_every=0)
+        effective = {portal: version - before[portal] for portal, version in _versions().items()}
+        broken = _broken()
+        figures["refreshed_once"] = sum(changes == 1 for changes in effective.values())
+        figures["refreshed_more_than_once"] = sum(changes > 1 for changes in effective.values())
+        figures["disconnected"] = len(broken)
+        figures["disconnected_are_those_with_a_lost_answer"] = broken == self._members(lost)
+        figures["tokens_that_work"] = self._tokens_that_work()
+        if broken:
+            figures |= self._heal(broken)
+        figures["as_promised"] = self._is_as_promised(mode, figures)
+        return figures
+
+    def _token_calls(self) -> list[dict[str, Any]]:
+        return self.sandbox.ledger("token", portal="*", limit=1_000_000)
+
+    def _members(self, numbers: set[int]) -> set[str]:
+        return {each["member_id"] for each in self.sandbox.portals() if each["portal"] in numbers}
+
+    def _tokens_that_work(self) -> int:
+        """How many portals take the token that we hold."""
+        good = 0
+        for portal in portals.all_portals():
+            try:
+                services().portal_client(portal).app_info()
+                good += 1
+            except TokenRefused:
+                continue
+        return good
+
+    def _heal(self, broken: set[str]) -> dict[str, Any]:
+        """Their messages go out all the same; an opened app heals the one half, an event the other."""
+        numbers = {each["member_id"]: each["portal"] for each in self.sandbox.portals()}
+        sent: dict[str, str] = {}
+        for member_id in broken:
+            _connect_demo(member_id)
+            portal = self.sandbox.on(numbers[member_id])
+            sent[member_id] = portal.send_sms("+4915112345678", auth="none")["message_id"]
+        delivered = _wait(lambda: _count_delivered(sent), len(sent))
+        kept = sum(not _is_told(self.sandbox, numbers[m], sent[m]) for m in broken)
+        for index, member_id in enumerate(sorted(broken)):
+            portal = self.sandbox.on(numbers[member_id])
+            if index % 2:
+                portal.open(user=2)
+            else:
+                portal.fire_event("ONAPPUPDATE", {"VERSION": "1"}, with_tokens=True)
+        told = _wait(lambda: sum(_is_told(self.sandbox, numbers[m], sent[m]) for m in broken), len(broken))
+        return {
+            "messages_delivered_meanwhile": delivered,
+            "statuses_kept_meanwhile": kept,
+            "healed": len(broken - _broken()),
+            "statuses_told_after": told,
+        }
+
+    def _is_as_promised(self, mode: str, figures: dict[str, Any]) -> bool:
+        lost = figures["portals_with_a_lost_answer"]
+        if figures["refreshed_more_than_once"]:
+            return False
+        if mode == "grace":
+            return bool(figures["refreshed_once"] == figures["tokens_that_work"] == self.count)
+        after = ("messages_delivered_meanwhile", "healed", "statuses_told_after")
+        return bool(
+            figures["disconnected"] == lost
+            and figures["disconnected_are_those_with_a_lost_answer"]
+            and figures["refreshed_once"] == figures["tokens_that_work"] == self.count - lost
+            and all(figures[name] == lost for name in after if lost)
+        )
+
+
+def _in_processes(config: Config, count: int) -> Counter[str]:
+    fork = multiprocessing.get_context("fork")
+    ready, results = fork.Barrier(count), fork.Queue()
+    workers = [fork.Process(target=_work, args=(config, ready, results)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    total: Counter[str] = Counter()
+    for _ in workers:
+        total.update(results.get())
+    for worker in workers:
+        worker.join()
+    return total
+
+
+def _work(config: Config, ready: Any, results: Any) -> None:
+    """One process: make sure of a token of every portal, in an order of its own."""
+    random.seed(os.getpid())
+    outcomes: Counter[str] = Counter()
+    app = create_app(config)
+    with app.app_context():
+        found = _patiently(portals.all_portals)
+        random.shuffle(found)
+        ready.wait()
+        for portal in found:
+            outcomes[_outcome(lambda portal=portal: services().portal_client(portal).connect())] += 1
+    results.put(dict(outcomes))
+    results.close()
+    results.join_thread()
+    os._exit(0)  # what the parent made is not ours to tidy up
+
+
+def _outcome(call: Callable[[], None]) -> str:
+    for _ in range(20):  # as its job would, only sooner
+        try:
+            call()
+            return "token"
+        except TokenRefused:
+            return "needs_reconnect"
+        except (PortalBusy, TransportError, StoreUnavailable) as error:
+            again = type(error).__name__
+            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+    return again
+
+
+def _patiently(read: Callable[[], list[Portal]]) -> list[Portal]:
+    """So many processes on few cores wait longer for a connection than a web process should."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return read()
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+
+
+def _versions() -> dict[str, int]:
+    query = sa.select(portal_rows.c.member_id, credentials.c.version).join(
+        credentials, credentials.c.portal_id == portal_rows.c.id
+    )
+    with statement() as connection:
+        rows = connection.execute(query.where(credentials.c.user_id == "1"))
+        return {row.member_id: row.version for row in rows}
+
+
+def _broken() -> set[str]:
+    """Portals without any token that works."""
+    working = sa.select(credentials.c.portal_id).where(credentials.c.broken == "")
+    with statement() as connection:
+        query = sa.select(portal_rows.c.member_id).where(portal_rows.c.id.not_in(working))
+        return set(connection.scalars(query))
+
+
+def _connect_demo(member_id: str) -> None:
+    portal = portals.by_member(member_id)
+    adapter = services().gateways.get("demo")
+    assert portal is not None
+    assert adapter is not None
+    connect(portal, adapter, {}, allow_private=True, now=utcnow())
+
+
+def _count_delivered(sent: dict[str, str]) -> int:
+    delivered = 0
+    for member_id, message_id in sent.items():
+        portal = portals.by_member(member_id)
+        message = messages.find(portal.id, message_id) if portal else None
+        delivered += message is not None and message.status == "delivered"
+    return delivered
+
+
+def _is_told(sandbox: PortalSandbox, number: int, message_id: str) -> bool:
+    return bool(sandbox.on(number).message(message_id)["status"] == "delivered")
+
+
+def _wait(count: Callable[[], int], wanted: int) -> int:
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := count()) < wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
+def _lines(figures: dict[str, Any]) -> str:
+    head = f"{figures['processes']} processes, {figures['portals']} portals, one answer in {LOST_EVERY} lost"
+    lines = [head]
+    for mode, meaning in (
+        ("grace", "the old token lives until the new one is used"),
+        ("strict", "the old token dies at once"),
+    ):
+        lines += ["", f"{mode}: {meaning}"]
+        lines += [f"  {name.replace('_', ' '):<44} {value}" for name, value in figures[mode].items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -67,7 +67,15 @@ class _Rows(Collector):
         depth = GaugeMetricFamily("sms_queue_depth", "Rows by kind of work", labels=["stage"])
         oldest = GaugeMetricFamily("sms_queue_oldest_age_seconds", "Age of the oldest due row")
         states = GaugeMetricFamily("sms_portals", "Portals by state", labels=["state"])
+        attention = GaugeMetricFamily("sms_attention", "Messages to look at", labels=["why"])
+        troubled = GaugeMetricFamily(
+            "sms_gateway_accounts_troubled", "Accounts by trouble", labels=["trouble"]
+        )
         try:
+            for why, count in health.attention().items():
+                attention.add_metric([why], count)
+            for trouble, count in health.accounts_by_trouble().items():
+                troubled.add_metric([trouble], count)
             for stage, count in messages.backlog().items():
                 depth.add_metric([stage], count)
             oldest.add_metric([], health.oldest_due_s(services().now()))
@@ -75,7 +83,7 @@ class _Rows(Collector):
                 states.add_metric([state], count)
         except StoreUnavailable:
             pass  # the counters of this process are still worth showing
-        yield from (depth, oldest, states)
+        yield from (depth, oldest, states, attention, troubled)
 
 
 def _text(status: int, text: str) -> Response:

@@ -44,11 +44,12 @@ def _enter(*, is_installer: bool) -> Response:
     request.max_content_length = ENTRY_LIMIT_BYTES
     try:
         entry = parse_entry(request.args, request.form)
-        opener = ui_session.verify(entry)
     except BadBody:
         return ui.system_page("outside", 403)
+    try:
+        opener = ui_session.verify(entry)
     except (OpenerRefused, PortalError, TransportError) as error:
-        return _refuse(error)
+        return _refuse(entry, error)
     ui_frame.allow_framing_by(opener.client_endpoint)
     if not opener.is_admin:
         return ui.system_page("not_admin", 200)
@@ -65,8 +66,8 @@ def _let_the_caller_see_errors() -> None:
         ui_frame.allow_framing_by(f"{'https' if entry.is_https else 'http'}://{entry.domain}")
 
 
-def _refuse(error: Exception) -> Response:
-    log.warning("opening refused", extra={"why": str(error)})
+def _refuse(entry: Entry, error: Exception) -> Response:
+    log.warning("opening refused", extra={"member_id": entry.member_id, "why": str(error)})
     match error:
         case PaymentRequired() | NoRest():
             return ui.system_page("plan", 403)

@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.stack import Stack
 from tests.services import Postgres, Redis, ServiceMissing
 
 if TYPE_CHECKING:  # most runs have no use for it, and it is slow to import
     from playwright.sync_api import Browser, BrowserContext, Page
+
+# No example is timed: a busy machine is not a failure.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _SLOW_FIXTURES = {"stack", "browser", "page"}
 

@@ -73,6 +73,7 @@ export class AppFrame {
     if (mode === "silent") return;
     if (mode === "deny" && call.method !== "getInitData") return this.answer(call, DENIED, event.origin);
     const { answer } = await post(`/_portal/frame/${opening.sid}`, { method: call.method, params: call.params });
+    if (opening !== this.opening) return; // closed or opened anew while we asked
     const result = await this.act(call, answer);
     if (result !== undefined && opening === this.opening) this.answer(call, result, event.origin, mode);
   }

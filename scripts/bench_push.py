@@ -58,7 +58,7 @@ def _measure(stack: Stack, portal: PortalSandbox, count: int) -> dict[str, Any]:
 
 def _wait_backlog(stack: Stack, member_id: str, count: int) -> None:
     while stack.flask("portals", "show", member_id)["backlog"].get("to_tell", 0) < count:
-        time.sleep(2)
+        time.sleep(5)
 
 
 def _wait_told(portal: PortalSandbox, count: int) -> None:

@@ -540,3 +540,41 @@ def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) ->
     assert told[0] == "failed"
     assert told[-1] == "delivered"
     assert "sent" in told or "queued" in told
+
+
+# --- what a person can do
+
+
+def test_an_unknown_outcome_is_resolved_by_command_and_told(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="close")
+    sent = world.send()
+    world.work()
+    member_id = world.world.row.member_id
+    run = world.world.app.test_cli_runner().invoke
+
+    resolved = run(args=["messages", "resolve", member_id, sent, "delivered", "--json"])
+    again = run(args=["messages", "resolve", member_id, sent, "failed"])
+    world.later(6)
+
+    assert resolved.exit_code == 0
+    assert again.exit_code != 0
+    assert world.status(sent)[0] == "delivered"
+    assert world.told(sent) == ["delivered"]
+
+
+def test_open_questions_and_stopped_accounts_show_in_the_metrics(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="close")
+    world.send()
+    world.work()
+    world.gateway.behave("sandbox-key", answer="unauthorized")
+    for _ in range(3):
+        world.send()
+    world.work()
+    world.later(60, steps=6)
+
+    text = world.world.app.test_client().get("/metrics").text
+
+    assert 'sms_attention{why="unknown"} 1.0' in text
+    assert 'sms_troubled_accounts{trouble="stopped"} 1.0' in text

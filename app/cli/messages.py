@@ -11,7 +11,7 @@ import click
 from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, plain, portal_of, show
-from app.domain.messages import Message
+from app.domain.messages import Message, Reason
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
@@ -88,12 +88,28 @@ def messages_show(member_id: str, message_id: str, as_json: bool) -> None:
 def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool) -> None:
     """Send a message again, as a new attempt."""
     message = _message(member_id, message_id)
-    if message.status is MessageStatus.UNKNOWN and not force:
+    was_unknown = message.status is MessageStatus.UNKNOWN or message.reason == Reason.UNKNOWN
+    if was_unknown and not force:
         fail("the outcome of this message is unknown: a resend may reach the recipient twice; use --force")
     if not messages.resend(message.id, now=services().now(), timing=services().timing):
         fail("the message is on its way; wait for its outcome")
     services().engine.hint("submit", message.id)
     show({"message_id": message_id, "resent": True}, ["queued again"], as_json=as_json)
+
+
+@messages_group.command("resolve")
+@click.argument("member_id")
+@click.argument("message_id")
+@click.argument("status", type=click.Choice(["sent", "delivered", "undelivered", "failed"]))
+@as_json
+def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool) -> None:
+    """Write down what became of a message whose outcome is unknown, as its gateway's own log says."""
+    message = _message(member_id, message_id)
+    parts = services()
+    if not messages.resolve(message.id, MessageStatus(status), now=parts.now(), timing=parts.timing):
+        fail(f"the outcome of this message is not unknown: it is {message.status.value}")
+    parts.engine.hint("push", message.portal_id)
+    show({"message_id": message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
 
 
 def _message(member_id: str, message_id: str) -> Message:

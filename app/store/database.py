@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -128,6 +129,7 @@ FRESH_S = 0.5  # a connection that was used so lately is not asked whether it li
 BUSY_MS = 8000  # SQLite: how long a writer waits for its turn, and when somebody waits for the answer
 BUSY_HURRIED_MS = 1500
 READ_ONLY = "25006"
+_writer = threading.Lock()
 OVERWRITE_TRIES = 10
 
 
@@ -215,8 +217,36 @@ def writing() -> Iterator[Connection]:
     Raises:
         StoreUnavailable: the database is down, full, read-only or locked for too long.
     """
-    with _translated(), db.engine.connect() as connection, _watched(connection), connection.begin():
+    with (
+        _translated(),
+        _turn_to_write(),
+        db.engine.connect() as connection,
+        _watched(connection),
+        connection.begin(),
+    ):
         yield connection
+
+
+@contextmanager
+def single_write() -> Iterator[Connection]:
+    """One statement that writes and commits by itself; errors are those of `writing`."""
+    with _turn_to_write(), statement() as connection:
+        yield connection
+
+
+@contextmanager
+def _turn_to_write() -> Iterator[None]:
+    """SQLite has one writer at a time and lets the others poll, so threads starve each other. Ours queue
+    up here, and only the processes poll."""
+    if db.engine.dialect.name != "sqlite":
+        yield
+        return
+    if not _writer.acquire(timeout=max(0.0, watch.deadline() - time.monotonic())):
+        raise StoreUnavailable("the database is locked")
+    try:
+        yield
+    finally:
+        _writer.release()
 
 
 def overwrite_deleted() -> None:

@@ -9,9 +9,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 
+from app.store.accounts import BAD_CALLS_TO_PAUSE
 from app.store.database import statement, utcnow, writing
 from app.store.job_runs import last_runs
-from app.store.tables import job_runs, messages, portals
+from app.store.tables import gateway_accounts, job_runs, messages, portals
 
 
 def problem() -> str:
@@ -39,6 +40,35 @@ def portals_by_state() -> dict[str, int]:
     with statement() as connection:
         rows = connection.execute(sa.select(portals.c.state, sa.func.count()).group_by(portals.c.state))
         return {str(state): int(count) for state, count in rows}
+
+
+def attention() -> dict[str, int]:
+    """What somebody should look at: open questions, and messages that our own errors ended."""
+    needs = sa.or_(messages.c.status == "unknown", messages.c.reason == "dead_letter")
+    with statement() as connection:
+        rows = connection.execute(
+            sa.select(messages.c.status, messages.c.reason, sa.func.count())
+            .where(needs)
+            .group_by(messages.c.status, messages.c.reason)
+        ).all()
+    return {
+        "unknown": sum(count for status, _, count in rows if status == "unknown"),
+        "dead_letter": sum(count for _, reason, count in rows if reason == "dead_letter"),
+    }
+
+
+def accounts_by_trouble() -> dict[str, int]:
+    """How many gateway accounts are stopped (key or money), silent (breaker), or slowed by their gateway."""
+    columns = gateway_accounts.c
+    with statement() as connection:
+        row = connection.execute(
+            sa.select(
+                sa.func.count(columns.circuit_open_since),
+                sa.func.count(sa.case((columns.bad_calls >= BAD_CALLS_TO_PAUSE, 1))),
+                sa.func.count(columns.rate_per_s),
+            )
+        ).one()
+    return dict(zip(("stopped", "silent", "slowed"), row, strict=True))
 
 
 def sweeper_is_alive(now: datetime, *, within: timedelta) -> bool:

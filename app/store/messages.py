@@ -15,7 +15,7 @@ from app.domain.messages import IncomingMessage, Message, Reason, Work
 from app.domain.portals import PortalState
 from app.domain.status import MessageStatus
 from app.store.closing import close_attempt, finish_row, set_message
-from app.store.database import StoreUnavailable, insert_or_ignore, statement, writing
+from app.store.database import StoreUnavailable, insert_or_ignore, single_write, statement, writing
 from app.store.outbox import push_due
 from app.store.portals import HandlerPortal
 from app.store.rows import add_event, locked, message_columns, message_of
@@ -57,7 +57,7 @@ def accept(
 
 
 def _store(values: dict[str, Any]) -> Acceptance:
-    with statement() as connection:
+    with single_write() as connection:
         row_id = connection.scalar(
             insert_or_ignore(connection, messages, "portal_id", "message_id")
             .values(**values)
@@ -166,6 +166,32 @@ def finish(
             return False
         add_event(connection, row.id, now, "ended", reason)
         finish_row(connection, row, status, reason, text, now, timing)
+    return True
+
+
+def resolve(row_id: int, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
+    """A person found out what became of an unknown outcome. False when it is not unknown (any more)."""
+    with writing() as connection:
+        row = locked(connection, row_id)
+        if row is None or row.status != MessageStatus.UNKNOWN or row.work == Work.SUBMITTING:
+            return False
+        add_event(connection, row.id, now, "resolved", status)
+        if status.is_final:
+            finish_row(connection, row, status, Reason.NONE, "resolved by hand", now, timing)
+            return True
+        deadline = now + timing.span("report_deadline_s")
+        set_message(
+            connection,
+            row.id,
+            status=status,
+            work=Work.WAITING,
+            due_at=deadline,
+            deadline_at=deadline,
+            hinted_at=None,
+            reason=Reason.NONE,
+            reason_text="",
+            **push_due(row, status, now, timing),
+        )
     return True
 
 

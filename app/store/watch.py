@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 10.0  # of work that nobody waits for; above the server's own limit of a statement
 CONNECT_S = 1.2
 PROBE_S = 0.25
+DOUBT_S = 0.3  # how long a probe may take before one slow call counts as a dead database
 _TICK_S = 0.05
 
 _deadline: ContextVar[float | None] = ContextVar("database deadline", default=None)
@@ -65,6 +66,7 @@ class Watch:
         self._lock = threading.Lock()
         self._pid = 0
         self._down = False
+        self._is_probing = False
 
     @property
     def is_down(self) -> bool:
@@ -116,14 +118,36 @@ class Watch:
             raise made
         return made
 
+    def suspect(self) -> None:
+        """One call took too long. A machine that is only busy answers a probe at once, and nobody notices."""
+        self._begin_probe(DOUBT_S)
+
     def report_down(self) -> None:
         """It does not answer: spare everybody the waiting until it does."""
+        self._begin_probe(0.0)
+
+    def _begin_probe(self, doubt_s: float) -> None:
         with self._lock:
-            if self._down:
+            if not doubt_s:
+                self._set_down()
+            if self._is_probing:
                 return
-            self._down = True
-        log.error("the database does not answer")
+            self._is_probing = True
         threading.Thread(target=self._probe, name="database probe", daemon=True).start()
+        if doubt_s:
+            timer = threading.Timer(doubt_s, self._set_down_if_probing)
+            timer.daemon = True
+            timer.start()
+
+    def _set_down_if_probing(self) -> None:
+        with self._lock:
+            if self._is_probing:
+                self._set_down()
+
+    def _set_down(self) -> None:
+        if not self._down:
+            self._down = True
+            log.error("the database does not answer")
 
     def _probe(self) -> None:
         began = time.monotonic()
@@ -135,8 +159,10 @@ class Watch:
                 break
             except Exception:
                 time.sleep(PROBE_S)
-        self._down = False
-        log.warning("the database answers again", extra={"after_s": round(time.monotonic() - began, 1)})
+        with self._lock:
+            was_down, self._down, self._is_probing = self._down, False, False
+        if was_down:
+            log.warning("the database answers again", extra={"after_s": round(time.monotonic() - began, 1)})
 
     def _start(self) -> None:
         if self._pid == os.getpid():
@@ -159,7 +185,7 @@ class Watch:
                     if connection is not None:
                         _shut(connection)
                 if connection is not None:
-                    self.report_down()
+                    self.suspect()
 
 
 def _shut(connection: Any) -> None:

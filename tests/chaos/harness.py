@@ -73,6 +73,7 @@ REPORTS = {
 KINDS = ("drops repeats", "can be asked", "neither")
 RANK = ("queued", "unknown", "sent", "undelivered", "failed", "delivered")
 FINAL = {"delivered", "undelivered", "failed"}
+WEB_STARTS_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Verdict:
     false_final: list[str] = field(default_factory=list)
     regressions: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
+    closed_unknown: list[str] = field(default_factory=list)  # no report came in the time for it
     blows: Counter[str] = field(default_factory=Counter)
     kills: int = 0
     slowest_503_s: float = 0.0
@@ -191,6 +193,7 @@ class Verdict:
         yield f"taken by the gateway         {self.taken}"
         yield f"final statuses               {dict(sorted(self.statuses.items()))}"
         yield f"unknown outcomes on the way  {self.unknown_outcomes}"
+        yield f"closed at their deadline     {len(self.closed_unknown)}"
         yield f"blows                        {dict(sorted(self.blows.items()))}, of these {self.kills} kills"
         yield f"slowest 503                  {self.slowest_503_s:.2f} s"
         yield f"killed claim moved again     after {self.slowest_recovery_s:.1f} s at most"
@@ -211,6 +214,7 @@ class Chaos:
         self.say = say
         self._ending = ExitStack()
         self._back_at: list[float] = []  # when the database took connections again
+        self._web_hits: list[float] = []
         self._verdict = Verdict()
 
     def __enter__(self) -> Chaos:
@@ -314,6 +318,8 @@ class Chaos:
         self.say(f"{blow.at:5.0%} {blow.what}, {blow.lasts_s} s")
         self._verdict.blows[blow.what] += 1
         self._verdict.kills += blow.is_kill
+        if " web" in blow.what:
+            self._web_hits.append(time.time())
         with suppress(ProcessFailed, ProcessLookupError):
             getattr(self, "_" + blow.what.replace(" ", "_"))(blow)
 
@@ -442,7 +448,8 @@ class Chaos:
         verdict.unexplained += [f"submission without a message: {key}" for key in taken]
         answered_at.sort()
         for back in self._back_at:
-            if following := next((at for at in answered_at if at >= back), None):
+            following = next((at for at in answered_at if at >= back), None)
+            if following is not None and not self._web_was_hit(back, following - back):
                 verdict.back_after_s.append(following - back)
         self._measure_recovery()
         return verdict
@@ -455,7 +462,7 @@ class Chaos:
         answers = {post["status"] for post in shown["posts"]}
         for post in shown["posts"]:
             verdict.answers[str(post["status"])] += 1
-            if post["status"] == 503:
+            if post["status"] == 503 and not self._web_was_hit(post["at"], post["seconds"]):
                 verdict.slowest_503_s = max(verdict.slowest_503_s, post["seconds"])
         verdict.answered_200 += 200 in answers
         if row is None:
@@ -471,6 +478,8 @@ class Chaos:
             verdict.doubled.append(f"{name}: {len(copies)} times")
         if work != "closed" or status not in FINAL:
             verdict.lost.append(f"{name}: stands at {status}, {work} ({reason}); the gateway says {truth}")
+        elif reason == "unknown" and (status, truth) in (("failed", "undelivered"), ("failed", "sent")):
+            verdict.closed_unknown.append(f"{name}: closed at the deadline; the gateway says {truth}")
         elif truth is not None and status != truth:
             verdict.false_final.append(f"{name}: {status} ({reason}), the gateway said {truth}")
         elif truth is None and status != "failed":
@@ -482,6 +491,10 @@ class Chaos:
         heard = [RANK.index(change["status"]) for change in shown["history"] if change["by"] == "app"]
         if heard != sorted(heard):
             verdict.regressions.append(f"{name}: {[RANK[rank] for rank in heard]}")
+
+    def _web_was_hit(self, at: float, seconds: float) -> bool:
+        """Whether a call may have waited for a web process to start: that says nothing of the database."""
+        return any(hit < at + seconds and at < hit + WEB_STARTS_S for hit in self._web_hits)
 
     def _rows(self) -> dict[tuple[str, str], tuple[Any, ...]]:
         found = self.query(

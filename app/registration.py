@@ -118,7 +118,10 @@ def _hash(handler: str, name: Localized, description: Localized) -> str:
 def _events(client: PortalClient, url: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """Which events were bound now, and which the portal refuses to bind. One it does not know is no obstacle:
     what the event would have told us is also found by looking."""
-    bound = client.bound_events()
+    try:
+        bound = client.bound_events()
+    except (MethodMissing, Refused):  # a portal that cannot tell; binding again is harmless
+        bound = []
     for event, handler in bound:
         if event in EVENTS and handler != url:
             client.unbind_event(event, handler)

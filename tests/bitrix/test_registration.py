@@ -198,3 +198,13 @@ def test_journal_of_calls_can_be_read_and_holds_no_secret(installed: PortalWorld
         installed, "portals", "calls", installed.row.member_id, "--method", "messageservice.sender.add"
     )
     assert "no call in the last three days" in kept
+
+
+def test_portal_that_cannot_list_its_events_is_installed_all_the_same(installed: PortalWorld) -> None:
+    installed.portal.add_fault(method="event.get", error="ERROR_METHOD_NOT_FOUND", count=0)
+
+    done = reconcile(installed.services, installed.row)
+
+    assert set(done.bound) <= {"ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT"}
+    assert installed.row.state is PortalState.ACTIVE
+    assert len(installed.portal.info()["events"]) == 4

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -130,6 +131,7 @@ BUSY_MS = 8000  # SQLite: how long a writer waits for its turn, and when somebod
 BUSY_HURRIED_MS = 1500
 READ_ONLY = "25006"
 _writer = threading.Lock()
+TURN_POLL_S = 0.002
 OVERWRITE_TRIES = 10
 
 
@@ -236,17 +238,31 @@ def single_write() -> Iterator[Connection]:
 
 @contextmanager
 def _turn_to_write() -> Iterator[None]:
-    """SQLite has one writer at a time and lets the others poll, so threads starve each other. Ours queue
-    up here, and only the processes poll."""
+    """SQLite has one writer at a time and lets the others poll with growing pauses, so a busy process
+    starves a quiet one: the HANDLER. Our threads queue up for a lock, and our processes for a file's."""
     if db.engine.dialect.name != "sqlite":
         yield
         return
-    if not _writer.acquire(timeout=max(0.0, watch.deadline() - time.monotonic())):
+    ends = watch.deadline()
+    if not _writer.acquire(timeout=max(0.0, ends - time.monotonic())):
         raise StoreUnavailable("the database is locked")
     try:
-        yield
+        with Path(f"{db.engine.url.database}.turn").open("ab") as file:
+            while not _is_locked(file):
+                if time.monotonic() > ends:
+                    raise StoreUnavailable("the database is locked")
+                time.sleep(TURN_POLL_S)
+            yield
     finally:
         _writer.release()
+
+
+def _is_locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def overwrite_deleted() -> None:

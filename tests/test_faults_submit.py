@@ -577,4 +577,4 @@ def test_open_questions_and_stopped_accounts_show_in_the_metrics(world: FaultWor
     text = world.world.app.test_client().get("/metrics").text
 
     assert 'sms_attention{why="unknown"} 1.0' in text
-    assert 'sms_troubled_accounts{trouble="stopped"} 1.0' in text
+    assert 'sms_gateway_accounts_troubled{trouble="stopped"} 1.0' in text

@@ -107,9 +107,7 @@ def _wire(config: Config) -> Services:
         config=config,
         http=http,
         oauth=oauth,
-        openers=OpenerCheck(
-            http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for
-        ),
+        openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
         gateways=load_registry(),
     )

@@ -15,6 +15,7 @@ from app.services import services
 from app.store import portal_events, portals
 from app.store.database import StoreUnavailable
 from app.transport import TransportError
+from app.web import bodies
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("events", __name__)
@@ -30,9 +31,9 @@ def receive_event() -> Response:
     """Take one event. 200 after the commit; 403 for one that proves nothing; GET and HEAD are probes."""
     if request.method != "POST":
         return _text(200, "events are posted here by Bitrix24")
-    request.max_content_length = BODY_LIMIT_BYTES
+    bodies.limit(BODY_LIMIT_BYTES)
     try:
-        event = parse_event(request.get_data(cache=False))
+        event = parse_event(bodies.read())
     except BadBody as error:
         return _text(400, str(error))
     try:

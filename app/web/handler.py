@@ -10,7 +10,7 @@ from collections import OrderedDict
 from datetime import datetime
 from threading import Lock
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app
 
 from app.bitrix.callbacks import parse_message
 from app.bitrix.forms import BadBody
@@ -21,7 +21,7 @@ from app.store.database import StoreUnavailable, database_is_down
 from app.store.portals import HandlerPortal
 from app.store.spool import Spool, SpooledCall
 from app.store.watch import within
-from app.web import metrics
+from app.web import bodies, metrics
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("handler", __name__)
@@ -80,7 +80,7 @@ def receive_message(secret: str) -> Response:
     but nobody is told that a message was taken which was not.
     """
     started = time.perf_counter()
-    request.max_content_length = BODY_LIMIT_BYTES
+    bodies.limit(BODY_LIMIT_BYTES)
     try:
         with within(STORE_WITHIN_S):
             answer, result = _receive(secret)
@@ -94,7 +94,7 @@ def receive_message(secret: str) -> Response:
 def _without_database(secret: str) -> tuple[Response, str]:
     """503; or, where the operator chose that, the call is kept in the spool and taken from there later."""
     if (spool := _spool()) is not None:
-        body = request.get_data()
+        body = bodies.read()
         try:
             parse_message(body)
             spool.add(SpooledCall(secret, body, services().now()))
@@ -161,7 +161,7 @@ def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str
     if portal is None:
         return _answer(404, "unknown address"), "unknown"
     if body is None:
-        body = request.get_data()  # 413 when it is too long
+        body = bodies.read()  # 413 when it is too long
     try:
         incoming = parse_message(body)
     except BadBody as error:

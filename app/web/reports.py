@@ -11,7 +11,7 @@ from app.services import services
 from app.store import accounts, outbox, reports
 from app.store.database import StoreUnavailable
 from app.store.watch import within
-from app.web import metrics
+from app.web import bodies, metrics
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("reports", __name__)
@@ -28,7 +28,7 @@ def receive_reports(gateway: str, secret: str, reference: str = "") -> Response:
     Answers what that gateway wants to hear, after the commit. 404 for an unknown secret, 403 for a wrong
     signature, 400 for junk, 503 while the database is down: gateways call again.
     """
-    request.max_content_length = BODY_LIMIT_BYTES
+    bodies.limit(BODY_LIMIT_BYTES)
     try:
         with within(STORE_WITHIN_S):
             return _receive(gateway, secret, reference)
@@ -76,7 +76,7 @@ def _inbound(reference: str) -> InboundHttp:
         url=services().config.public_url + request.path + (f"?{query}" if query else ""),
         query=query,
         headers={name.lower(): value for name, value in request.headers.items()},
-        body=request.get_data(cache=False),
+        body=bodies.read(),
         reference=reference,
     )
 

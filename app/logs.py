@@ -30,5 +30,5 @@ def set_up(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("urllib3", "huey", "alembic", "werkzeug"):
+    for chatty in ("huey", "alembic", "werkzeug"):  # urllib3 quotes addresses: see app.transport.client
         logging.getLogger(chatty).setLevel(max(logging.WARNING, getattr(logging, level)))

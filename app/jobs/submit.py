@@ -120,8 +120,9 @@ def _reason_not_to_send(
 
 def _is_its_turn(services: Services, message: Message, account: Account, now: datetime) -> bool:
     """Whether the account's breaker and pace let this message through now; else it waits for its turn."""
-    if message.slot_at is not None and message.slot_at <= now and account.bad_calls == 0:
-        return True  # its turn was given out before
+    is_open = account.bad_calls >= accounts.BAD_CALLS_TO_PAUSE
+    if message.slot_at is not None and message.slot_at <= now and not is_open:
+        return True  # its turn was given out before; another one would begin the waiting anew
     turn = accounts.take_turn(account, now=now, breaker_s=services.timing.breaker_s)
     if turn.is_given and turn.at <= now:
         return True

@@ -197,6 +197,7 @@ def take_turn(account: Account, *, now: datetime, breaker_s: float) -> Turn:
             return Turn(account.paused_until, is_given=False)
         if not _begin_probe(account.id, now, timedelta(seconds=breaker_s)):
             return Turn(now + timedelta(seconds=breaker_s), is_given=False)
+        return Turn(now, is_given=True)  # one call into the silence needs no pace
     if account.rate_per_s is None:
         return Turn(now, is_given=True)
     return _next_slot(account.id, now)

@@ -247,14 +247,23 @@ def _turn_to_write() -> Iterator[None]:
     if not _writer.acquire(timeout=max(0.0, ends - time.monotonic())):
         raise StoreUnavailable("the database is locked")
     try:
-        with Path(f"{db.engine.url.database}.turn").open("ab") as file:
-            while not _is_locked(file):
-                if time.monotonic() > ends:
-                    raise StoreUnavailable("the database is locked")
-                time.sleep(TURN_POLL_S)
+        # Who writes much would find its turn free again before any other process looks. So it has to
+        # queue up at the first lock like everybody else, while who is next waits at the second one.
+        with _locked_file("next", ends) as upcoming, _locked_file("turn", ends):
+            upcoming.close()
             yield
     finally:
         _writer.release()
+
+
+@contextmanager
+def _locked_file(suffix: str, ends: float) -> Iterator[IO[bytes]]:
+    with Path(f"{db.engine.url.database}.{suffix}").open("ab") as file:
+        while not _is_locked(file):
+            if time.monotonic() > ends:
+                raise StoreUnavailable("the database is locked")
+            time.sleep(TURN_POLL_S)
+        yield file
 
 
 def _is_locked(file: IO[bytes]) -> bool:

@@ -20,7 +20,7 @@ from app.services import Services
 from app.store import accounts, messages, outbox, portals, senders, submissions
 from app.store.accounts import Account
 from app.store.database import StoreUnavailable
-from app.transport import HttpAnswer, HttpClient, NoAnswer, NotSent
+from app.transport import AddressRefused, HttpAnswer, HttpClient, NoAnswer, NotSent
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +201,8 @@ def _call(gateway: Gateway, outgoing: Outgoing) -> Outcome:
     """The gateway's answer as a value; an exception of the adapter leaves the outcome unknown."""
     try:
         return gateway.submit(outgoing)
+    except AddressRefused as error:  # nobody but the admin can mend this
+        return Refused(RefusalKind.CONFIG, "address", str(error))
     except NotSent as error:
         return Refused(RefusalKind.TEMPORARY, "not_sent", str(error))
     except NoAnswer as error:

@@ -36,7 +36,7 @@ from app.gateway_accounts import connect
 from app.services import services
 from app.store import messages, portals
 from app.store.database import StoreUnavailable, statement, utcnow, writing
-from app.store.tables import credentials
+from app.store.tables import credentials, portal_events
 from app.store.tables import portals as portal_rows
 from app.transport import TransportError
 from sandbox.client import PortalSandbox
@@ -110,6 +110,7 @@ class Bench:
         self.sandbox.wait_rest()
         self.sandbox.set_auth(rotation=mode, lost_every=LOST_EVERY)
         self.sandbox.clear_ledger()
+        _wait(_events_at_rest, True)  # an event of the installation brings tokens, too
         before = _versions()
         self.sandbox.expire_tokens(everywhere=True)
         with writing() as connection:
@@ -257,6 +258,12 @@ def _versions() -> dict[str, int]:
     with statement() as connection:
         rows = connection.execute(query.where(credentials.c.user_id == "1"))
         return {row.member_id: row.version for row in rows}
+
+
+def _events_at_rest() -> bool:
+    with statement() as connection:
+        waiting = sa.select(portal_events.c.id).where(portal_events.c.due_at.is_not(None))
+        return connection.scalar(waiting.limit(1)) is None
 
 
 def _broken() -> set[str]:

@@ -90,10 +90,12 @@ class OpenerCheck:
         refresh_token: str,
         expires_in_s: int,
         server: str,
-        now: datetime,
+        received_at: datetime,
         said_server: str = "",
     ) -> Opener:
         """The user behind a token, with his rights in the portal; see `vouched` for the servers.
+
+        `expires_in_s` counts from `received_at`.
 
         Raises:
             OpenerRefused: forged, expired, or of another portal.
@@ -113,7 +115,9 @@ class OpenerCheck:
             oauth_server=vouching,
             app_status=info.status,
             app_version=info.version,
-            tokens=TokenPair(access_token, refresh_token, now + timedelta(seconds=max(0, expires_in_s - 30))),
+            tokens=TokenPair(
+                access_token, refresh_token, received_at + timedelta(seconds=max(0, expires_in_s - 30))
+            ),
             name=name[:100],
             is_installing=info.is_installing,
             time_zone=str(profile.get("TIME_ZONE", "") or "")[:60],

@@ -111,7 +111,7 @@ def _administrator(
             refresh_token=auth.refresh_token,
             expires_in_s=auth.expires_in_s,
             server=known.oauth_server if known else services.oauth.server_of(said),
-            now=services.now(),
+            received_at=event.received_at,
             said_server=said,
         )
     except (OpenerRefused, TokenExpired, TokenRefused):

@@ -50,7 +50,9 @@ class Credential:
 def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
     """Keep an admin's tokens; they take over the service when the present one is broken or no admin's.
 
-    An ordinary user's tokens are never kept: they would take the portal's rights away.
+    An ordinary user's tokens are never kept: they would take the portal's rights away. Nor are tokens that
+    were issued before the ones we have: an event may be worked on late, when its tokens were refreshed
+    already and their refresh token is dead.
     """
     if not opener.is_admin:
         return
@@ -66,7 +68,9 @@ def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
         values["refresh_token"] = box.seal(opener.member_id, opener.tokens.refresh_token)
     mine = (credentials.c.portal_id == portal_id) & (credentials.c.user_id == opener.user_id)
     with writing() as connection:
-        row = connection.execute(sa.select(credentials.c.id).where(mine)).first()
+        row = connection.execute(
+            sa.select(credentials.c.expires_at, credentials.c.broken).where(mine).with_for_update()
+        ).first()
         if row is None:
             connection.execute(
                 sa.insert(credentials).values(
@@ -76,7 +80,7 @@ def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
                     **{"refresh_token": "", **values},
                 )
             )
-        else:
+        elif row.broken or row.expires_at <= opener.tokens.expires_at:
             connection.execute(
                 sa.update(credentials).where(mine).values(version=credentials.c.version + 1, **values)
             )

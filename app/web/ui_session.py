@@ -80,7 +80,7 @@ def verify(entry: Entry) -> Opener:
             refresh_token=entry.refresh_token,
             expires_in_s=entry.expires_in_s,
             server=server,
-            now=services().now(),
+            received_at=services().now(),
             said_server=entry.server_endpoint,
         )
 

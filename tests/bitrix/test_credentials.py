@@ -111,6 +111,20 @@ def test_late_writer_does_not_overwrite_newer_tokens(installed: PortalWorld) -> 
     assert tokens.service(installed.row.id) == newer
 
 
+def test_tokens_of_an_event_that_is_worked_on_late_do_not_replace_newer_ones(installed: PortalWorld) -> None:
+    installed.pass_time(minutes=50)
+    installed.portal.fire_event("ONAPPINSTALL", {"VERSION": "1"}, with_tokens=True)
+    installed.portal.wait_rest()
+    installed.pass_time(minutes=9, seconds=30)
+    installed.client().app_info()
+    refreshed = tokens.service(installed.row.id)
+    assert refreshes(installed) == 1
+
+    installed.work()
+
+    assert tokens.service(installed.row.id) == refreshed
+
+
 def test_tokens_that_cannot_be_refreshed_are_not_tried(installed: PortalWorld) -> None:
     row = installed.row
     credential = tokens.service(row.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,11 +228,11 @@ def test_the_report_address_can_be_copied(desk: Desk) -> None:
 def test_an_expired_session_is_renewed_and_the_form_is_sent_once(desk: Desk) -> None:
     desk.open()
     desk.go("Test SMS")
-    desk.page.route("**/ui/test", _refuse_once())
+    desk.page.route("**/ui/test", _refuse, times=1)
     desk.app.get_by_label("Phone number").fill("+4915112345687")
     desk.app.get_by_role("button", name="Send test SMS").click()
 
-    desk.app.get_by_text("Handed to the gateway").wait_for()
+    desk.app.get_by_text("Taken by the gateway").wait_for()
 
     assert desk.page.evaluate("window.seen.map(call => call.method)").count("refreshAuth") == 1
     assert [address for address in desk.addresses if address.endswith("/ui/session")] != []
@@ -255,12 +255,6 @@ def test_when_the_portal_is_silent_a_banner_says_that_the_session_has_ended(desk
 
 def _refuse(route: Route) -> None:
     route.fulfill(status=401, body="")
-
-
-def _refuse_once() -> Callable[[Route], None]:
-    """The route stays: while routing is being switched off, the browser's driver overlooks requests."""
-    refusals = [_refuse]
-    return lambda route: refusals.pop()(route) if refusals else route.continue_()
 
 
 def test_the_pages_work_before_the_sdk_has_arrived(desk: Desk) -> None:

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, settings
 
 from sandbox.stack import Stack
 from tests.services import Postgres, Redis, ServiceMissing
+from tests.ui import desk
 
 if TYPE_CHECKING:  # most runs have no use for it, and it is slow to import
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -101,18 +102,6 @@ def stack(request: pytest.FixtureRequest) -> Iterator[StackFactory]:
 
 # --- The browser
 
-_BROWSER_OPTIONS = [
-    "--no-sandbox",  # Chromium's own sandbox does not work for root
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # The rule for sockets, as the browser knows it.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-]
 _BROWSER_TIMEOUT_MS = 5_000
 
 
@@ -124,7 +113,7 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
         pytest.skip("Chromium is not installed; scripts/prerequisites does it")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_BROWSER_OPTIONS)
+        browser = desk.launch(playwright, chromium)
         browser.on("context", lambda context: context.set_default_timeout(_BROWSER_TIMEOUT_MS))
         # Playwright leaves its loop marked as running in this thread; see pytest_runtest_setup.
         loop = request.config.stash[_LOOP] = asyncio.get_running_loop()

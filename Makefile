@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test quick chaos lint format bench-refresh bench-push clean
+.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,11 @@ setup: ## create or renew .venv with everything that tests need
 demo: ## run the product with a sandbox portal and a sandbox gateway on this machine
 	@scripts/setup production
 	@exec $(PYTHON) scripts/demo.py
+
+tour: ## take pictures of every page of the admin's app in its states; TOUR="--variants light,german"
+	@scripts/setup dev
+	@scripts/prerequisites
+	@exec $(PYTHON) scripts/tour.py $(TOUR)
 
 test: ## run all checks and tests, exactly as CI does
 	@scripts/setup dev

@@ -115,6 +115,7 @@ def _is_registered(sender: Sender | None) -> bool:
 
 def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
     registered = _is_registered(sender) and portal.state is not PortalState.NEW
+    is_used = figures.last_received_at(portal.id) is not None
     works = portal.last_pushed_at is not None or figures.has_delivered(portal.id)
     return [
         Step(
@@ -138,6 +139,17 @@ def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> li
             is_next=registered and account is not None and not works,
             url=url_for("ui_test.show"),
             action=_("Send a test SMS"),
+        ),
+        Step(
+            _("Write from your CRM"),
+            _(
+                "Ready: open a contact in Bitrix24, choose “SMS”, then “%(name)s” as the sender.",
+                name=services().config.app_name,
+            )
+            if works
+            else _("Your team writes from CRM cards; robots and marketing use the same sender."),
+            is_used,
+            is_next=works and not is_used,
         ),
     ]
 

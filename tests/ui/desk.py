@@ -51,10 +51,10 @@ def _axe() -> str:
 class Desk:
     """A person at the portal's page, and the product behind it."""
 
-    def __init__(self, stack: Stack, page: Page) -> None:
+    def __init__(self, stack: Stack, page: Page, portal: int = 1) -> None:
         self.stack = stack
         self.page = page
-        self.portal = PortalSandbox(stack.portal_url)
+        self.portal = PortalSandbox(stack.portal_url, portal)
         self.app: FrameLocator = page.frame_locator("#fr")
         self.problems: list[str] = []
         self.tokens: set[str] = set()
@@ -63,7 +63,7 @@ class Desk:
         page.on("console", self._note_console)
         page.on("pageerror", self._note_exception)
         page.on("request", self._note_request)
-        page.goto(f"{stack.portal_url}/")
+        page.goto(f"{stack.portal_url}/" if portal == 1 else f"{stack.portal_url}/p/{portal}/")
 
     def _note_console(self, message: Any) -> None:
         if message.type == "error" and not EXPECTED_ERROR.search(message.text):

@@ -90,7 +90,7 @@ def test_the_application_repairs_what_the_installer_left_undone(visitor: Visitor
     answer = visitor.open("/app")
 
     assert answer.status_code == 200
-    assert "Set up in three steps" in answer.text
+    assert "Set up in a few steps" in answer.text
     assert [sender["code"] for sender in visitor.sandbox.senders()] == ["sms"]
 
 

@@ -44,14 +44,16 @@ def _http(**settings: str) -> dict[str, str]:
 
 
 def test_the_steps_of_the_set_up_are_done_one_by_one(admin: Visitor) -> None:
-    assert "1 of 3 done" in admin.get("/ui/overview").text
+    assert "1 of 4 done" in admin.get("/ui/overview").text
     _connect_demo(admin)
-    assert "2 of 3 done" in admin.get("/ui/overview").text
+    assert "2 of 4 done" in admin.get("/ui/overview").text
     _set(admin.message(origin="test").id, status="delivered", work="closed")
+    assert "3 of 4 done" in admin.get("/ui/overview").text
+    admin.message("from the CRM")
 
     answer = admin.get("/ui/overview")
 
-    assert "Set up in three steps" not in answer.text
+    assert "Set up in a few steps" not in answer.text
     assert "Connected" in answer.text
 
 

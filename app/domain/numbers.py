@@ -125,6 +125,22 @@ def _refused(code: RefusalCode) -> NumberRefused:
     return NumberRefused(code, _SENTENCES[code])
 
 
+def written_forms(number: str) -> re.Pattern[str] | None:
+    """How a number may stand among other words, whatever is between its digits; None when it is too short.
+
+    With its country code, after "+", "00" or nothing, or with the zero that people dial inside the country.
+    The bare national digits are not looked for: with another country's code they are another's number.
+    """
+    gap = r"[\s().\-/]*"
+    parsed = _parse(number, None) if number.startswith("+") else None
+    if parsed is None:
+        digits = [char for char in number if char.isdecimal()]
+        return re.compile(rf"(?<!\d)\+?{gap.join(digits)}(?!\d)") if len(digits) >= _SHORTEST else None
+    country = gap.join(str(parsed.country_code))
+    national = gap.join(phonenumbers.national_significant_number(parsed))
+    return re.compile(rf"(?<!\d)(?:(?:\+|00)?{country}{gap}0?|0){gap}{national}(?!\d)")
+
+
 def mask(number: str) -> str:
     """A number for log lines: enough to recognise a case, too little to call it."""
     digits = [char for char in number if char.isdecimal()]

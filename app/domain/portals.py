@@ -61,7 +61,13 @@ class PortalSettings:
     time_to_live_s: int = 0  # 0: the product's default
     unknown_policy: str = "wait"  # or "resend": submit again although it may arrive twice
     language: str = ""  # empty: as in the portal
-    theme: str = "light"
+    theme: str = "light"  # or "dark", or "auto": as the device
+    mask_numbers: bool = True  # in lists; one message's own page shows its number in full
+    hide_texts: bool = False  # from everybody; they are kept for sending all the same
+    text_days: int = 30  # kept so long after receipt; 0: until the message is final and told
+    row_days: int = 180  # then the message is forgotten altogether
+    low_balance: str = ""  # a plain decimal number in the gateway's currency; empty: the product's default
+    employees_see_log: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PortalSettings:

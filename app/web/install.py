@@ -10,7 +10,7 @@ from app.bitrix.callbacks import Entry, parse_entry
 from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
 from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused
-from app.domain.portals import Opener
+from app.domain.portals import Opener, PortalState
 from app.services import services
 from app.store import portals, tokens
 from app.transport import TransportError
@@ -52,7 +52,7 @@ def _enter(*, is_installer: bool) -> Response:
         return _refuse(entry, error)
     ui_frame.allow_framing_by(opener.client_endpoint)
     if not opener.is_admin:
-        return ui.system_page("not_admin", 200)
+        return _show_log(entry, opener)
     return _show(entry, opener, is_installer=is_installer)
 
 
@@ -76,6 +76,18 @@ def _refuse(entry: Entry, error: Exception) -> Response:
     return ui.system_page("no_answer", 503)
 
 
+def _show_log(entry: Entry, opener: Opener) -> Response:
+    """An employee may read the log where the administrator allows it. Nothing of his is stored."""
+    portal = portals.by_member(opener.member_id)
+    if portal is None or portal.state is PortalState.UNINSTALLED:
+        return ui.system_page("not_admin", 200)
+    session = Session(portal, opener.user_id, entry.language, opener.time_zone, is_admin=False)
+    if not session.is_allowed:
+        return ui.system_page("not_admin", 200)
+    ui.enter(session)
+    return ui.document("reader.html", token=ui_session.issue(session))
+
+
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     now = services().now()
     portal = portals.save_opener(opener, now=now)
@@ -83,7 +95,9 @@ def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     if entry.application_token:
         portals.keep_application_token(portal.id, entry.application_token, now=now)
     trouble = ui_overview.register(portal)
-    session = Session(portals.by_id(portal.id), opener.user_id, entry.language, opener.time_zone)
+    session = Session(
+        portals.by_id(portal.id), opener.user_id, entry.language, opener.time_zone, is_admin=True
+    )
     ui.enter(session)
     token = ui_session.issue(session)
     if is_installer:

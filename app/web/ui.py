@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, Response, g, render_template, request
+from flask import Blueprint, Flask, Response, current_app, g, render_template, request
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
@@ -20,6 +21,9 @@ ROW_LIMIT = 2**63 - 1
 ROW = f"<int(max={ROW_LIMIT}):row_id>"  # what a database can hold as a number of a row
 PATHS = ("/ui/", "/install", "/app")
 
+View = TypeVar("View", bound=Callable[..., Response])
+_FOR_EMPLOYEES: set[Callable[..., Response]] = set()
+
 
 def init_app(app: Flask) -> None:
     """What the templates use, and errors that come before a view is found."""
@@ -34,7 +38,8 @@ def _lost(error: HTTPException) -> Response | HTTPException:
 
 
 def page_blueprint(name: str) -> Blueprint:
-    """A blueprint whose views are reached with a session's token only."""
+    """A blueprint whose views are reached with a session's token only, and by administrators only, but for
+    those views that say `employees_may_read`."""
     blueprint = Blueprint(name, __name__, url_prefix="/ui", template_folder="templates")
     blueprint.before_request(same_origin)
     blueprint.before_request(_known_session)
@@ -74,7 +79,21 @@ def _known_session() -> Response | None:
     if session is None:
         return system_page("outside", 401)
     enter(session)
-    return None
+    if session.is_admin or _reads_what_employees_may():
+        return None
+    return system_page("not_admin", 403)
+
+
+def employees_may_read(view: View) -> View:
+    """Marks a view as open to employees where the settings let them see the log; its GET alone."""
+    _FOR_EMPLOYEES.add(view)
+    return view
+
+
+def _reads_what_employees_may() -> bool:
+    return request.method in ("GET", "HEAD") and (
+        current_app.view_functions.get(request.endpoint or "") in _FOR_EMPLOYEES
+    )
 
 
 def enter(session: Session) -> None:
@@ -106,7 +125,13 @@ def document(template: str, *, token: str = "", status: int = 200, **values: Any
 
 
 def _fragment(template: str, **values: Any) -> str:
-    return render_template(f"ui/{template}", app_name=services().config.app_name, **values)
+    session: Session | None = g.get("session")
+    return render_template(
+        f"ui/{template}",
+        app_name=services().config.app_name,
+        is_admin=session is not None and session.is_admin,
+        **values,
+    )
 
 
 def system_page(kind: str, status: int) -> Response:

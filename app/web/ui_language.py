@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import phonenumbers
+from babel import Locale
 from flask import Flask, g
-from flask_babel import Babel, format_datetime, format_decimal, format_time, get_locale
+from flask_babel import (
+    Babel,
+    format_datetime,
+    format_decimal,
+    format_time,
+    format_timedelta,
+    get_locale,
+)
 from flask_babel import gettext as _gettext
 
 TRANSLATIONS = Path(__file__).parent / "translations"
@@ -44,6 +53,26 @@ def translated() -> frozenset[str]:
     """The locales that this build has texts for."""
     found = (path.parents[1].name for path in TRANSLATIONS.glob("*/LC_MESSAGES/messages.mo"))
     return frozenset({"en", *found})
+
+
+def languages() -> list[tuple[str, str]]:
+    """The languages to choose from: Bitrix24's code, and the name as its speakers write it."""
+    names = {
+        code: str(Locale.parse(locale).get_display_name())
+        for code, locale in LOCALES.items()
+        if locale in translated()
+    }
+    return sorted(names.items(), key=lambda item: item[1].casefold())
+
+
+def countries() -> list[tuple[str, str]]:
+    """Every country that has phone numbers: its two letters, and its name with the number's first digits."""
+    names = get_locale().territories
+    found = [
+        (code, f"{names.get(code, code)} (+{phonenumbers.country_code_for_region(code)})")
+        for code in phonenumbers.SUPPORTED_REGIONS
+    ]
+    return sorted(found, key=lambda item: item[1].casefold())
 
 
 def use(language: str, time_zone: str = "") -> None:
@@ -95,6 +124,11 @@ def when(at: datetime | None, *, seconds: bool = False) -> str:
 def clock(at: datetime) -> str:
     """The time of day, with seconds."""
     return str(format_time(at.astimezone(UTC), "medium"))
+
+
+def duration(span: timedelta) -> str:
+    """A span of time in the person's language: "6 hours"."""
+    return str(format_timedelta(span, threshold=1))
 
 
 def init_app(app: Flask) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 from flask import Response, abort, request, url_for
 
 from app.domain.messages import Message
-from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.engine import PRIORITY_SINGLE
 from app.services import services
 from app.store import messages
 from app.store.rows import attempts_of, timeline
-from app.web import ui, ui_session
+from app.web import ui, ui_privacy, ui_session
 from app.web.ui_language import gettext as _
 from app.web.ui_message_texts import (
     can_send_again,
@@ -35,9 +34,11 @@ PAGE_SIZE = 50
 
 
 @blueprint.get("/messages")
+@ui.employees_may_read
 def show_log() -> Response:
     """The newest messages first; `before` is the last row of the page before."""
     status, number = _status(request.args.get("status", "")), _digits(request.args.get("number", ""))
+    number = number if ui_privacy.may_search_numbers() else ""
     found = messages.page(
         ui_session.this().portal.id,
         limit=PAGE_SIZE + 1,
@@ -96,7 +97,7 @@ def _row(message: Message) -> Row:
     return Row(
         url=url_for(".show_message", row_id=message.id),
         at=message.received_at,
-        recipient=mask(message.recipient),
+        recipient=ui_privacy.number_in_list(message.recipient),
         label=status_label(message.status),
         tone=status_tone(message.status),
         reason=reason.title if reason else "",
@@ -106,6 +107,7 @@ def _row(message: Message) -> Row:
 
 
 @blueprint.get(f"/messages/{ui.ROW}")
+@ui.employees_may_read
 def show_message(row_id: int) -> Response:
     return ui.page("message.html", **_facts(_message(row_id)))
 
@@ -145,15 +147,16 @@ def _message(row_id: int) -> Message:
 def _facts(message: Message) -> dict[str, Any]:
     return {
         "tab": "messages",
-        "message": message,
+        "message": ui_privacy.shown(message),
+        "is_masked_in_list": ui_privacy.are_numbers_masked(),
         "label": status_label(message.status),
         "tone": status_tone(message.status),
         "summary": summary(message),
         "reason": reason_text(message),
         "told": status_label(message.told) if message.told else "",
-        "steps": steps(timeline(message)),
-        "attempts": [_attempt(attempt) for attempt in attempts_of(message)],
-        "can_send_again": can_send_again(message),
+        "steps": steps(ui_privacy.shown_entries(message, timeline(message))),
+        "attempts": [_attempt(a) for a in attempts_of(message)] if ui_session.this().is_admin else [],
+        "can_send_again": can_send_again(message) and ui_session.this().is_admin,
         "may_arrive_twice": may_arrive_twice(message),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,6 @@ from flask import Response, url_for
 from app import registration
 from app.bitrix.errors import PortalError
 from app.domain.messages import Message
-from app.domain.numbers import mask
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.services import services
@@ -20,7 +19,7 @@ from app.store import accounts, figures, messages, portals, senders
 from app.store.accounts import Account
 from app.store.senders import Sender
 from app.transport import TransportError
-from app.web import ui, ui_session
+from app.web import ui, ui_privacy, ui_session
 from app.web.ui_language import gettext as _
 from app.web.ui_message_texts import reason_text, status_label, status_tone
 from app.web.ui_session import Session
@@ -73,8 +72,7 @@ def register(portal: Portal) -> Trouble | None:
 
 
 def _anew(session: Session) -> Session:
-    portal = portals.by_id(session.portal.id)
-    return Session(portal, session.user_id, session.language, session.time_zone)
+    return replace(session, portal=portals.by_id(session.portal.id))
 
 
 def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
@@ -192,7 +190,7 @@ def _troubled(message: Message) -> dict[str, Any]:
     return {
         "url": url_for("ui_messages.show_message", row_id=message.id),
         "at": message.received_at,
-        "recipient": mask(message.recipient),
+        "recipient": ui_privacy.number_in_list(message.recipient),
         "status": status_label(message.status),
         "tone": status_tone(message.status),
         "reason": reason.title if reason else "",

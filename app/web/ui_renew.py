@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from flask import Response, jsonify, request
 
@@ -12,7 +13,6 @@ from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused
 from app.transport import TransportError
 from app.web import ui, ui_session
-from app.web.ui_session import Session
 
 log = logging.getLogger(__name__)
 blueprint = ui.open_blueprint("ui_renew")
@@ -23,7 +23,10 @@ BODY_LIMIT_BYTES = 16 * 1024
 
 @blueprint.post("/ui/session")
 def renew() -> tuple[Response, int]:
-    """A token for the same person in the same portal. 403: open the app again. 503: try again."""
+    """A token for the same person with the same rights in the same portal.
+
+    403: open the app again, whoever lost a right or gained one. 503: try again.
+    """
     request.max_content_length = BODY_LIMIT_BYTES
     old = ui_session.current(may_be_old=True)
     if old is None:
@@ -37,7 +40,7 @@ def renew() -> tuple[Response, int]:
     except (PortalError, TransportError, ui_session.TooManyWaiting) as error:
         log.warning("renewal failed", extra={"install": old.portal.id, "why": str(error)})
         return jsonify(error="Bitrix24 did not answer"), 503
-    if opener is None or opener.user_id != old.user_id or not opener.is_admin:
+    if opener is None or opener.user_id != old.user_id or (old.is_admin and not opener.is_admin):
         return jsonify(error="another person"), 403
-    fresh = Session(old.portal, opener.user_id, old.language, opener.time_zone)
+    fresh = replace(old, time_zone=opener.time_zone)
     return jsonify(token=ui_session.issue(fresh)), 200

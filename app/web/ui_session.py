@@ -25,7 +25,7 @@ from app.store import portals
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 LIFETIME = timedelta(minutes=15)
 # People who wait for another server hold a thread each; the HANDLER must always find a free one.
 _WAITING_LIMIT = 4
@@ -54,12 +54,18 @@ def outward() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Session:
-    """A verified administrator of one portal. Every query is scoped by this portal, never by the request."""
+    """A verified user of one portal. Every query is scoped by this portal, never by the request."""
 
     portal: Portal
     user_id: str
     language: str
     time_zone: str
+    is_admin: bool
+
+    @property
+    def is_allowed(self) -> bool:
+        """Administrators always; other employees while the settings let them read the log."""
+        return self.is_admin or self.portal.settings.employees_see_log
 
 
 def verify(entry: Entry) -> Opener:
@@ -101,6 +107,7 @@ def issue(session: Session) -> str:
                 "user": session.user_id,
                 "lang": session.language,
                 "zone": session.time_zone,
+                "admin": session.is_admin,
                 "epoch": session.portal.session_epoch,
                 "iat": int(services().now().timestamp()),
             }
@@ -131,7 +138,8 @@ def current(*, may_be_old: bool = False) -> Session | None:
         return None
     if portal.session_epoch != claims["epoch"] or portal.state is PortalState.UNINSTALLED:
         return None
-    return Session(portal, claims["user"], claims["lang"], claims["zone"])
+    session = Session(portal, claims["user"], claims["lang"], claims["zone"], claims["admin"])
+    return session if session.is_allowed else None
 
 
 def this() -> Session:

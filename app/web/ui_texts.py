@@ -41,8 +41,11 @@ def system_text(kind: str) -> Trouble:
         case "not_admin":
             return Trouble(
                 _("This app is for administrators"),
-                _("Messages are sent for everybody; only an administrator of your Bitrix24 sets them up."),
-                _("If something does not work, tell your Bitrix24 administrator. Nothing was changed."),
+                _("You can send SMS from Bitrix24 as always; only an administrator sets up how they go."),
+                _(
+                    "If you need to see what became of messages, ask your administrator: the app’s settings"
+                    " can open the message log to every employee. Nothing was changed."
+                ),
             )
         case "refused":
             return Trouble(

@@ -38,6 +38,7 @@ def _forged(admin: Visitor, **claims: Any) -> str:
         "user": "1",
         "lang": "en",
         "zone": "",
+        "admin": True,
         "epoch": portal.session_epoch,
         "iat": int(time.time()),
     }

@@ -66,7 +66,7 @@ class Visitor:
     def get(self, path: str, **more: Any) -> TestResponse:
         return self.ask("GET", path, **more)
 
-    def submit(self, path: str, **form: str) -> TestResponse:
+    def submit(self, path: str, **form: str | list[str]) -> TestResponse:
         return self.ask("POST", path, data=form)
 
     def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> TestResponse:

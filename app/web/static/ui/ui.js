@@ -58,6 +58,14 @@
   }
   title();
 
+  // The settings may have changed what the whole document looks like; the answer brings only its page.
+  function look() {
+    const chosen = find("#main [data-theme]");
+    if (!chosen) return;
+    const { lang, dir, dataset } = chosen;
+    Object.assign(document.documentElement, { lang, dir, className: dataset.theme });
+  }
+
   // --- the session
 
   let renewal = null;
@@ -127,6 +135,7 @@
 
   on("afterSwap", ({ detail }) => {
     if (detail.target.id !== "main") return;
+    look();
     title();
     const wanted = find("#main [data-focus]") || find("#title");
     if (wanted) wanted.focus({ preventScroll: true });

@@ -1,0 +1,147 @@
+"""The settings page: what is typed is what counts, and nobody's change is lost silently."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import pytest
+
+from app.domain.portals import PortalSettings
+from app.store import portals
+from tests.web.visitor import Visitor
+
+TYPED = {
+    "language": "de",
+    "theme": "dark",
+    "mask_numbers": "",
+    "hide_texts": "true",
+    "employees_see_log": "true",
+    "text_days": "3",
+    "row_days": "90",
+    "default_country": "DE",
+    "which_countries": "some",
+    "country": ["FR", "DE", "XX"],
+    "time_to_live_s": "3600",
+    "unknown_policy": "resend",
+    "low_balance": "7,50",
+}
+
+
+def _save(admin: Visitor, *, version: int | None = None, **changes: Any) -> Any:
+    now = admin.portal.settings_version if version is None else version
+    return admin.submit("/ui/settings", **{**TYPED, "version": str(now), **changes})
+
+
+def _value(page: str, name: str) -> str:
+    found = re.search(rf'<input[^>]* name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return html.unescape(found[1])
+
+
+def test_everything_that_is_typed_is_saved_and_shown_again(admin: Visitor) -> None:
+    answer = _save(admin)
+
+    assert answer.status_code == 200, answer.text
+    assert admin.portal.settings == PortalSettings(
+        default_country="DE",
+        countries=("DE", "FR"),
+        time_to_live_s=3600,
+        unknown_policy="resend",
+        language="de",
+        theme="dark",
+        mask_numbers=False,
+        hide_texts=True,
+        text_days=3,
+        row_days=90,
+        low_balance="7.50",
+        employees_see_log=True,
+    )
+    shown = admin.get("/ui/settings").text
+    assert _value(shown, "text_days") == "3"
+    assert _value(shown, "low_balance") == "7.50"
+    assert 'id="country-FR" name="country" value="FR" checked' in shown
+    assert 'id="country-PL" name="country" value="PL" checked' not in shown
+
+
+def test_a_new_portal_masks_numbers_and_keeps_texts_for_a_month(admin: Visitor) -> None:
+    shown = admin.get("/ui/settings").text
+
+    assert 'name="mask_numbers" value="true" checked' in shown
+    assert (_value(shown, "text_days"), _value(shown, "row_days")) == ("30", "180")
+    assert "As usual on this server (1 day)" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"text_days": "soon"}, "text_days", "whole number of days from 0"),
+        ({"text_days": "-1"}, "text_days", "whole number of days from 0"),
+        ({"row_days": "6"}, "row_days", "from 7 to 3650"),
+        ({"row_days": "99999999999"}, "row_days", "from 7 to 3650"),
+        ({"text_days": "91"}, "text_days", "cannot be kept longer than its message"),
+        ({"low_balance": "1e9"}, "low_balance", "such as 10 or 7.50"),
+        ({"low_balance": "-1"}, "low_balance", "such as 10 or 7.50"),
+        ({"low_balance": "NaN"}, "low_balance", "such as 10 or 7.50"),
+        ({"country": []}, "countries", "at least one country"),
+    ],
+)
+def test_what_cannot_work_is_said_beside_its_field(
+    admin: Visitor, changes: dict[str, Any], field: str, said: str
+) -> None:
+    before = admin.portal
+
+    answer = _save(admin, **changes)
+
+    assert answer.status_code == 422
+    assert f'<a href="#{field}">' in answer.text
+    assert answer.text.count(said) == 2  # in the summary and at the field
+    for name in {"text_days", "row_days", "low_balance"} & set(changes):
+        assert _value(answer.text, name) == changes[name]
+    assert admin.portal == before
+
+
+def test_two_administrators_do_not_overwrite_each_other(admin: Visitor) -> None:
+    seen = admin.portal.settings_version
+    portals.save_settings(admin.portal.id, PortalSettings(text_days=10), version=seen)
+
+    answer = _save(admin, version=seen)
+
+    assert answer.status_code == 409
+    assert admin.portal.settings.text_days == 10
+    assert "Somebody else saved these settings meanwhile" in answer.text
+    assert '<a href="#text_days">' in answer.text
+    assert _value(answer.text, "text_days") == "3"
+    again = _save(admin, version=int(_value(answer.text, "version")))
+    assert again.status_code == 200
+    assert admin.portal.settings.text_days == 3
+
+
+def test_a_choice_that_is_none_changes_nothing(admin: Visitor) -> None:
+    answer = _save(
+        admin, theme="pink", time_to_live_s="1", unknown_policy="guess", language="xx", default_country="??"
+    )
+
+    kept = admin.portal.settings
+    assert answer.status_code == 200
+    assert (kept.theme, kept.time_to_live_s, kept.unknown_policy) == ("light", 0, "wait")
+    assert (kept.language, kept.default_country) == ("", "")
+
+
+def test_language_and_theme_count_at_once(admin: Visitor) -> None:
+    answer = _save(admin)
+
+    assert 'data-theme="dark" lang="de" dir="ltr"' in answer.text
+    assert "Übersicht" in answer.text
+    assert '<html lang="de" dir="ltr" class="dark">' in admin.open("/app").text
+
+
+def test_settings_survive_a_removal_and_a_new_installation(admin: Visitor) -> None:
+    _save(admin)
+    admin.sandbox.uninstall()
+    portals.uninstall(admin.portal.id, clean=False, now=portals.utcnow())
+
+    admin.come_in()
+
+    assert admin.portal.settings.text_days == 3

@@ -7,10 +7,20 @@ from app.cli.gateways import gateways_group
 from app.cli.keys import keys_group
 from app.cli.messages import messages_group
 from app.cli.portals import portals_group
+from app.cli.purge import purge
 from app.cli.senders import senders_group
 from app.cli.worker import worker
 
-COMMANDS = (portals_group, gateways_group, senders_group, messages_group, keys_group, doctor, worker)
+COMMANDS = (
+    portals_group,
+    gateways_group,
+    senders_group,
+    messages_group,
+    keys_group,
+    purge,
+    doctor,
+    worker,
+)
 
 
 def register(app: Flask) -> None:

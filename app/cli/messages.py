@@ -91,6 +91,8 @@ def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool)
     was_unknown = message.status is MessageStatus.UNKNOWN or message.reason == Reason.UNKNOWN
     if was_unknown and not force:
         fail("the outcome of this message is unknown: a resend may reach the recipient twice; use --force")
+    if not message.text:
+        fail("the text of this message was removed, so it cannot be sent again; write it anew in Bitrix24")
     if not messages.resend(message.id, now=services().now(), timing=services().timing):
         fail("the message is on its way; wait for its outcome")
     services().engine.hint("submit", message.id)

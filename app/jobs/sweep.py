@@ -10,7 +10,18 @@ from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
 from app.jobs import portal_life
 from app.services import Services
-from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
+from app.store import (
+    accounts,
+    job_runs,
+    messages,
+    outbox,
+    portal_events,
+    portals,
+    reports,
+    rest_log,
+    retention,
+    tokens,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +36,7 @@ PORTALS_A_SWEEP = 500
 # While so many hints wait, more of them would only be doubled: the engine is alive and busy.
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
+MINUTE_S = 60.0
 EVENTS_KEPT = timedelta(days=30)
 
 
@@ -47,6 +59,7 @@ def sweep(services: Services) -> None:
     finally:
         job_runs.release("sweep")
     _periodically(services, "hourly", HOUR_S, _hourly)
+    _periodically(services, "minutely", MINUTE_S, _minutely)
 
 
 def _sweep_messages(services: Services) -> None:
@@ -83,8 +96,13 @@ def _periodically(services: Services, name: str, every_s: float, job: Callable[[
         job_runs.release(name)
 
 
+def _minutely(services: Services) -> None:
+    _hint_all(services, "purge_portal", retention.with_texts_at_end())
+
+
 def _hourly(services: Services) -> None:
     now = services.now()
+    _hint(services, "purge", 0)
     rest_log.purge(now)
     portal_events.purge(now - EVENTS_KEPT)
     portal_life.erase_what_was_kept(services)

@@ -70,7 +70,8 @@ def _store(values: dict[str, Any]) -> Acceptance:
                 messages.c.portal_id == values["portal_id"], messages.c.message_id == values["message_id"]
             )
         )
-    return Acceptance(None, is_repeat=True, is_conflict=stored != values["body_hash"])
+    # The hash goes with the text when that is removed; then nobody can tell.
+    return Acceptance(None, is_repeat=True, is_conflict=stored not in ("", values["body_hash"]))
 
 
 def _row_for(
@@ -224,10 +225,13 @@ def next_poll(row_id: int, at: datetime | None) -> None:
 
 
 def resend(row_id: int, *, now: datetime, timing: Timing) -> bool:
-    """A person wants it sent again: a new attempt with a fresh ladder. False while it is on its way."""
+    """A person wants it sent again: a new attempt with a fresh ladder.
+
+    False while it is on its way, and when its text was removed.
+    """
     with writing() as connection:
         row = locked(connection, row_id)
-        if row is None or row.work in (Work.SUBMITTING, Work.QUEUED, Work.HELD):
+        if row is None or not row.text or row.work in (Work.SUBMITTING, Work.QUEUED, Work.HELD):
             return False
         add_event(connection, row.id, now, "resend")
         close_attempt(connection, row.attempt_id, "replaced", now)

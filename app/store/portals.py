@@ -440,6 +440,14 @@ def ids(states: Sequence[PortalState]) -> list[int]:
         return list(connection.scalars(sa.select(portals.c.id).where(portals.c.state.in_(states))))
 
 
+def ids_from(first: int) -> list[int]:
+    """All portals from this one on, by their numbers."""
+    with statement() as connection:
+        return list(
+            connection.scalars(sa.select(portals.c.id).where(portals.c.id >= first).order_by(portals.c.id))
+        )
+
+
 def uninstalled_before(moment: datetime) -> list[int]:
     """Portals that removed the app so long ago that what was kept for their return is erased."""
     query = sa.select(portals.c.id).where(

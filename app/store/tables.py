@@ -129,6 +129,10 @@ gateway_accounts = sa.Table(
     Index("ix_gateway_accounts_probe_at", "probe_at"),
 )
 
+# Texts that only wait for their time to be over. Literal, because SQLite uses a partial index only for a
+# query that has its condition word for word.
+TEXT_CAN_GO = "text <> '' AND work = 'closed' AND push_due_at IS NULL"
+
 messages = sa.Table(
     "messages",
     db.metadata,
@@ -206,6 +210,13 @@ messages = sa.Table(
         "push_due_at",
         postgresql_where=text("push_due_at IS NOT NULL"),
         sqlite_where=text("push_due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_text_can_go",
+        "portal_id",
+        "received_at",
+        postgresql_where=text(TEXT_CAN_GO),
+        sqlite_where=text(TEXT_CAN_GO),
     ),
     Index(
         "ix_messages_account_work",

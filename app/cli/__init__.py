@@ -3,6 +3,7 @@
 from flask import Flask
 
 from app.cli.doctor import doctor
+from app.cli.erase import erase_group
 from app.cli.gateways import gateways_group
 from app.cli.keys import keys_group
 from app.cli.messages import messages_group
@@ -18,6 +19,7 @@ COMMANDS = (
     messages_group,
     keys_group,
     purge,
+    erase_group,
     doctor,
     worker,
 )

@@ -131,7 +131,7 @@ def written_forms(number: str) -> re.Pattern[str] | None:
     With its country code, after "+", "00" or nothing, or with the zero that people dial inside the country.
     The bare national digits are not looked for: with another country's code they are another's number.
     """
-    gap = r"[\s().\-/]*"
+    gap = r"[ ().\-/\xa0]*"
     parsed = _parse(number, None) if number.startswith("+") else None
     if parsed is None:
         digits = [char for char in number if char.isdecimal()]

@@ -85,6 +85,7 @@ def _submit_one(services: Services, row_id: int) -> Account | None:
 def _must_not_repeat(message: Message, portal: Portal, now: datetime) -> bool:
     """A repeat after an unknown outcome: never past the time to live, nor past the question's deadline."""
     is_over = message.deadline_at is not None and now >= message.deadline_at
+    is_over = is_over or not message.recipient  # erased
     return is_over or now >= message.expires_at or portal.state is PortalState.UNINSTALLED
 
 
@@ -107,6 +108,8 @@ def _reason_not_to_send(
 ) -> tuple[Reason, str] | None:
     if portal.state is PortalState.UNINSTALLED:
         return Reason.UNINSTALLED, ""
+    if not message.recipient:
+        return Reason.ERASED, ""
     if now >= message.expires_at:
         # What held it back is the better explanation, where there is one.
         return Reason.EXPIRED, message.reason if message.reason else ""

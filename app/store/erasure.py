@@ -1,10 +1,28 @@
-"""Forgetting: a portal's data after its app was removed."""
+"""Forgetting on request: one portal, or one phone number wherever it stands. Each ends with a search.
+
+On SQLite nothing is left in the files either: deleted content is overwritten, and the log of changes is
+folded in. PostgreSQL overwrites it with its own vacuum, some time later.
+"""
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from app.store.database import overwrite_deleted, writing
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.config import Timing
+from app.domain.messages import Reason, Work
+from app.domain.numbers import Recipient, parse_recipient, written_forms
+from app.domain.portals import PortalSettings
+from app.domain.status import MessageStatus
+from app.store.closing import finish_row, set_message
+from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
+from app.store.retention import NO_CONTENT
+from app.store.rows import add_event, locked
 from app.store.tables import (
     credentials,
     gateway_accounts,
@@ -15,13 +33,16 @@ from app.store.tables import (
     senders,
 )
 
+BATCH = 200
+WINDOW = 5000  # rows that one statement looks through
+
+# --- a portal
+
 
 def erase_portal_data(portal_id: int) -> None:
-    """Remove everything of a portal but the bare row that recognises late calls.
-
-    On SQLite nothing of it is left in the files either: deleted content is overwritten, and the log of
-    changes is folded in. PostgreSQL overwrites it with its own vacuum, some time later.
-    """
+    """Remove everything of a portal but the bare row that recognises late calls."""
+    for table in (messages, rest_calls):  # there may be millions of them
+        _delete_in_batches(table, portal_id)
     with writing() as connection:
         member_id = connection.scalar(sa.select(portals.c.member_id).where(portals.c.id == portal_id))
         for table in (messages, gateway_accounts, senders, rest_calls, credentials):
@@ -42,3 +63,223 @@ def erase_portal_data(portal_id: int) -> None:
             )
         )
     overwrite_deleted()
+
+
+def erase_portal(portal_id: int) -> None:
+    """Remove a portal and all that is its own, the bare row too: calls of it find no address any more."""
+    erase_portal_data(portal_id)
+    with writing() as connection:
+        member_id = connection.scalar(sa.select(portals.c.member_id).where(portals.c.id == portal_id))
+        connection.execute(sa.delete(portal_events).where(portal_events.c.member_id == member_id))
+        connection.execute(sa.delete(portals).where(portals.c.id == portal_id))
+    overwrite_deleted()
+
+
+def count_rows(portal_id: int, member_id: str) -> dict[str, int]:
+    """How many rows each table has of a portal; tables without any are left out."""
+    found = {}
+    with statement() as connection:
+        for table in db.metadata.sorted_tables:
+            count = sa.select(sa.func.count()).select_from(table)
+            found[table.name] = connection.scalar(count.where(_of_portal(table, portal_id, member_id))) or 0
+    return {name: count for name, count in found.items() if count}
+
+
+def _of_portal(table: sa.Table, portal_id: int, member_id: str) -> sa.ColumnElement[bool]:
+    """The rows of a table that belong to a portal, by whatever leads there."""
+    if table is portals:
+        return portals.c.id == portal_id
+    for key in table.foreign_keys:
+        owner = key.column.table
+        return key.parent.in_(sa.select(key.column).where(_of_portal(owner, portal_id, member_id)))
+    if "member_id" in table.c:
+        return table.c.member_id == member_id
+    return sa.false()
+
+
+def _delete_in_batches(table: sa.Table, portal_id: int) -> None:
+    some = sa.select(table.c.id).where(table.c.portal_id == portal_id).limit(BATCH)
+    while True:
+        with statement() as connection:
+            ids = list(connection.scalars(some))
+        if not ids:
+            return
+        with writing() as connection:
+            connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
+
+
+# --- a number
+
+# Not searched for a number: keys, which tie rows together, and what somebody typed as a setting.
+_LEFT_OUT = {
+    "messages": {"message_id", "recipient", "body_hash"},
+    "portals": {"settings", "member_id", "domain", "client_endpoint"},
+    "gateway_accounts": {"settings", "label"},
+    "senders": {"code", "name", "description", "originator"},
+}
+_SEALED_OR_HASHED = ("_hash", "_secret", "_token", "secrets", "payload")
+_BETWEEN_DIGITS = " ().-/\xa0"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a number is looked for: in one portal, or in all of them."""
+
+    portal_id: int | None = None
+    member_id: str = ""
+
+    def rows_of(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        if self.portal_id is None:
+            return sa.true()
+        return _of_portal(table, self.portal_id, self.member_id)
+
+
+class NumberEraser:
+    """One international number, looked for and removed."""
+
+    def __init__(self, number: str, scope: Scope, *, timing: Timing) -> None:
+        forms = written_forms(number)
+        assert forms is not None  # the caller has read the number
+        self._number, self._forms, self._scope, self._timing = number, forms, scope, timing
+        self._tail = "".join(filter(str.isdecimal, number))[-7:]
+        with statement() as connection:
+            rows = connection.execute(sa.select(portals.c.id, portals.c.settings))
+            self._countries = {
+                row.id: PortalSettings.from_json(row.settings).default_country or None for row in rows
+            }
+
+    def erase(self, *, now: datetime) -> dict[str, int]:
+        """Remove it everywhere; returns how many rows of each table were changed.
+
+        A message to it keeps its row, without recipient and content: what became of it stays countable, and
+        a repeat of its call is recognised. What is not submitted is not sent any more, and told as failed.
+        A message that is being submitted at this moment is left for the next call: see `count_submitting`.
+        """
+        changed: dict[str, int] = {}
+        for row_id in self._recipients():
+            if self._erase_message(row_id, now):
+                changed["messages"] = changed.get("messages", 0) + 1
+        for table in db.metadata.sorted_tables:
+            for row, values in self._words(table):
+                if table is messages and row.work != Work.CLOSED:
+                    values.pop("text", None)  # somebody else's message is not changed on its way
+                if values:
+                    with writing() as connection:
+                        connection.execute(sa.update(table).where(table.c.id == row.id).values(**values))
+                    changed[table.name] = changed.get(table.name, 0) + 1
+        overwrite_deleted()
+        return changed
+
+    def search(self) -> dict[str, int]:
+        """How many rows of each table have the number; those without any are left out."""
+        found = {"messages": sum(1 for _ in self._recipients())}
+        for table in db.metadata.sorted_tables:
+            found[table.name] = found.get(table.name, 0) + sum(1 for _ in self._words(table))
+        return {name: count for name, count in found.items() if count}
+
+    def count_submitting(self) -> int:
+        """Messages to it that a worker hands to a gateway just now; their claims last half a minute."""
+        return sum(1 for row in self._messages_to() if row.work == Work.SUBMITTING)
+
+    # --- messages to the number
+
+    def _recipients(self) -> Iterator[int]:
+        return (row.id for row in self._messages_to())
+
+    def _messages_to(self) -> Iterator[AnyRow]:
+        has_tail = _digits(messages.c.recipient).contains(self._tail)
+        columns = (messages.c.recipient, messages.c.portal_id, messages.c.work)
+        for row in self._rows(messages, columns, has_tail):
+            if self._is_recipient(row.recipient, self._countries.get(row.portal_id)):
+                yield row
+
+    def _is_recipient(self, raw: str, country: str | None) -> bool:
+        """Whether a recipient, as it came or in the international form, is this number.
+
+        One that could not be read as a number counts when its digits are the end of this number's.
+        """
+        read = parse_recipient(raw, default_country=country)
+        if isinstance(read, Recipient):
+            return read.number == self._number
+        digits = "".join(char for char in raw if char.isdecimal()).lstrip("0")
+        return self._number.endswith(digits)
+
+    def _erase_message(self, row_id: int, now: datetime) -> bool:
+        with writing() as connection:
+            row = locked(connection, row_id)
+            if row is None or row.work == Work.SUBMITTING:
+                return False
+            self._stop(connection, row, now)
+            set_message(connection, row.id, recipient="", reason_text="", held_token="", **NO_CONTENT)
+        return True
+
+    def _stop(self, connection: Connection, row: AnyRow, now: datetime) -> None:
+        """Nothing more is done outward for this message but to tell the portal how it ended."""
+        if row.work not in (Work.HELD, Work.QUEUED, Work.WAITING):
+            return
+        add_event(connection, row.id, now, "erased")
+        if row.status == MessageStatus.QUEUED:
+            finish_row(connection, row, MessageStatus.FAILED, Reason.ERASED, "", now, self._timing)
+        elif row.status == MessageStatus.UNKNOWN:
+            # To ask for it, or to repeat it, takes the number: only a report or the deadline ends it now.
+            set_message(connection, row.id, work=Work.WAITING, due_at=row.deadline_at, hinted_at=None)
+
+    # --- the number among other words
+
+    def _words(self, table: sa.Table) -> Iterator[tuple[AnyRow, dict[str, Any]]]:
+        """Rows in whose words the number stands, and their words without it."""
+        columns = [column for column in table.columns if _has_words(column)]
+        if not columns:
+            return
+        has_tail = sa.or_(*(_digits(column).contains(self._tail) for column in columns))
+        more = (messages.c.work,) if table is messages else ()
+        for row in self._rows(table, (*columns, *more), has_tail):
+            values = {
+                column.name: cleaned
+                for column in columns
+                if (cleaned := self._without(row._mapping[column.name])) != row._mapping[column.name]
+            }
+            if values:
+                yield row, values
+
+    def _without(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self._forms.sub("***", value)
+            case bool() | None:
+                return value
+            case int():
+                return "***" if self._forms.fullmatch(str(value)) else value
+            case dict():
+                return {self._without(key): self._without(below) for key, below in value.items()}
+            case list():
+                return [self._without(below) for below in value]
+        return value
+
+    # --- rows, some thousands at a time
+
+    def _rows(
+        self, table: sa.Table, columns: tuple[sa.Column[Any], ...], condition: sa.ColumnElement[bool]
+    ) -> Iterator[AnyRow]:
+        with statement() as connection:
+            last = connection.scalar(sa.select(sa.func.max(table.c.id))) or 0
+        for first in range(1, last + 1, WINDOW):
+            window = table.c.id.between(first, first + WINDOW - 1)
+            query = sa.select(table.c.id, *columns).where(window, condition, self._scope.rows_of(table))
+            with statement() as connection:
+                rows = connection.execute(query).all()
+            yield from rows
+
+
+def _has_words(column: sa.Column[Any]) -> bool:
+    if not isinstance(column.type, sa.String | sa.JSON) or column.name.endswith(_SEALED_OR_HASHED):
+        return False
+    return not column.primary_key and column.name not in _LEFT_OUT.get(column.table.name, ())
+
+
+def _digits(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    """The column's text with nothing between the digits of a number."""
+    found: sa.ColumnElement[str] = sa.cast(column, sa.Text)
+    for char in _BETWEEN_DIGITS:
+        found = sa.func.replace(found, char, "")
+    return found

@@ -115,6 +115,11 @@ _REASONS = {
         _("What was not sent by then is not sent any more."),
         _("Write the message again in Bitrix24 if it is still of use."),
     ),
+    Reason.ERASED: lambda: Trouble(
+        _("Its phone number was erased on request"),
+        _("It had not been sent by then, and is not sent any more."),
+        _("Nothing has to be done."),
+    ),
     Reason.REPORTED: lambda: Trouble(
         _("The gateway reported that it did not arrive"),
         _("The phone may be off for long, out of reach, or the operator blocked the message."),
@@ -205,6 +210,8 @@ def _step(entry: TimelineEntry) -> Step:
             return Step(at, "wait", _("No report came in time"))
         case "resend":
             return Step(at, "", _("An administrator sent it again"))
+        case "erased":
+            return Step(at, "", _("Number and text were erased on request"))
         case "ended":
             return Step(at, "bad", _("Ended without being sent"), _ended(detail))
         case "told":

@@ -1,0 +1,391 @@
+"""Forgetting on request: what is gone, what stays, and what the proof says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+from flask import Flask
+
+from app.domain.messages import CallAuth, IncomingMessage, Message, Work
+from app.domain.outcomes import Accepted, DeliveryReport
+from app.domain.portals import Portal, PortalSettings
+from app.domain.status import MessageStatus
+from app.jobs import follow_up, submit
+from app.services import services
+from app.store import accounts, erasure, messages, portals, reports, rest_log, spool, submissions
+from app.store.database import db, overwrite_deleted, statement, utcnow, writing
+from app.store.rest_log import RestCall
+from app.store.rows import attempts_of, timeline
+from app.store.spool import Spool, SpooledCall
+from app.store.tables import job_runs, message_events, portal_events
+from app.store.tables import messages as rows
+from app.store.tables import portals as portal_rows
+from tests.product import a_portal, product
+
+ONE, OTHER = "a" * 32, "b" * 32
+NUMBER = "+4915112345678"
+DIGITS = b"15112345678"
+NEIGHBOUR = "+4915112345679"
+TEXT = "Dear Ada, your appointment"
+
+
+@pytest.fixture(scope="module")
+def product_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    folder = tmp_path_factory.mktemp("product")
+    (folder / "spool").mkdir()
+    with product(folder, SPOOL_DIR=str(folder / "spool")) as app:
+        yield app
+
+
+@pytest.fixture
+def app(product_app: Flask) -> Iterator[Flask]:
+    yield product_app
+    with writing() as connection:
+        for table in (portal_rows, portal_events, job_runs):
+            connection.execute(table.delete())
+
+
+@pytest.fixture
+def portal(app: Flask) -> Portal:
+    """A portal with the demo gateway."""
+    portal = a_portal()
+    assert _run(app, "gateways", "set", portal.member_id, "demo").exit_code == 0
+    return portal
+
+
+def _run(app: Flask, *args: str, typed: str = "") -> Result:
+    return app.test_cli_runner().invoke(args=args, input=typed)
+
+
+def _erase(app: Flask, *args: str, code: int = 0) -> Any:
+    result = _run(app, "erase", *args, "--yes", "--json")
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def _message(portal: Portal, message_id: str = "m1", *, to: str = NUMBER, text: str = TEXT) -> int:
+    handler = portals.for_test_message(portal.id)
+    assert handler is not None
+    incoming = IncomingMessage(
+        message_id=message_id,
+        recipient=to,
+        text=text,
+        sender_code="sms",
+        bindings=({"OWNER_ID": "7"},),
+        extra={"phone": to},
+        auth=CallAuth(access_token="the author's own"),
+    )
+    accepted = messages.accept(handler, incoming, now=utcnow(), timing=services().timing)
+    assert accepted.row_id is not None
+    return accepted.row_id
+
+
+def _row(portal: Portal, row_id: int) -> Message:
+    found = messages.by_row(portal.id, row_id)
+    assert found is not None
+    return found
+
+
+def _set(row_id: int, **values: Any) -> None:
+    with writing() as connection:
+        connection.execute(rows.update().where(rows.c.id == row_id).values(**values))
+
+
+def _claim(portal: Portal, row_id: int) -> Any:
+    account = accounts.default_of(portal.id)
+    assert account is not None
+    return submissions.claim(
+        _row(portal, row_id),
+        account_id=account.id,
+        gateway="demo",
+        recipient=NUMBER,
+        encoding="gsm7",
+        segments=1,
+        now=utcnow(),
+        timing=services().timing,
+    )
+
+
+def _sent(portal: Portal, row_id: int, gateway_id: str = f"id-{NUMBER}-1") -> Any:
+    claim = _claim(portal, row_id)
+    accepted = Accepted([gateway_id])
+    submissions.record_accepted(claim, accepted, now=utcnow(), timing=services().timing, poll_s=None)
+    return claim
+
+
+def _report(claim: Any, status: MessageStatus, words: str = "") -> None:
+    report = DeliveryReport(status, status.value, reference=claim.reference, text=words)
+    reports.apply_report(claim.account_id, report, now=utcnow(), timing=services().timing)
+
+
+def _contents(app: Flask) -> bytes:
+    database = Path(str(db.engine.url.database))
+    return b"".join(path.read_bytes() for path in database.parent.glob("app.db*"))
+
+
+# --- a number
+
+
+def test_a_number_is_gone_from_every_table_and_file(app: Flask, portal: Portal) -> None:
+    row_id = _message(portal)
+    claim = _sent(portal, row_id)
+    _report(claim, MessageStatus.UNDELIVERED, f"{NUMBER} (0151 - 1234 5678) is not in use")
+    _set(row_id, push_due_at=None)
+    early = DeliveryReport(None, "?", reference="nobody's", text=f"to 0049{NUMBER[3:]}")
+    reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
+    call = RestCall(utcnow(), "x", f'{{"to": {NUMBER[1:]}}}', 200, "", f"sent to {NUMBER}", 1)
+    rest_log.add(portal.id, call)
+    about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {NUMBER}, please")
+    _set(about, work="closed", status="delivered", due_at=None)
+    overwrite_deleted()
+    assert DIGITS in _contents(app)
+
+    proof = _erase(app, "number", ONE, NUMBER)
+
+    assert proof["found_afterwards"] == {}
+    words = {"message_events", "parts", "parked_reports", "rest_calls"}
+    assert set(proof["removed"]) == {"messages", *words}
+    contents = _contents(app)
+    for trace in (DIGITS, b"1234 5678", TEXT.encode()):
+        assert trace not in contents
+    erased = _row(portal, row_id)
+    assert (erased.recipient, erased.text, erased.bindings, erased.reason_text) == ("", "", (), "")
+    assert (erased.status, erased.message_id) == ("undelivered", "m1")  # still counted, still recognised
+    assert _row(portal, about).text == "Call ***, please"
+    assert _row(portal, about).recipient == NEIGHBOUR
+
+
+@pytest.mark.parametrize(
+    ("stored", "country", "is_it"),
+    [
+        (NUMBER, "", True),
+        ("0151 1234-5678", "DE", True),
+        ("+15112345678", "DE", True),  # as the portal writes the national number
+        ("0049 151 12345678", "", True),
+        ("tel. 0151 12345678", "", True),
+        (NEIGHBOUR, "", False),
+        ("+4815112345678", "", False),
+        ("+491511234567", "", False),
+        ("+17112345678", "", False),
+    ],
+)
+def test_a_number_is_known_in_every_spelling(
+    app: Flask, portal: Portal, stored: str, country: str, is_it: bool
+) -> None:
+    portals.save_settings(portal.id, PortalSettings(default_country=country), version=1)
+    number = "+4917112345678" if stored == "+17112345678" else NUMBER
+    row_id = _message(portal, to=stored)
+
+    proof = _erase(app, "number", ONE, number)
+
+    assert _row(portal, row_id).recipient == ("" if is_it else stored)
+    assert proof["removed"].get("messages", 0) == is_it
+
+
+def test_a_number_goes_from_one_portal_or_from_all(app: Flask, portal: Portal) -> None:
+    other = a_portal(OTHER)
+    ours, theirs = _message(portal), _message(other)
+
+    _erase(app, "number", ONE, NUMBER)
+    assert (_row(portal, ours).recipient, _row(other, theirs).recipient) == ("", NUMBER)
+    proof = _erase(app, "number", "--all", NUMBER)
+
+    assert _row(other, theirs).recipient == ""
+    assert proof["portal"] is None
+
+
+def test_what_was_not_submitted_is_not_sent_and_is_told_as_failed(app: Flask, portal: Portal) -> None:
+    queued, held = _message(portal, "m1"), _message(portal, "m2")
+    _set(held, work="held")
+
+    _erase(app, "number", ONE, NUMBER)
+    submit.submit_message(services(), queued)
+
+    for row_id in (queued, held):
+        row = _row(portal, row_id)
+        assert (row.status, row.work, row.reason, row.attempts) == ("failed", "closed", "erased", 0)
+        assert row.push_due_at is not None
+
+
+def test_what_the_gateway_has_is_still_counted_by_its_report(app: Flask, portal: Portal) -> None:
+    row_id = _message(portal)
+    claim = _sent(portal, row_id)
+
+    _erase(app, "number", ONE, NUMBER)
+    _report(claim, MessageStatus.DELIVERED)
+
+    row = _row(portal, row_id)
+    assert (row.status, row.recipient, row.text) == ("delivered", "", "")
+    assert row.push_due_at is not None
+
+
+@pytest.mark.parametrize("work", [Work.QUEUED, Work.WAITING])
+def test_an_unknown_outcome_is_neither_asked_for_nor_repeated(app: Flask, portal: Portal, work: Work) -> None:
+    row_id = _message(portal)
+    claim, parts = _claim(portal, row_id), services()
+    submissions.record_unknown(claim, "reset", look_up_s=0, now=utcnow(), timing=parts.timing)
+    _set(row_id, work=work, due_at=utcnow())
+
+    _erase(app, "number", ONE, NUMBER)
+    submit.submit_message(parts, row_id)
+    follow_up.follow_up(parts, row_id)
+
+    row = _row(portal, row_id)
+    assert (row.status, row.work) == ("unknown", "waiting")
+    assert row.due_at == row.deadline_at
+    assert [attempt["calls"] for attempt in attempts_of(row)] == [1]
+
+
+def test_a_worker_writes_its_outcome_before_its_message_is_erased(
+    app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_id = _message(portal)
+    claim = _claim(portal, row_id)
+    naps = []
+
+    def outcome_comes(_seconds: float) -> None:
+        naps.append(_row(portal, row_id).recipient)
+        accepted = Accepted(["g1"])
+        submissions.record_accepted(claim, accepted, now=utcnow(), timing=services().timing, poll_s=None)
+
+    monkeypatch.setattr("app.cli.erase.time.sleep", outcome_comes)
+
+    _erase(app, "number", ONE, NUMBER)
+
+    assert naps == [NUMBER]
+    assert (_row(portal, row_id).status, _row(portal, row_id).recipient) == ("sent", "")
+
+
+def test_a_text_on_its_way_to_somebody_else_is_not_changed_and_the_proof_says_so(
+    app: Flask, portal: Portal
+) -> None:
+    row_id = _message(portal, to=NEIGHBOUR, text=f"Call {NUMBER}")
+
+    result = _run(app, "erase", "number", ONE, NUMBER, "--yes", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["found_afterwards"] == {"messages": 1}
+    assert "Repeat this" in result.stderr
+    assert _row(portal, row_id).text == f"Call {NUMBER}"
+
+
+def test_a_repeat_of_the_call_brings_nothing_back(app: Flask, portal: Portal) -> None:
+    row_id = _message(portal)
+    _erase(app, "number", ONE, NUMBER)
+    handler = portals.for_test_message(portal.id)
+    assert handler is not None
+    again = IncomingMessage(message_id="m1", recipient=NUMBER, text=TEXT, sender_code="sms")
+
+    accepted = messages.accept(handler, again, now=utcnow(), timing=services().timing)
+
+    assert (accepted.row_id, accepted.is_repeat, accepted.is_conflict) == (None, True, False)
+    assert _row(portal, row_id).recipient == ""
+    assert not messages.resend(row_id, now=utcnow(), timing=services().timing)
+    assert [entry.event for entry in timeline(_row(portal, row_id))] == ["received", "erased"]
+
+
+def test_a_large_table_is_looked_through_in_pieces(
+    app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "WINDOW", 2)
+    for number in range(7):
+        _message(portal, f"m{number}", to=NUMBER if number % 2 else NEIGHBOUR)
+
+    assert _erase(app, "number", ONE, NUMBER)["removed"]["messages"] == 3
+
+
+def test_the_spool_is_named_as_not_searched(app: Flask, portal: Portal) -> None:
+    folder = services().config.spool_dir
+    assert folder is not None
+    Spool(folder).add(SpooledCall("secret", b"message_to=%2B4915112345678", utcnow()))
+
+    named = [what for what in _erase(app, "number", ONE, NUMBER)["not_searched"] if "spool" in what]
+
+    assert named == ["1 calls in the spool, which are sealed: repeat this when the spool is worked off"]
+    assert spool.count_kept(folder) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["number", ONE], "give the portal's member id and the number"),
+        (["number", "--all", ONE, NUMBER], "give the portal's member id and the number"),
+        (["number", ONE, "12"], "too short"),
+        (["number", "c" * 32, NUMBER], "no portal has the member id"),
+        (["portal", "c" * 32], "no portal has the member id"),
+        (["portal", ONE], "still installed"),
+    ],
+)
+def test_a_command_that_cannot_work_says_why(app: Flask, portal: Portal, args: list[str], said: str) -> None:
+    row_id = _message(portal)
+
+    result = _run(app, "erase", *args, "--yes")
+
+    assert result.exit_code != 0
+    assert said in result.stderr
+    assert _row(portal, row_id).recipient == NUMBER
+
+
+@pytest.mark.parametrize("args", [["number", ONE, NUMBER], ["portal", ONE, "--force"]])
+def test_nothing_happens_without_a_yes(app: Flask, portal: Portal, args: list[str]) -> None:
+    row_id = _message(portal)
+
+    result = _run(app, "erase", *args, typed="n\n")
+
+    assert result.exit_code == 1
+    assert "cannot be undone" in result.stderr
+    assert _row(portal, row_id).recipient == NUMBER
+
+
+# --- a portal
+
+
+def test_an_erased_portal_is_in_no_table_and_no_file(app: Flask, portal: Portal) -> None:
+    other = a_portal(OTHER)
+    _sent(portal, _message(portal))
+    theirs = _message(other)
+    rest_log.add(portal.id, RestCall(utcnow(), "x", "canary-params", 200, "", "canary-answer", 1))
+    address = f"/sms/{portals.handler_secret(portal.id)}"
+    portals.uninstall(portal.id, clean=False, now=utcnow())
+
+    proof = _erase(app, "portal", ONE)
+
+    assert proof["removed"]["portals"] == proof["removed"]["messages"] == 1
+    assert {"credentials", "gateway_accounts", "attempts", "parts", "rest_calls"} <= set(proof["removed"])
+    assert proof["found_afterwards"] == {}
+    contents = _contents(app)
+    assert ONE.encode() not in contents
+    assert b"canary" not in contents
+    assert b"m1" in contents  # the other portal's message
+    assert _row(other, theirs).text == TEXT
+    assert app.test_client().post(address, data={"message_id": "m9"}).status_code == 404
+
+
+def test_an_installed_portal_is_erased_by_force_with_what_comes_meanwhile(
+    app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.erase.time.sleep", lambda _seconds: _message(portal, "late"))
+
+    proof = _erase(app, "portal", ONE, "--force")
+
+    assert proof["found_afterwards"] == {}
+    assert portals.by_member(ONE) is None
+    with statement() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(rows)) == 0
+        assert connection.scalar(sa.select(sa.func.count()).select_from(message_events)) == 0
+
+
+def test_more_messages_than_one_batch_go(app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "BATCH", 2)
+    for number in range(5):
+        _message(portal, f"m{number}")
+    portals.uninstall(portal.id, clean=False, now=utcnow() - timedelta(days=1))
+
+    assert _erase(app, "portal", ONE)["removed"]["messages"] == 5

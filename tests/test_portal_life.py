@@ -163,6 +163,13 @@ def _assert_clean_removal_leaves_nothing(life: Life) -> None:
     assert {path.suffix for path in files} >= {".db", ".engine"}
     assert _found(canaries, [*files, *logs]) == {}
 
+    # What is left recognises late calls; the operator's command removes that, too.
+    who = {life.member_id.encode(), life.portal.info()["domain"].encode()}
+    assert set(_found(who, files)) == who
+    proof = life.stack.flask("erase", "portal", life.member_id, "--yes")
+    assert proof["found_afterwards"] == {}
+    assert _found(who, files) == {}
+
 
 def _plain_secrets(life: Life) -> set[bytes]:
     info = life.portal.info()

@@ -14,8 +14,8 @@ from app.domain.portals import Portal
 from app.store.database import statement, writing
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
-# On a slow disk SQLite commits so many rows in a few hundredths of a second, and the HANDLER waits for that.
-BATCH = 100
+# SQLite removes so many rows in about a hundredth of a second, and so long the HANDLER may have to wait.
+BATCH = 25
 
 # A message without its content. The hash goes too: a text of four digits can be found by trying.
 NO_CONTENT: Mapping[str, Any] = {

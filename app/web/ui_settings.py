@@ -201,7 +201,7 @@ def _labels() -> dict[str, str]:
         "row_days": _("Days until a message is removed altogether"),
         "default_country": _("Country of numbers without a country code"),
         "which_countries": _("Where messages may go"),
-        "time_to_live_s": _("A message that could not be sent for so long is not sent any more"),
+        "time_to_live_s": _("How long a message may wait to be sent"),
         "unknown_policy": _("When the gateway’s answer never comes"),
         "low_balance": _("Warn when the balance falls below"),
     }

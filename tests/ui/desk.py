@@ -101,12 +101,16 @@ class Desk:
         return frame
 
     def settings(self, **values: str) -> None:
-        """Change the portal's settings as a later page will."""
+        """Change the portal's settings without their page."""
         with sqlite3.connect(self.stack.dir / "product.db", timeout=10) as database:
             for name, value in values.items():
                 database.execute(
                     "UPDATE portals SET settings = json_set(settings, ?, ?)", (f"$.{name}", value)
                 )
+
+    def forget_settings(self) -> None:
+        with sqlite3.connect(self.stack.dir / "product.db", timeout=10) as database:
+            database.execute("UPDATE portals SET settings = '{}'")
 
     def check_accessible(self, where: str) -> None:
         self.page.wait_for_timeout(100)

@@ -43,6 +43,7 @@ def in_place(whole: Stack, browser: Browser) -> Iterator[Stack]:
 def desk(in_place: Stack, page: Page) -> Iterator[Desk]:
     desk = Desk(in_place, page)
     yield desk
+    desk.forget_settings()
     desk.portal.close()
     desk.check_quiet()
 
@@ -183,6 +184,37 @@ def test_an_employee_sees_a_page_of_his_own(desk: Desk) -> None:
     assert desk.tokens == {""}
 
 
+def test_a_new_language_and_theme_are_seen_at_once(desk: Desk) -> None:
+    desk.open()
+    desk.go("Settings")
+    desk.app.get_by_label("Language", exact=True).select_option("de")
+    desk.app.get_by_label("Colours").select_option("dark")
+    desk.app.get_by_role("button", name="Save").click()
+
+    desk.see("Settings")  # in English until the catalogue has it
+    desk.app.locator("html.dark[lang=de]").wait_for()
+    desk.app.get_by_role("link", name="Übersicht").wait_for()
+    desk.check_accessible("settings in dark")
+    desk.check_quiet()
+
+
+def test_an_employee_reads_the_log_where_the_settings_let_him(desk: Desk) -> None:
+    desk.portal.set_user(9, name="Eve", last_name="Example", role="employee")
+    desk.open()
+    desk.go("Settings")
+    desk.app.get_by_label("Every employee may read the message log").check()
+    desk.app.get_by_role("button", name="Save").click()
+    desk.app.get_by_text("The new settings count from now on").wait_for()
+    desk.page.reload()
+    desk.page.locator("#user").select_option("9")
+    desk.open("Messages")
+
+    desk.app.get_by_role("link").first.wait_for()
+    desk.check_accessible("an employee's log")
+    assert desk.app.get_by_role("navigation").count() == 0
+    desk.check_quiet()
+
+
 @pytest.mark.parametrize("variant", ["light", "dark", "narrow", "rtl"])
 def test_every_page_is_accessible(desk: Desk, variant: str) -> None:
     desk.settings(theme="dark" if variant == "dark" else "light")
@@ -246,3 +278,10 @@ def _walk(desk: Desk) -> Iterator[str]:
     desk.app.get_by_role("button", name="Send again").click()
     desk.app.get_by_text("Confirm that you know it").wait_for()
     yield "question"
+    desk.go("Settings")
+    desk.app.get_by_label("Only to those ticked below").check()
+    desk.app.get_by_text("List of countries").click()
+    desk.app.get_by_label("Days until a message is removed altogether").fill("1")
+    desk.app.get_by_role("button", name="Save").click()
+    desk.app.get_by_text("Nothing was saved").wait_for()
+    yield "settings with mistakes"

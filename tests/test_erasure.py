@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +125,11 @@ def _sent(portal: Portal, row_id: int, gateway_id: str = f"id-{NUMBER}-1") -> An
 def _report(claim: Any, status: MessageStatus, words: str = "") -> None:
     report = DeliveryReport(status, status.value, reference=claim.reference, text=words)
     reports.apply_report(claim.account_id, report, now=utcnow(), timing=services().timing)
+
+
+def _while_waiting(monkeypatch: pytest.MonkeyPatch, happens: Callable[[float], object]) -> None:
+    """What happens in the pauses of the command, and of nobody else."""
+    monkeypatch.setattr("app.cli.erase.time", SimpleNamespace(sleep=happens, monotonic=time.monotonic))
 
 
 def _contents(app: Flask) -> bytes:
@@ -255,7 +262,7 @@ def test_a_worker_writes_its_outcome_before_its_message_is_erased(
         accepted = Accepted(["g1"])
         submissions.record_accepted(claim, accepted, now=utcnow(), timing=services().timing, poll_s=None)
 
-    monkeypatch.setattr("app.cli.erase.time.sleep", outcome_comes)
+    _while_waiting(monkeypatch, outcome_comes)
 
     _erase(app, "number", ONE, NUMBER)
 
@@ -344,6 +351,24 @@ def test_nothing_happens_without_a_yes(app: Flask, portal: Portal, args: list[st
     assert _row(portal, row_id).recipient == NUMBER
 
 
+def test_postgresql_forgets_alike(tmp_path: Path, postgres_url: str) -> None:
+    with product(tmp_path, DATABASE_URL=postgres_url) as app:
+        portal = a_portal()
+        assert _run(app, "gateways", "set", portal.member_id, "demo").exit_code == 0
+        claim = _sent(portal, _message(portal))
+        _report(claim, MessageStatus.DELIVERED, f"to {NUMBER}")
+        early = DeliveryReport(None, "?", reference="nobody's", text=f"to {NUMBER}")
+        reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
+
+        number = _erase(app, "number", "--all", NUMBER)
+        portals.uninstall(portal.id, clean=False, now=utcnow())
+        whole = _erase(app, "portal", ONE)
+
+    assert number["removed"] == {"messages": 1, "message_events": 2, "parked_reports": 1, "parts": 1}
+    assert whole["removed"]["message_events"] == 3
+    assert number["found_afterwards"] == whole["found_afterwards"] == {}
+
+
 # --- a portal
 
 
@@ -371,7 +396,7 @@ def test_an_erased_portal_is_in_no_table_and_no_file(app: Flask, portal: Portal)
 def test_an_installed_portal_is_erased_by_force_with_what_comes_meanwhile(
     app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.erase.time.sleep", lambda _seconds: _message(portal, "late"))
+    _while_waiting(monkeypatch, lambda _seconds: _message(portal, "late"))
 
     proof = _erase(app, "portal", ONE, "--force")
 

@@ -19,7 +19,7 @@ from app.engine import Engine
 from app.jobs import retention as retention_job
 from app.jobs import sweep
 from app.services import Services, services
-from app.store import messages, portals
+from app.store import messages, portals, retention
 from app.store.database import db, statement, utcnow, writing
 from app.store.rows import add_event
 from app.store.tables import attempts, job_runs, message_events, parts
@@ -215,6 +215,20 @@ def test_a_removed_text_is_in_no_file(app: Flask) -> None:
     _purge(app)
 
     assert not any(TEXT.encode() in file.read_bytes() for file in files)
+
+
+def test_postgresql_is_purged_alike(tmp_path: Path, postgres_url: str) -> None:
+    with product(tmp_path, DATABASE_URL=postgres_url) as app:
+        portal = _keep(a_portal(), text_days=0, row_days=180)
+        kept = _message(portal, "young", days=1)
+        _message(portal, "old", days=181)
+        assert retention.with_texts_at_end() == [portal.id]
+        counted = _purge(app, "--dry-run")
+        done = _purge(app)
+
+        assert (counted["texts"], counted["messages"]) == (1, 1) == (done["texts"], done["messages"])
+        assert _text(portal, kept) == ""
+        assert retention.with_texts_at_end() == []
 
 
 # --- the clock's own work

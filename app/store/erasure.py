@@ -89,11 +89,13 @@ def _of_portal(table: sa.Table, portal_id: int, member_id: str) -> sa.ColumnElem
     """The rows of a table that belong to a portal, by whatever leads there."""
     if table is portals:
         return portals.c.id == portal_id
-    for key in table.foreign_keys:
-        owner = key.column.table
-        return key.parent.in_(sa.select(key.column).where(_of_portal(owner, portal_id, member_id)))
+    if "portal_id" in table.c:
+        return table.c.portal_id == portal_id
     if "member_id" in table.c:
         return table.c.member_id == member_id
+    for key in table.foreign_keys:
+        owner = _of_portal(key.column.table, portal_id, member_id)
+        return sa.exists().where(key.column == key.parent, owner)
     return sa.false()
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app.config import Timing
 from app.domain.messages import IncomingMessage, Message, Reason, Work
-from app.domain.portals import PortalState
+from app.domain.portals import PortalSettings, PortalState
 from app.domain.status import MessageStatus
 from app.store.closing import close_attempt, finish_row, set_message
 from app.store.database import StoreUnavailable, insert_or_ignore, single_write, statement, writing
@@ -233,6 +233,8 @@ def resend(row_id: int, *, now: datetime, timing: Timing) -> bool:
         row = locked(connection, row_id)
         if row is None or not row.text or row.work in (Work.SUBMITTING, Work.QUEUED, Work.HELD):
             return False
+        settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == row.portal_id))
+        lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
         add_event(connection, row.id, now, "resend")
         close_attempt(connection, row.attempt_id, "replaced", now)
         set_message(
@@ -252,7 +254,7 @@ def resend(row_id: int, *, now: datetime, timing: Timing) -> bool:
             faults=0,
             slot_at=None,
             is_resend=True,
-            expires_at=now + timing.span("time_to_live_s"),
+            expires_at=now + timedelta(seconds=lifetime_s),
             **({} if row.told is None else push_due(row, MessageStatus.QUEUED, now, timing, is_resend=True)),
         )
     return True

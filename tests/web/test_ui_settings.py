@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.portals import PortalSettings
-from app.store import portals
+from app.services import services
+from app.store import messages, portals
+from app.store.database import writing
+from app.store.tables import messages as rows
 from tests.web.visitor import Visitor
 
 TYPED = {
@@ -145,3 +149,18 @@ def test_settings_survive_a_removal_and_a_new_installation(admin: Visitor) -> No
     admin.come_in()
 
     assert admin.portal.settings.text_days == 3
+
+
+def test_the_time_to_live_counts_for_new_messages_and_for_those_sent_again(admin: Visitor) -> None:
+    _save(admin, time_to_live_s="600")
+
+    message = admin.message()
+    with writing() as connection:
+        ended = {"status": "failed", "work": "closed", "reason": "gave_up", "due_at": None}
+        connection.execute(rows.update().where(rows.c.id == message.id).values(**ended))
+    assert admin.submit(f"/ui/messages/{message.id}/again").status_code == 200
+
+    again = messages.by_row(admin.portal.id, message.id)
+    assert again is not None
+    assert message.expires_at - message.received_at == timedelta(minutes=10)
+    assert again.expires_at - services().now() < timedelta(minutes=10)

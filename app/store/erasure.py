@@ -233,7 +233,7 @@ class NumberEraser:
         columns = [column for column in table.columns if _has_words(column)]
         if not columns:
             return
-        has_tail = sa.or_(*(_digits(column).contains(self._tail) for column in columns))
+        has_tail = _digits(*columns).contains(self._tail)
         more = (messages.c.work,) if table is messages else ()
         for row in self._rows(table, (*columns, *more), has_tail):
             values = {
@@ -279,9 +279,12 @@ def _has_words(column: sa.Column[Any]) -> bool:
     return not column.primary_key and column.name not in _LEFT_OUT.get(column.table.name, ())
 
 
-def _digits(column: sa.Column[Any]) -> sa.ColumnElement[str]:
-    """The column's text with nothing between the digits of a number."""
-    found: sa.ColumnElement[str] = sa.cast(column, sa.Text)
+def _digits(*columns: sa.Column[Any]) -> sa.ColumnElement[str]:
+    """The columns' texts, one behind the other, with nothing between the digits of a number."""
+    texts = [sa.func.coalesce(sa.cast(column, sa.Text), "") for column in columns]
+    found: sa.ColumnElement[str] = texts[0]
+    for text in texts[1:]:
+        found = found.concat("|").concat(text)
     for char in _BETWEEN_DIGITS:
         found = sa.func.replace(found, char, "")
     return found

@@ -114,7 +114,7 @@ def _delete_in_batches(table: sa.Table, portal_id: int) -> None:
 
 # Not searched for a number: keys, which tie rows together, and what somebody typed as a setting.
 _LEFT_OUT = {
-    "messages": {"message_id", "recipient", "body_hash"},
+    "messages": {"message_id", "recipient"},
     "portals": {"settings", "member_id", "domain", "client_endpoint"},
     "gateway_accounts": {"settings", "label"},
     "senders": {"code", "name", "description", "originator"},
@@ -224,7 +224,15 @@ class NumberEraser:
             finish_row(connection, row, MessageStatus.FAILED, Reason.ERASED, "", now, self._timing)
         elif row.status == MessageStatus.UNKNOWN:
             # To ask for it, or to repeat it, takes the number: only a report or the deadline ends it now.
-            set_message(connection, row.id, work=Work.WAITING, due_at=row.deadline_at, hinted_at=None)
+            deadline = row.deadline_at or now + self._timing.span("unknown_s")
+            set_message(
+                connection,
+                row.id,
+                work=Work.WAITING,
+                due_at=deadline,
+                deadline_at=deadline,
+                hinted_at=None,
+            )
 
     # --- the number among other words
 

@@ -25,7 +25,8 @@ LIVES_S = (0, 600, 3600, 6 * 3600, 24 * 3600, 72 * 3600)
 TEXT_DAYS_LIMIT = 3650
 # A call that is repeated must find its row for as long as it could still be sent.
 ROW_DAYS = range(7, 3651)
-_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?")
+# Two decimals at most: "1,000" means a thousand to some and one to others, so it is asked again.
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,2})?")
 
 
 @blueprint.get("/settings")
@@ -40,7 +41,7 @@ def save() -> Response:
     portal = ui_session.this().portal
     form = _sent_form()
     settings, errors = _read(form, portal.settings)
-    version = request.form.get("version", default=0, type=int)
+    version = request.form.get("version", default=0, type=_version)
     if errors:
         return _page(form, version=version, errors=errors, status=422)
     try:
@@ -50,6 +51,12 @@ def save() -> Response:
         return _page(form, version=portal.settings_version, notice="conflict", status=409)
     ui.enter(replace(ui_session.this(), portal=portals.by_id(portal.id)))
     return _page(_form_of(settings), version=version + 1, notice="saved")
+
+
+def _version(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("no version of settings")
+    return int(text)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ TYPED = {
 }
 
 
-def _save(admin: Visitor, *, version: int | None = None, **changes: Any) -> Any:
+def _save(admin: Visitor, *, version: int | str | None = None, **changes: Any) -> Any:
     now = admin.portal.settings_version if version is None else version
     return admin.submit("/ui/settings", **{**TYPED, "version": str(now), **changes})
 
@@ -86,6 +86,7 @@ def test_a_new_portal_masks_numbers_and_keeps_texts_for_a_month(admin: Visitor) 
         ({"row_days": "99999999999"}, "row_days", "from 7 to 3650"),
         ({"text_days": "91"}, "text_days", "cannot be kept longer than its message"),
         ({"low_balance": "1e9"}, "low_balance", "such as 10 or 7.50"),
+        ({"low_balance": "1,000"}, "low_balance", "such as 10 or 7.50"),
         ({"low_balance": "-1"}, "low_balance", "such as 10 or 7.50"),
         ({"low_balance": "NaN"}, "low_balance", "such as 10 or 7.50"),
         ({"country": []}, "countries", "at least one country"),
@@ -120,6 +121,14 @@ def test_two_administrators_do_not_overwrite_each_other(admin: Visitor) -> None:
     again = _save(admin, version=int(_value(answer.text, "version")))
     assert again.status_code == 200
     assert admin.portal.settings.text_days == 3
+
+
+@pytest.mark.parametrize("version", ["", "x", "-1", "9" * 30, "１"])
+def test_a_version_that_never_was_saves_nothing(admin: Visitor, version: str) -> None:
+    answer = _save(admin, version=version)
+
+    assert answer.status_code == 409
+    assert admin.portal.settings == PortalSettings()
 
 
 def test_a_choice_that_is_none_changes_nothing(admin: Visitor) -> None:

@@ -157,6 +157,8 @@ messages = sa.Table(
     Column("status", String(12), nullable=False),
     Column("reason", String(40), nullable=False, server_default=""),
     Column("reason_text", Text, nullable=False, server_default=""),
+    # From its receipt to the word that it was delivered; none when a person sent it again meanwhile.
+    Column("delivery_ms", sa.BigInteger),
     # How far our own work is: may go back. `due_at` is when the row wants attention next.
     Column("work", String(12), nullable=False),
     Column("due_at", UtcDateTime),
@@ -179,7 +181,9 @@ messages = sa.Table(
     Column("told_at", UtcDateTime),
     Column("not_found_since", UtcDateTime),
     sa.UniqueConstraint("portal_id", "message_id"),
-    Index("ix_messages_portal_id_id", "portal_id", "id"),
+    # The log in its order. What it is searched by comes along: a rare match is found without the rows.
+    Index("ix_messages_log", "portal_id", "received_at", "id", "recipient", "account_id", "sender_code"),
+    Index("ix_messages_portal_status", "portal_id", "status", "received_at", "id"),
     Index(
         "ix_messages_due_at",
         "due_at",
@@ -233,6 +237,14 @@ attempts = sa.Table(
     Column("text", Text, nullable=False, server_default=""),
     Column("cost", String(40), nullable=False, server_default=""),
     Index("ix_attempts_message_row_id", "message_row_id"),
+    Index(  # what was spent: few gateways say so
+        "ix_attempts_cost",
+        "account_id",
+        "started_at",
+        "cost",
+        postgresql_where=text("cost <> ''"),
+        sqlite_where=text("cost <> ''"),
+    ),
 )
 
 # The gateway's own ids: one for each part of a message that it reports on.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from babel.numbers import format_currency, get_decimal_symbol
 from flask import Flask, g
 from flask_babel import Babel, format_datetime, format_decimal, format_time, get_locale
 from flask_babel import gettext as _gettext
+
+from app.domain.prices import Price
 
 TRANSLATIONS = Path(__file__).parent / "translations"
 
@@ -97,10 +101,27 @@ def clock(at: datetime) -> str:
     return str(format_time(at.astimezone(UTC), "medium"))
 
 
+def number(value: float | Decimal) -> str:
+    """A number as it is written in the person's language."""
+    return str(format_decimal(value))
+
+
+def money(price: Price) -> str:
+    """An amount with all its digits: a message costs less than the smallest coin."""
+    if not price.currency:
+        return number(price.amount)
+    return str(format_currency(price.amount, price.currency, locale=get_locale(), decimal_quantization=False))
+
+
+def decimal_sign() -> str:
+    """What stands before the decimals of a number."""
+    return str(get_decimal_symbol(get_locale()))
+
+
 def init_app(app: Flask) -> None:
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
     Babel(app, locale_selector=_locale, timezone_selector=zone_name)
-    app.jinja_env.filters |= {"when": when, "clock": clock, "number": format_decimal}
+    app.jinja_env.filters |= {"when": when, "clock": clock, "number": number, "money": money}
     app.jinja_env.globals |= {
         "direction": direction,
         "language_tag": lambda: str(get_locale()).replace("_", "-"),

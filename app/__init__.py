@@ -32,6 +32,7 @@ from app.web import (
     ui_messages,
     ui_overview,
     ui_renew,
+    ui_statistics,
     ui_test,
 )
 
@@ -58,6 +59,7 @@ BLUEPRINTS = (
     ui_gateway.blueprint,
     ui_test.blueprint,
     ui_messages.blueprint,
+    ui_statistics.blueprint,
 )
 
 

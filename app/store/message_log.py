@@ -1,7 +1,7 @@
 """The log of a portal's messages: newest first, filtered, turned page by page.
 
-Made for millions of rows: the filters read the index `ix_messages_log` or a narrower one, and only the rows
-of one page are fetched.
+Made for millions of rows: the filters read an index that holds all they ask for, and only the rows of one
+page are fetched.
 """
 
 from __future__ import annotations

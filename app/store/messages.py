@@ -349,7 +349,12 @@ def _first(*conditions: sa.ColumnElement[bool]) -> Message | None:
 def counts_since(portal_id: int, since: datetime) -> dict[MessageStatus, int]:
     query = (
         sa.select(messages.c.status, sa.func.count())
-        .where(messages.c.portal_id == portal_id, messages.c.received_at >= since)
+        .where(
+            messages.c.portal_id == portal_id,
+            # All there are: with them SQLite begins at `since` in the index, else it reads every message.
+            messages.c.status.in_(list(MessageStatus)),
+            messages.c.received_at >= since,
+        )
         .group_by(messages.c.status)
     )
     with statement() as connection:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from babel.numbers import format_currency, get_decimal_symbol
+from babel.dates import format_skeleton
+from babel.numbers import format_currency, format_percent, get_decimal_symbol
+from babel.units import format_unit
 from flask import Flask, g
 from flask_babel import Babel, format_datetime, format_decimal, format_time, get_locale
 from flask_babel import gettext as _gettext
@@ -111,6 +113,26 @@ def money(price: Price) -> str:
     if not price.currency:
         return number(price.amount)
     return str(format_currency(price.amount, price.currency, locale=get_locale(), decimal_quantization=False))
+
+
+def percent(share: float) -> str:
+    """A share of one, with one decimal."""
+    return str(format_percent(round(share, 3), locale=get_locale(), decimal_quantization=False))
+
+
+def duration(seconds: float) -> str:
+    """A time span in its largest fitting unit, with one decimal."""
+    for unit, size_s in (("hour", 3600), ("minute", 60)):
+        if seconds >= size_s:
+            return str(
+                format_unit(round(seconds / size_s, 1), f"duration-{unit}", "short", locale=get_locale())
+            )
+    return str(format_unit(round(seconds, 1), "duration-second", "short", locale=get_locale()))
+
+
+def short_date(day: date) -> str:
+    """A day and its month."""
+    return str(format_skeleton("MMMd", datetime.combine(day, time()), locale=get_locale()))
 
 
 def decimal_sign() -> str:

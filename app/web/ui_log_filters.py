@@ -71,12 +71,13 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         values={name: value for name, value in values.items() if value},
         periods=[(value, _(label)) for value, label in _PERIODS.items()],
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
-        gateways=[(slug, _title(slug)) for slug in accounts.values()],
+        gateways=[(slug, gateway_title(slug)) for slug in accounts.values()],
         sender_codes=[(code, code) for code in codes],
     )
 
 
-def _title(slug: str) -> str:
+def gateway_title(slug: str) -> str:
+    """A gateway's name, also of one that this version does not have any more."""
     adapter = services().gateways.get(slug)
     return adapter.title if adapter else slug
 

@@ -279,7 +279,7 @@ def _step(entry: TimelineEntry) -> Step:
         case "resend":
             return Step(at, "", _("An administrator sent it again"))
         case "ended":
-            return Step(at, "bad", _("Ended without being sent"), _ended(detail))
+            return Step(at, "bad", _("Ended without being sent"), title_of_reason(detail))
         case "told":
             return Step(at, "", _("Told to Bitrix24: %(status)s", status=_word(detail)))
         case "not_told":
@@ -303,8 +303,9 @@ def _word(word: str) -> str:
         return word
 
 
-def _ended(reason: str) -> str:
+def title_of_reason(reason: str) -> str:
+    """A reason in few words, for lists."""
     try:
         return _REASONS[Reason(reason)]().title
     except (ValueError, KeyError):
-        return reason
+        return reason or _("No reason is known")

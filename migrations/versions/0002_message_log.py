@@ -24,7 +24,12 @@ def upgrade() -> None:
             unique=False,
         )
         batch_op.create_index(
-            "ix_messages_portal_status", ["portal_id", "status", "received_at", "id"], unique=False
+            "ix_messages_log_by_status",
+            [
+                *("portal_id", "status", "received_at", "id"),
+                *("recipient", "account_id", "sender_code", "segments", "delivery_ms"),
+            ],
+            unique=False,
         )
         batch_op.drop_index("ix_messages_portal_id_id")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
@@ -42,6 +47,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_attempts_cost")
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index("ix_messages_portal_id_id", ["portal_id", "id"], unique=False)
-        batch_op.drop_index("ix_messages_portal_status")
+        batch_op.drop_index("ix_messages_log_by_status")
         batch_op.drop_index("ix_messages_log")
         batch_op.drop_column("delivery_ms")

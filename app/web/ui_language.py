@@ -12,7 +12,7 @@ from babel.dates import format_skeleton
 from babel.numbers import format_currency, format_percent, get_decimal_symbol
 from babel.units import format_unit
 from flask import Flask, g
-from flask_babel import Babel, format_datetime, format_decimal, format_time, get_locale
+from flask_babel import Babel, format_date, format_datetime, format_decimal, format_time, get_locale
 from flask_babel import gettext as _gettext
 
 from app.domain.prices import Price
@@ -98,6 +98,11 @@ def when(at: datetime | None, *, seconds: bool = False) -> str:
     return str(format_datetime(at.astimezone(UTC), "medium" if seconds else "short"))
 
 
+def day(at: datetime) -> str:
+    """The person's day of a moment."""
+    return str(format_date(at.astimezone(UTC)))
+
+
 def clock(at: datetime) -> str:
     """The time of day, with seconds."""
     return str(format_time(at.astimezone(UTC), "medium"))
@@ -143,7 +148,7 @@ def decimal_sign() -> str:
 def init_app(app: Flask) -> None:
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
     Babel(app, locale_selector=_locale, timezone_selector=zone_name)
-    app.jinja_env.filters |= {"when": when, "clock": clock, "number": number, "money": money}
+    app.jinja_env.filters |= {"when": when, "clock": clock, "day": day, "number": number, "money": money}
     app.jinja_env.globals |= {
         "direction": direction,
         "language_tag": lambda: str(get_locale()).replace("_", "-"),

@@ -169,7 +169,10 @@
       if (!(await renew().then(() => true, () => false))) return show("#ended", true);
       answer = await get();
     }
-    if (answer.status === 422) return htmx.swap(problem, await answer.text(), { swapStyle: "innerHTML" });
+    if (answer.status === 422) {
+      problem.innerHTML = await answer.text();
+      return;
+    }
     if (!answer.ok) throw new Error(`download: ${answer.status}`);
     const address = URL.createObjectURL(await answer.blob());
     Object.assign(document.createElement("a"), { href: address, download: link.download }).click();

@@ -1,7 +1,7 @@
 """message log: indexes in the order of time, and how long a delivery took
 
-A large table takes its time for the new indexes. PostgreSQL blocks writes to `messages` meanwhile, about
-three seconds for a million rows; what the HANDLER cannot store then is answered 503, or spooled.
+Building the indexes takes some seconds for each million messages, and nothing can be stored meanwhile: what
+the HANDLER gets then is answered 503, or spooled where the operator chose that.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from app.web import (
     ui_overview,
     ui_renew,
     ui_settings,
+    ui_statistics,
     ui_test,
 )
 
@@ -62,6 +63,7 @@ BLUEPRINTS = (
     ui_test.blueprint,
     ui_messages.blueprint,
     ui_settings.blueprint,
+    ui_statistics.blueprint,
 )
 
 

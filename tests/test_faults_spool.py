@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
-from app.store import messages, portals
+from app.store import message_log, messages, portals
 from app.store.database import StoreUnavailable, utcnow
 from app.store.spool import Spool, SpooledCall
 from app.web import handler
@@ -76,7 +76,7 @@ def test_fault_03_a_spooled_message_is_stored_once_with_the_time_of_its_call(
     assert handler.work_off_spool() == 2
     assert handler.work_off_spool() == 0
 
-    stored = messages.page(portal.id, limit=10)
+    stored = message_log.page(portal.id, limit=10)
     assert answers == [200, 200]
     assert [message.message_id for message in stored] == ["spooled"]
     assert stored[0].received_at <= spooled_until

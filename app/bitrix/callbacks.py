@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from app.bitrix.cards import binding_of_document
 from app.bitrix.forms import BadBody, node_of, parse_form, text_of
 from app.domain.messages import CallAuth, IncomingMessage
 from app.domain.texts import clean
@@ -69,14 +70,20 @@ def parse_message(body: bytes) -> IncomingMessage:
         sender_code=_plain(text_of(form, "code", 128)),
         sent_at=moment(text_of(form, "ts")),
         module_id=_plain(text_of(form, "module_id", 40)),
-        bindings=tuple(
-            {_plain(key): _plain(value[:40]) for key, value in binding.items() if isinstance(value, str)}
-            for binding in node_of(form, "bindings").values()
-            if isinstance(binding, Mapping)
-        ),
+        bindings=_bindings(form),
         extra={_plain(name): _bounded(value) for name, value in form.items() if name not in _OWN_FIELDS},
         auth=call_auth(node_of(form, "auth")),
     )
+
+
+def _bindings(form: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+    named = tuple(
+        {_plain(key): _plain(value[:40]) for key, value in binding.items() if isinstance(value, str)}
+        for binding in node_of(form, "bindings").values()
+        if isinstance(binding, Mapping)
+    )
+    document = None if named else binding_of_document(node_of(form, "document_id"))
+    return named if document is None else (document,)
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,8 @@ from app.domain.messages import Message, Reason
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import messages, story
+from app.store import message_log, messages, story
+from app.store.message_log import Filters
 from app.store.rows import attempts_of, timeline
 
 messages_group = AppGroup("messages", help="The message log.")
@@ -41,9 +42,8 @@ def _summary(message: Message) -> dict[str, Any]:
 @as_json
 def messages_list(member_id: str, status: str | None, limit: int, as_json: bool) -> None:
     """The newest messages of a portal."""
-    found = messages.page(
-        portal_of(member_id).id, limit=limit, status=MessageStatus(status) if status else None
-    )
+    filters = Filters(status=MessageStatus(status) if status else None)
+    found = message_log.page(portal_of(member_id).id, filters, limit=limit)
     data = [_summary(message) for message in found]
     lines = [
         f"{m.received_at:%Y-%m-%d %H:%M:%S}  {m.status:<12} {m.recipient:<17} {m.message_id}" for m in found

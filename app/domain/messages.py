@@ -104,6 +104,7 @@ class Message:
     told: MessageStatus | None
     told_at: datetime | None
     push_due_at: datetime | None
+    push_tries: int  # failed ones, since it was last told something
 
 
 @dataclass(frozen=True)

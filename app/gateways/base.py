@@ -155,6 +155,8 @@ class Gateway:
     docs_url: ClassVar[str] = ""
     capabilities: ClassVar[Capabilities] = Capabilities()
     fields: ClassVar[tuple[Field, ...]] = ()
+    # The gateway's codes in plain words for an admin: what it means, what to do.
+    explanations: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, settings: Mapping[str, str], context: Context) -> None:
         # Settings stored by an earlier release lack the fields that came since.

@@ -87,6 +87,39 @@ _ERRORS = ErrorTable(
     statuses={404: _CONFIG},
 )
 
+# For the person who looks at a message. The codes of reports stand here, too.
+_EXPLANATIONS = {
+    "20003": "Twilio did not accept the Account SID or the key. Check both on the page of the gateway.",
+    "20005": "The Twilio account is not active. Sign in to Twilio to see why.",
+    "20404": "Twilio has no such account. Check the Account SID and the region.",
+    "20429": "Twilio wants fewer requests at a time. Messages are sent more slowly by themselves.",
+    "21211": "The phone number is not one that exists. Correct it in the CRM card.",
+    "21212": "Twilio does not accept the originator. Choose a number of your account, or a valid name.",
+    "21408": "Your Twilio account may not send to this country. Allow it under Geo permissions at Twilio.",
+    "21602": "The message has no text.",
+    "21603": "The originator is missing. Set it on the page of the gateway.",
+    "21606": "The originator cannot send SMS to this number. Choose another number of your account.",
+    "21608": "A trial account of Twilio sends only to numbers that were verified there. Upgrade the account.",
+    "21609": "Twilio does not accept the address for delivery reports. Tell whoever runs this server.",
+    "21610": "The recipient has replied STOP. Nothing can be sent until they reply START.",
+    "21611": "The originator has too many messages waiting at Twilio. They are tried again by themselves.",
+    "21612": "This originator cannot reach this number. Choose another originator, such as a local number.",
+    "21614": "The phone number is not a mobile one, so it cannot get an SMS.",
+    "21617": "The text is longer than the 1,600 characters that Twilio takes. Shorten it.",
+    "21659": "The originator is not a number of Twilio. Choose one of your account.",
+    "21660": "The originator belongs to another Twilio account. Choose one of this account.",
+    "21730": "Twilio is under repair. The message is tried again by itself.",
+    "30001": "Too many messages waited at Twilio. They are sent more slowly by themselves.",
+    "30002": "Twilio has suspended the account. Sign in to Twilio to see why.",
+    "30003": "The phone is off or out of reach. Try again later.",
+    "30004": "The recipient or the operator blocks messages from this originator.",
+    "30005": "Nobody has this phone number any more. Ask the person for the new one.",
+    "30006": "The phone number is a landline, or its operator cannot be reached.",
+    "30007": "The operator took the message for spam. Avoid short links and advertising words.",
+    "30008": "The operator gave no reason. Try again later, or ask Twilio's support.",
+    "30034": "The US number of the originator is not registered for business messages (A10DLC). Register it.",
+}
+
 _VALIDITY_S = (1, 36_000)
 _ALGORITHMS = {"HMAC_SHA1": hashlib.sha1, "HMAC_SHA256": hashlib.sha256}
 _ORIGINATOR = r"MG[0-9a-fA-F]{32}|\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}"
@@ -106,6 +139,7 @@ class Twilio(Gateway):
         originators=True,
         poll_max=5,  # one call each, and all of them within one lease
     )
+    explanations = _EXPLANATIONS
     fields = (
         Field(
             "account_sid",

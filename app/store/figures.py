@@ -20,7 +20,7 @@ def last_received_at(portal_id: int) -> datetime | None:
     newest = (
         sa.select(messages.c.received_at)
         .where(messages.c.portal_id == portal_id, messages.c.origin == "portal")
-        .order_by(messages.c.id.desc())
+        .order_by(messages.c.received_at.desc(), messages.c.id.desc())
         .limit(1)
     )
     with statement() as connection:
@@ -46,7 +46,7 @@ def troubled(portal_id: int, since: datetime, *, limit: int) -> list[Message]:
             messages.c.received_at >= since,
             messages.c.status.in_(_BAD),
         )
-        .order_by(messages.c.id.desc())
+        .order_by(messages.c.received_at.desc(), messages.c.id.desc())
         .limit(limit)
     )
     with statement() as connection:

@@ -181,6 +181,8 @@ def _apply(
     if status is before:
         return None
     values: dict[str, Any] = {"status": status, **push_due(row, status, now, timing)}
+    if status is MessageStatus.DELIVERED and not row.is_resend:
+        values["delivery_ms"] = round((now - row.received_at) / timedelta(milliseconds=1))
     if status.is_final:
         bad = status is not MessageStatus.DELIVERED
         values |= {"reason": Reason.REPORTED if bad else "", "reason_text": words if bad else ""}

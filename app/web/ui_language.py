@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import phonenumbers
 from babel import Locale
+from babel.dates import format_skeleton
+from babel.numbers import format_currency, format_percent, get_decimal_symbol
+from babel.units import format_unit
 from flask import Flask, g
 from flask_babel import (
     Babel,
+    format_date,
     format_datetime,
     format_decimal,
     format_time,
@@ -19,6 +24,8 @@ from flask_babel import (
     get_locale,
 )
 from flask_babel import gettext as _gettext
+
+from app.domain.prices import Price
 
 TRANSLATIONS = Path(__file__).parent / "translations"
 
@@ -121,20 +128,62 @@ def when(at: datetime | None, *, seconds: bool = False) -> str:
     return str(format_datetime(at.astimezone(UTC), "medium" if seconds else "short"))
 
 
+def day(at: datetime) -> str:
+    """The person's day of a moment."""
+    return str(format_date(at.astimezone(UTC)))
+
+
 def clock(at: datetime) -> str:
     """The time of day, with seconds."""
     return str(format_time(at.astimezone(UTC), "medium"))
 
 
-def duration(span: timedelta) -> str:
+def lifetime(span: timedelta) -> str:
     """A span of time in the person's language: "6 hours"."""
     return str(format_timedelta(span, threshold=1))
+
+
+def number(value: float | Decimal) -> str:
+    """A number as it is written in the person's language."""
+    return str(format_decimal(value))
+
+
+def money(price: Price) -> str:
+    """An amount with all its digits: a message costs less than the smallest coin."""
+    if not price.currency:
+        return number(price.amount)
+    return str(format_currency(price.amount, price.currency, locale=get_locale(), decimal_quantization=False))
+
+
+def percent(share: float) -> str:
+    """A share of one, with one decimal."""
+    return str(format_percent(round(share, 3), locale=get_locale(), decimal_quantization=False))
+
+
+def duration(seconds: float) -> str:
+    """A time span in its largest fitting unit, with one decimal."""
+    for unit, size_s in (("hour", 3600), ("minute", 60)):
+        if seconds >= size_s:
+            return str(
+                format_unit(round(seconds / size_s, 1), f"duration-{unit}", "short", locale=get_locale())
+            )
+    return str(format_unit(round(seconds, 1), "duration-second", "short", locale=get_locale()))
+
+
+def short_date(day: date) -> str:
+    """A day and its month."""
+    return str(format_skeleton("MMMd", datetime.combine(day, time()), locale=get_locale()))
+
+
+def decimal_sign() -> str:
+    """What stands before the decimals of a number."""
+    return str(get_decimal_symbol(get_locale()))
 
 
 def init_app(app: Flask) -> None:
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
     Babel(app, locale_selector=_locale, timezone_selector=zone_name)
-    app.jinja_env.filters |= {"when": when, "clock": clock, "number": format_decimal}
+    app.jinja_env.filters |= {"when": when, "clock": clock, "day": day, "number": number, "money": money}
     app.jinja_env.globals |= {
         "direction": direction,
         "language_tag": lambda: str(get_locale()).replace("_", "-"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.bitrix.cards import Card, CardKind
 from app.domain.messages import Message, Reason, TimelineEntry, Work
+from app.domain.portals import PortalSettings
 from app.domain.status import MessageStatus
-from app.web.ui_language import N_
+from app.web.ui_language import N_, number
 from app.web.ui_language import gettext as _
 from app.web.ui_texts import Trouble
 
@@ -46,6 +48,8 @@ def summary(message: Message) -> str:
             return _("The gateway took the message and never said whether it arrived.")
         case MessageStatus.SENT:
             return _("The gateway took the message. Its delivery report has not come yet.")
+        case MessageStatus.QUEUED if message.work is Work.HELD:
+            return _("The message waits until it is proved to be from your Bitrix24.")
         case MessageStatus.QUEUED if message.work is Work.SUBMITTING:
             return _("The message is being handed to the gateway.")
         case MessageStatus.QUEUED:
@@ -138,6 +142,78 @@ _REASONS = {
 }
 
 
+# --- what Bitrix24 knows of it
+
+
+def telling(message: Message, *, can_be_told: bool) -> Trouble | None:
+    """Why the portal does not show yet what we know; None while all is well."""
+    if message.origin != "portal":
+        return None
+    means = _("The SMS itself is not affected, but its card in the CRM still shows an older status.")
+    if message.push_due_at is not None and not can_be_told:
+        return Trouble(
+            _("Bitrix24 does not take statuses from this app at present"),
+            means,
+            _("The page “Overview” says what to do. After that the status is told by itself."),
+        )
+    if message.push_due_at is not None and message.push_tries:
+        return Trouble(
+            _("Bitrix24 could not be told the status yet"),
+            means,
+            _("Nothing needs to be done: it is tried again by itself, for two weeks."),
+        )
+    if message.push_due_at is None and message.status.is_final and message.told is not message.status:
+        return Trouble(
+            _("Bitrix24 was not told the status"),
+            _("It does not know the message any more, or the app was removed. The SMS is not affected."),
+            "",
+        )
+    return None
+
+
+def visible(character: str | None) -> str:
+    """A character of a text as a person can see it; empty for none."""
+    if character is None:
+        return ""
+    return character if character.isprintable() else f"U+{ord(character):04X}"
+
+
+def retention_note(settings: PortalSettings) -> str:
+    """How long messages are kept."""
+    return _(
+        "Texts are kept for %(text_days)s days and messages for %(row_days)s; the settings say so.",
+        text_days=number(settings.text_days),
+        row_days=number(settings.row_days),
+    )
+
+
+def export_too_large(limit: int) -> Trouble:
+    """More messages than a file is made of."""
+    return Trouble(
+        _("There are too many messages for one file"),
+        _("A file holds up to %(limit)s messages. Nothing was exported.", limit=number(limit)),
+        _("Choose a shorter period, and export the rest period by period."),
+    )
+
+
+def card_label(card: Card) -> str:
+    """A card of the CRM by its kind and number."""
+    match card.kind:
+        case CardKind.LEAD:
+            return _("Lead %(number)s", number=card.number)
+        case CardKind.DEAL:
+            return _("Deal %(number)s", number=card.number)
+        case CardKind.CONTACT:
+            return _("Contact %(number)s", number=card.number)
+        case CardKind.COMPANY:
+            return _("Company %(number)s", number=card.number)
+        case CardKind.ESTIMATE:
+            return _("Estimate %(number)s", number=card.number)
+        case CardKind.INVOICE:
+            return _("Invoice %(number)s", number=card.number)
+    return _("Item %(number)s", number=card.number)
+
+
 # --- may it be sent again?
 
 RISKY_REASONS = (Reason.UNKNOWN, Reason.NO_REPORT)
@@ -208,12 +284,14 @@ def _step(entry: TimelineEntry) -> Step:
             return Step(at, "wait", _("A report came whose word is not known"), words=detail)
         case "no_report":
             return Step(at, "wait", _("No report came in time"))
+        case "resolved":
+            return Step(at, "", _("An administrator found out: %(status)s", status=_word(detail)))
         case "resend":
             return Step(at, "", _("An administrator sent it again"))
         case "erased":
             return Step(at, "", _("Number and text were erased on request"))
         case "ended":
-            return Step(at, "bad", _("Ended without being sent"), _ended(detail))
+            return Step(at, "bad", _("Ended without being sent"), title_of_reason(detail))
         case "told":
             return Step(at, "", _("Told to Bitrix24: %(status)s", status=_word(detail)))
         case "not_told":
@@ -237,8 +315,9 @@ def _word(word: str) -> str:
         return word
 
 
-def _ended(reason: str) -> str:
+def title_of_reason(reason: str) -> str:
+    """A reason in few words, for lists."""
     try:
         return _REASONS[Reason(reason)]().title
     except (ValueError, KeyError):
-        return reason
+        return reason or _("No reason is known")

@@ -192,8 +192,8 @@ def _page(
 
 def _life(seconds: int) -> str:
     if seconds:
-        return ui_language.duration(timedelta(seconds=seconds))
-    usual = ui_language.duration(services().timing.span("time_to_live_s"))
+        return ui_language.lifetime(timedelta(seconds=seconds))
+    usual = ui_language.lifetime(services().timing.span("time_to_live_s"))
     return _("As usual on this server (%(span)s)", span=usual)
 
 

@@ -18,7 +18,7 @@ from app.store.rows import timeline
 from app.store.senders import FIRST_CODE
 from app.web import ui, ui_session
 from app.web.ui_language import gettext as _
-from app.web.ui_message_texts import reason_text, status_label, status_tone, steps, summary
+from app.web.ui_message_texts import reason_text, status_label, status_tone, steps, summary, visible
 
 blueprint = ui.page_blueprint("ui_test")
 
@@ -121,13 +121,7 @@ def _measured(text: str) -> dict[str, Any]:
     found = measure(text)
     alone, in_chain = _UNITS[found.encoding]
     room = alone if found.segments == 1 else in_chain * found.segments
-    return {"measure": found, "room": room, "forcing": _visible(found.forcing)}
-
-
-def _visible(character: str | None) -> str:
-    if character is None:
-        return ""
-    return character if character.isprintable() else f"U+{ord(character):04X}"
+    return {"measure": found, "room": room, "forcing": visible(found.forcing)}
 
 
 def _live(message: Message) -> dict[str, Any]:

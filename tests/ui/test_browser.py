@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -215,6 +216,31 @@ def test_an_employee_reads_the_log_where_the_settings_let_him(desk: Desk) -> Non
     desk.check_quiet()
 
 
+def test_the_log_is_exported_and_its_cards_open_in_the_slider(desk: Desk) -> None:
+    desk.open()
+    desk.go("Messages")
+    export = desk.app.get_by_role("link", name="Export as CSV")
+    desk.page.route("**/ui/messages.csv*", _refuse, times=1)  # the session has ended: it is renewed
+
+    with desk.page.expect_download() as waiting:
+        export.click()
+    name, text = waiting.value.suggested_filename, waiting.value.path().read_text(encoding="utf-8-sig")
+    desk.page.route(
+        "**/ui/messages.csv*", lambda route: route.fulfill(status=422, body="<p>Far too many</p>"), times=1
+    )
+    export.click()
+    desk.app.get_by_role("alert").filter(has_text="Far too many").wait_for()
+    desk.app.get_by_role("link", name="Contact 123").first.click()
+    desk.page.locator("#path-dialog[open]").wait_for()
+
+    assert re.fullmatch(r"messages-\d{4}-\d\d-\d\d\.csv", name)
+    assert "+4915112345601" in text
+    assert 'Ready <script>alert(""x"")</script>' in text
+    assert desk.page.locator("#path-text").inner_text().endswith("/crm/contact/details/123/")
+    assert len(desk.page.context.pages) == 1
+    desk.page.locator("#path-dialog").get_by_role("button").click()
+
+
 @pytest.mark.parametrize("variant", ["light", "dark", "narrow", "rtl"])
 def test_every_page_is_accessible(desk: Desk, variant: str) -> None:
     desk.settings(theme="dark" if variant == "dark" else "light")
@@ -266,12 +292,17 @@ def _walk(desk: Desk) -> Iterator[str]:
     yield "log"
     desk.app.get_by_label("Status", exact=True).select_option("failed")
     desk.app.locator("tbody:not(:has-text('Outcome unknown'))").wait_for()
-    desk.app.get_by_label("Part of the phone number").fill("999999")
+    desk.app.get_by_label("Number or id").fill("999999")
     desk.app.get_by_role("button", name="Search").click()
     desk.app.get_by_text("No message fits this search").wait_for()
     yield "empty log"
-    desk.app.get_by_role("link", name="Show all").click()
-    desk.app.get_by_role("row").filter(has_text="Outcome unknown").get_by_role("link").click()
+    desk.app.get_by_role("link", name="Clear the filters").click()
+    unknown = desk.app.get_by_role("row").filter(has_text="Outcome unknown")
+    unknown.wait_for()
+    desk.app.get_by_label("Period", exact=True).select_option("custom")
+    desk.app.get_by_label("From", exact=True).wait_for()
+    yield "log with a period"
+    unknown.get_by_role("link").first.click()
     desk.app.get_by_text("Every step").wait_for()
     yield "message"
     desk.app.get_by_role("link", name="Send again").click()
@@ -285,3 +316,6 @@ def _walk(desk: Desk) -> Iterator[str]:
     desk.app.get_by_role("button", name="Save").click()
     desk.app.get_by_text("Nothing was saved").wait_for()
     yield "settings with mistakes"
+    desk.go("Statistics")
+    desk.app.get_by_text("The same as a table").click()
+    yield "statistics"

@@ -74,6 +74,20 @@ def test_message_of_a_card_is_stored_as_it_came(app: Flask, path: str) -> None:
     assert (row.work, row.status) == ("queued", "queued")
 
 
+def test_message_of_a_robot_is_bound_to_its_card(app: Flask, path: str) -> None:
+    robot = {name: value for name, value in fresh(module_id="bizproc").items() if "bindings" not in name}
+    words = ("crm", "CCrmDocumentDeal", "DEAL_77")
+    named = {f"document_id[{place}]": word for place, word in enumerate(words)}
+    unnamed = urlencode([("document_id[]", word) for word in words])
+
+    post(app, path, robot | named)
+    post(app, path, urlencode(robot | {"message_id": "the second"}) + "&" + unnamed)
+    post(app, path, robot | named | {"message_id": "the third", "document_id[0]": "lists"})
+
+    bound = [{"OWNER_TYPE_ID": "2", "OWNER_ID": "77"}]
+    assert [row.bindings for row in rows(app)] == [bound, bound, []]
+
+
 def test_fault_11_message_without_any_authorization_is_taken(app: Flask, path: str) -> None:
     assert post(app, path, fresh()).status_code == 200
     assert [row.work for row in rows(app)] == ["queued"]

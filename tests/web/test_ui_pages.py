@@ -11,7 +11,7 @@ import pytest
 from app.domain.messages import Reason, Work
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import accounts, messages, portals
+from app.store import accounts, message_log, messages, portals
 from app.store.database import writing
 from app.store.rows import timeline
 from app.store.tables import messages as rows
@@ -229,7 +229,7 @@ def test_a_test_sms_is_a_real_message(admin: Visitor) -> None:
 
     answer = admin.submit("/ui/test", number="+49 151 12345678", text="Grüße")
 
-    (message,) = messages.page(admin.portal.id, limit=5)
+    (message,) = message_log.page(admin.portal.id, limit=5)
     assert answer.status_code == 200
     assert message.origin == "test"
     assert message.message_id.startswith("test-")
@@ -241,7 +241,7 @@ def test_a_test_sms_is_a_real_message(admin: Visitor) -> None:
 def test_the_timeline_of_a_test_sms_is_polled_until_the_end(admin: Visitor) -> None:
     _connect_demo(admin)
     admin.submit("/ui/test", number="+4915112345678", text="Hello")
-    (message,) = messages.page(admin.portal.id, limit=5)
+    (message,) = message_log.page(admin.portal.id, limit=5)
 
     same = admin.get(f"/ui/test/{message.id}?seen=1")
     services().engine.perform("submit", message.id)
@@ -277,7 +277,7 @@ def test_a_test_sms_that_cannot_be_sent_is_explained(
     assert answer.status_code == 422
     assert complaint in answer.text
     assert 'aria-invalid="true"' in answer.text
-    assert messages.page(admin.portal.id, limit=5) == []
+    assert message_log.page(admin.portal.id, limit=5) == []
 
 
 def test_the_measure_names_the_character_that_makes_it_dear(admin: Visitor) -> None:
@@ -303,8 +303,8 @@ def test_the_log_is_newest_first_masked_and_filtered(admin: Visitor) -> None:
 
     everything = admin.get("/ui/messages").text
     failed = admin.get("/ui/messages?status=failed").text
-    by_number = admin.get("/ui/messages?number=5622").text
-    nothing = admin.get("/ui/messages?number=999").text
+    by_number = admin.get("/ui/messages?q=5622").text
+    nothing = admin.get("/ui/messages?q=999").text
 
     assert everything.index(f"/ui/messages/{new.id}") < everything.index(f"/ui/messages/{old.id}")
     assert "+4915112345622" not in everything
@@ -324,14 +324,14 @@ def test_the_log_is_turned_page_by_page(admin: Visitor, monkeypatch: pytest.Monk
     while address:
         text = admin.get(address).text
         seen += [int(found) for found in re.findall(r'<a href="/ui/messages/(\d+)"', text)]
-        older = re.search(r'hx-get="(/ui/messages\?before=\d+)"', text)
+        older = re.search(r'hx-get="(/ui/messages\?after=\d+-\d+)"', text)
         address = older[1] if older else ""
 
     assert seen == ids[::-1]
 
 
 @pytest.mark.parametrize(
-    "odd", ["before=x", "before=-1", "status=nothing", "number=%00", "before=" + "9" * 30]
+    "odd", ["after=x", "after=-1-1", "after=" + "9" * 30, "status=nothing", "q=%00", "q=%23" + "9" * 30]
 )
 def test_odd_questions_to_the_log_are_answered(admin: Visitor, odd: str) -> None:
     assert admin.get(f"/ui/messages?{odd}").status_code == 200

@@ -144,6 +144,50 @@
   });
   htmx.process(document.body); // now: htmx itself waits until every script has arrived
 
+  // --- links to the portal's pages, in its slider; a link like any other while there is no portal around us
+
+  let around = null;
+  portal.then((b24) => (around = b24)).catch(ignore);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-portal]");
+    if (!link || !around || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    // It answers when the person has closed the slider, so there is no time to give it.
+    around.slider.openPath(link.href).catch(() => open(link.href, "_blank", "noopener"));
+  });
+
+  // --- downloads: a link cannot carry the token, so the file is fetched first
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-download]");
+    if (!link) return;
+    event.preventDefault();
+    if (link.getAttribute("aria-busy") === "true") return;
+    link.setAttribute("aria-busy", "true");
+    download(link)
+      .catch(() => show("#broken", true))
+      .finally(() => link.removeAttribute("aria-busy"));
+  });
+
+  async function download(link) {
+    const problem = document.getElementById(link.dataset.download);
+    problem.replaceChildren();
+    const get = () => fetch(link.href, { headers: { Authorization: `Bearer ${token}`, "HX-Request": "true" } });
+    let answer = await get();
+    if (answer.status === 401) {
+      if (!(await renew().then(() => true, () => false))) return show("#ended", true);
+      answer = await get();
+    }
+    if (answer.status === 422) {
+      problem.innerHTML = await answer.text();
+      return;
+    }
+    if (!answer.ok) throw new Error(`download: ${answer.status}`);
+    const address = URL.createObjectURL(await answer.blob());
+    Object.assign(document.createElement("a"), { href: address, download: link.download }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+  }
+
   // --- buttons
 
   document.addEventListener("click", ({ target }) => {

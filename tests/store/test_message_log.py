@@ -1,0 +1,97 @@
+"""The log's queries stay fast: whatever it is searched by, an index answers, and rows are read by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.domain.status import MessageStatus
+from app.store import figures, message_log, messages, statistics, story
+from app.store.database import db, utcnow
+from app.store.message_log import Filters, Position
+from app.store.statistics import Span
+from tests.product import product
+
+NOW = utcnow()
+SPAN = Span(NOW - timedelta(days=1), NOW)
+ROWS_OF_A_PAGE = "SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"
+
+FILTERS = {
+    "nothing": Filters(),
+    "status": Filters(status=MessageStatus.UNKNOWN),
+    "period": Filters(since=NOW, until=NOW),
+    "number": Filters(digits="5678"),
+    "gateway": Filters(account_id=1),
+    "sender": Filters(sender_code="sms_2"),
+    "all at once": Filters(NOW, NOW, MessageStatus.FAILED, 1, "sms", "5678"),
+}
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    with product(tmp_path_factory.mktemp("product")) as app:
+        yield app
+
+
+@pytest.fixture
+def plans(web: Flask) -> Iterator[list[str]]:
+    """How SQLite goes about every query of the test."""
+    found: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, query: str, values: Any, _context: Any, _many: bool) -> None:
+        found.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {query}", values))
+
+    sa.event.listen(db.engine, "before_cursor_execute", explain)
+    yield found
+    sa.event.remove(db.engine, "before_cursor_execute", explain)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("after", [None, Position(NOW, 7)], ids=["newest", "older"])
+def test_a_page_is_found_in_an_index_alone(plans: list[str], name: str, after: Position | None) -> None:
+    message_log.page(1, FILTERS[name], limit=51, after=after)
+
+    reads = [step for step in plans if "messages" in step]
+    assert len(reads) == 2, reads
+    assert ROWS_OF_A_PAGE in reads
+    assert any("COVERING INDEX ix_messages_log" in step for step in reads)
+    if FILTERS[name].status is not None:
+        assert any("portal_id=? AND status=?" in step for step in reads)
+
+
+def test_an_id_and_our_number_are_found_at_once(plans: list[str]) -> None:
+    message_log.page(1, Filters(message_id="65575980"), limit=51)
+    message_log.page(1, Filters(row_id=7), limit=51)
+
+    reads = [step for step in plans if "messages" in step]
+    assert "(portal_id=? AND message_id>? AND message_id<?)" in " ".join(reads)
+    assert all("(rowid=?)" in step or "message_id>" in step for step in reads), reads
+
+
+def test_figures_begin_where_their_time_begins(plans: list[str]) -> None:
+    statistics.tallies(1, [SPAN, SPAN])
+    statistics.delivery_times(1, SPAN)
+    statistics.reasons(1, SPAN)
+    messages.counts_since(1, NOW)
+
+    reads = [step for step in plans if "messages" in step]
+    assert len(reads) == 4
+    for step in reads:
+        assert "ix_messages_log_by_status (portal_id=? AND status=? AND received_at>?" in step
+    assert sum("COVERING" in step for step in reads) == 3
+
+
+def test_the_newest_message_is_not_sorted_for(plans: list[str]) -> None:
+    figures.last_received_at(1)
+    story.receipts_after(1, 7)
+    statistics.costs(1, SPAN)
+
+    assert not [step for step in plans if "TEMP B-TREE FOR ORDER BY" in step]
+    assert any("ix_messages_log (portal_id=?)" in step for step in plans)
+    assert any("INTEGER PRIMARY KEY (rowid>?)" in step for step in plans)
+    assert any("ix_attempts_cost (account_id=? AND started_at>?" in step for step in plans)

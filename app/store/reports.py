@@ -182,7 +182,7 @@ def _apply(
         return None
     values: dict[str, Any] = {"status": status, **push_due(row, status, now, timing)}
     if status is MessageStatus.DELIVERED and not row.is_resend:
-        values["delivery_ms"] = round((now - row.received_at) / timedelta(milliseconds=1))
+        values["delivery_ms"] = max(0, (now - row.received_at) // timedelta(milliseconds=1))
     if status.is_final:
         bad = status is not MessageStatus.DELIVERED
         values |= {"reason": Reason.REPORTED if bad else "", "reason_text": words if bad else ""}

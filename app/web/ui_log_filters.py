@@ -32,10 +32,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class LogQuery:
-    """The filters as they were chosen: `values` are those that count, by the names in the address."""
+    """The filters, what was chosen for them by the names in the address, and what can be chosen."""
 
     filters: Filters
-    values: Mapping[str, Any]
+    chosen: Mapping[str, Any]
     periods: list[tuple[str, str]]
     statuses: list[tuple[str, str]]
     gateways: list[tuple[str, str]]
@@ -43,7 +43,7 @@ class LogQuery:
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.values)
+        return bool(self.chosen)
 
 
 def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery:
@@ -58,7 +58,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
     searched = _searched(given.get("q", ""))
     if "digits" in searched and not ui_privacy.may_search_numbers():
         searched = {}
-    values = {
+    chosen = {
         "period": period,
         **days,
         "status": status.value if status else "",
@@ -71,7 +71,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         filters=Filters(
             since=since, until=until, status=status, account_id=account_id, sender_code=code, **searched
         ),
-        values={name: value for name, value in values.items() if value},
+        chosen={name: value for name, value in chosen.items() if value},
         periods=[(value, _(label)) for value, label in _PERIODS.items()],
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
         gateways=[(slug, gateway_title(slug)) for slug in accounts.values()],

@@ -65,9 +65,9 @@ def show_log() -> Response:
         rows=[_row(message, costs.get(message.id, [])) for message in rows],
         has_prices=bool(costs),
         is_first=place is None,
-        older_url=url_for(".show_log", **query.values, after=_place(rows[-1])) if has_more else "",
-        newest_url=url_for(".show_log", **query.values),
-        export_url=url_for(".export", **query.values),
+        older_url=url_for(".show_log", **query.chosen, after=_place(rows[-1])) if has_more else "",
+        newest_url=url_for(".show_log", **query.chosen),
+        export_url=url_for(".export", **query.chosen),
         export_name=f"messages-{day_of(services().now()).isoformat()}.csv",
         retention=retention_note(ui_session.this().portal.settings),
     )

@@ -26,7 +26,8 @@ from app.bitrix.errors import (
 from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth
 from app.bitrix.rest import CallLimits, RestWire
-from app.bitrix.sender_names import DESCRIPTION_LIMIT, NAME_LIMIT, Localized, localized, matched
+from app.bitrix.sender_names import Localized, localized, matched
+from app.domain.senders import DESCRIPTION_LIMIT, NAME_LIMIT
 from app.domain.status import MessageStatus
 from app.transport import HttpAnswer, HttpClient
 

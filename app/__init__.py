@@ -32,6 +32,7 @@ from app.web import (
     ui_messages,
     ui_overview,
     ui_renew,
+    ui_senders,
     ui_test,
 )
 
@@ -56,6 +57,7 @@ BLUEPRINTS = (
     ui_renew.blueprint,
     ui_overview.blueprint,
     ui_gateway.blueprint,
+    ui_senders.blueprint,
     ui_test.blueprint,
     ui_messages.blueprint,
 )

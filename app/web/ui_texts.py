@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.bitrix.errors import (
     AccessDenied,
+    HandlerRefused,
     MethodMissing,
     NoRest,
     PaymentRequired,
@@ -55,6 +56,12 @@ def system_text(kind: str) -> Trouble:
                 _("Bitrix24 did not answer, try again"),
                 _("We could not check who is opening this page. Messages that wait are kept and are sent."),
                 _("Open the app again in a minute."),
+            )
+        case "unknown_server":
+            return Trouble(
+                _("This Bitrix24 has an authorization server of its own"),
+                _("This app is not set up to trust it, so nobody can open the app and nothing was changed."),
+                _("Tell whoever runs this app’s server: add the server to B24_OAUTH_SERVERS."),
             )
         case "plan":
             return Trouble(
@@ -122,6 +129,12 @@ def registration_trouble(error: Exception) -> Trouble:
                 _("Messages cannot be sent through it until it is installed again."),
                 _("Install the app again from the Bitrix24 Market."),
             )
+        case HandlerRefused():
+            return Trouble(
+                _("Bitrix24 does not accept the address of this app"),
+                _("The sender cannot be registered, so no message can be sent through it."),
+                _("Tell whoever runs this server: PUBLIC_URL must be an address that Bitrix24 can call."),
+            )
         case MethodMissing():
             return Trouble(
                 _("Your Bitrix24 is too old for SMS providers"),
@@ -139,6 +152,17 @@ def registration_trouble(error: Exception) -> Trouble:
         _("The sender may be missing from the list of SMS providers. It said: %(words)s", words=error),
         _("Try again. If it happens again, tell whoever runs this server."),
     )
+
+
+def compare_trouble(error: Exception) -> Trouble:
+    """Why nobody knows at this moment how the senders stand in the portal."""
+    if isinstance(error, TransportError | PortalBusy):
+        return Trouble(
+            _("Bitrix24 could not be asked"),
+            _("The list shows what is saved here; whether Bitrix24 has the same is not known now."),
+            _("Wait a minute and open this page again."),
+        )
+    return registration_trouble(error)
 
 
 def portal_trouble(portal: Portal) -> Trouble | None:

@@ -14,7 +14,7 @@ from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
-from app.jobs import follow_up, portal_life, push_status, submit
+from app.jobs import alerts, check_account, follow_up, portal_life, push_status, submit
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
@@ -46,6 +46,8 @@ JOBS = {
     "reconcile": portal_life.keep_in_step,
     "keep_alive": portal_life.keep_tokens_alive,
     "probe_account": portal_life.probe_account,
+    "check_account": check_account.check_account,
+    "tell_incident": alerts.tell,
 }
 BLUEPRINTS = (
     handler.blueprint,

@@ -51,6 +51,7 @@ class Timing:
     breaker_s: float = 30.0  # a gateway that does not answer gets one call in this time
     reconcile_s: float = 86_400.0
     account_probe_s: float = 300.0
+    regular_check_s: float = 21_600.0  # an account that can tell its balance is asked so often
     portal_call_s: float = 15.0
     keep_alive_s: float = 60 * 86_400.0  # refresh tokens that nobody used for so long
     probe_s: float = 3_600.0  # a portal that stands badly is looked at so often, after a day 24 times rarer

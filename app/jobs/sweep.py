@@ -8,9 +8,20 @@ from datetime import timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
-from app.jobs import portal_life
+from app.jobs import alerts, check_account, portal_life
 from app.services import Services
-from app.store import accounts, job_runs, messages, outbox, portal_events, portals, reports, rest_log, tokens
+from app.store import (
+    accounts,
+    incidents,
+    job_runs,
+    messages,
+    outbox,
+    portal_events,
+    portals,
+    reports,
+    rest_log,
+    tokens,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +36,7 @@ PORTALS_A_SWEEP = 500
 # While so many hints wait, more of them would only be doubled: the engine is alive and busy.
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
+ALERTS_S = 30.0  # an incident is measured in minutes
 EVENTS_KEPT = timedelta(days=30)
 
 
@@ -40,12 +52,15 @@ def sweep(services: Services) -> None:
         _sweep_messages(services)
         _hint_all(services, "push", outbox.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "portal_event", portal_events.due(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "check_account", accounts.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "tell_incident", incidents.due_notices(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
         for portal_id in reports.rematch_parked(now=services.now(), timing=timing):
             _hint(services, "push", portal_id)
         _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
     finally:
         job_runs.release("sweep")
+    _periodically(services, "alerts", ALERTS_S, alerts.look)
     _periodically(services, "hourly", HOUR_S, _hourly)
 
 
@@ -87,6 +102,8 @@ def _hourly(services: Services) -> None:
     now = services.now()
     rest_log.purge(now)
     portal_events.purge(now - EVENTS_KEPT)
+    incidents.purge(now)
+    check_account.plan_checks(services)
     portal_life.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
     reports.drop_parked(now=now, timing=services.timing)

@@ -81,7 +81,7 @@ def _refuse(entry: Entry, error: Exception) -> Response:
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     now = services().now()
     portal = portals.save_opener(opener, now=now)
-    tokens.keep(portal.id, opener, now=now)
+    tokens.keep(portal.id, opener, now=now, language=entry.language)
     if entry.application_token:
         portals.keep_application_token(portal.id, entry.application_token, now=now)
     trouble = ui_overview.register(portal)

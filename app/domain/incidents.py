@@ -31,7 +31,7 @@ class GatewayCause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Symptom:
     """What is wrong at this moment, read from what we store anyway.
 
     `cause` is the portal's state or a `GatewayCause`. `words` are the gateway's own: for the pages, never

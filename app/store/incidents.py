@@ -16,7 +16,7 @@ from app.domain.incidents import (
     LASTS_TO_BE_TOLD,
     GatewayCause,
     IncidentKind,
-    Trouble,
+    Symptom,
     is_low,
 )
 from app.domain.portals import PortalState
@@ -32,12 +32,12 @@ Event = Literal["begun", "over"]
 # --- what is wrong now
 
 
-def present(portal_id: int | None = None) -> list[Trouble]:
-    """The troubles of this moment, of one portal or of all; the worst first."""
-    return [*_portal_troubles(portal_id), *_account_troubles(portal_id)]
+def present(portal_id: int | None = None) -> list[Symptom]:
+    """The symptoms of this moment, of one portal or of all: at most one of a kind, a portal's worst first."""
+    return [*_portal_symptoms(portal_id), *_account_symptoms(portal_id)]
 
 
-def _portal_troubles(portal_id: int | None) -> list[Trouble]:
+def _portal_symptoms(portal_id: int | None) -> list[Symptom]:
     well = (PortalState.ACTIVE, PortalState.UNINSTALLED)
     query = sa.select(portals.c.id, portals.c.state, portals.c.state_since).where(
         portals.c.state.not_in(well)
@@ -46,7 +46,7 @@ def _portal_troubles(portal_id: int | None) -> list[Trouble]:
         query = query.where(portals.c.id == portal_id)
     with statement() as connection:
         rows = connection.execute(query.order_by(portals.c.id)).all()
-    return [Trouble(row.id, IncidentKind.PORTAL, row.state, row.state_since) for row in rows]
+    return [Symptom(row.id, IncidentKind.PORTAL, row.state, row.state_since) for row in rows]
 
 
 _ACCOUNT_COLUMNS = (
@@ -62,7 +62,7 @@ _ACCOUNT_COLUMNS = (
 )
 
 
-def _account_troubles(portal_id: int | None) -> list[Trouble]:
+def _account_symptoms(portal_id: int | None) -> list[Symptom]:
     """Of the accounts that send. Nothing is unsealed for it."""
     columns = [gateway_accounts.c[name] for name in _ACCOUNT_COLUMNS]
     query = (
@@ -74,11 +74,11 @@ def _account_troubles(portal_id: int | None) -> list[Trouble]:
         query = query.where(gateway_accounts.c.portal_id == portal_id)
     with statement() as connection:
         rows = connection.execute(query.order_by(gateway_accounts.c.portal_id)).all()
-    found = [trouble for row in rows for trouble in (_gateway_trouble(row), _low_balance(row))]
-    return [trouble for trouble in found if trouble is not None]
+    found = [symptom for row in rows for symptom in (_gateway_symptom(row), _low_balance(row))]
+    return [symptom for symptom in found if symptom is not None]
 
 
-def _gateway_trouble(row: AnyRow) -> Trouble | None:
+def _gateway_symptom(row: AnyRow) -> Symptom | None:
     check = _check(row)
     if row.circuit_open_since is not None:
         cause, since, words = GatewayCause.STOPPED, row.circuit_open_since, row.circuit_reason
@@ -90,14 +90,14 @@ def _gateway_trouble(row: AnyRow) -> Trouble | None:
         cause, since, words = GatewayCause.CHECK, row.checked_at, check["text"]
     else:
         return None
-    return Trouble(row.portal_id, IncidentKind.GATEWAY, cause, since, gateway=row.label, words=words)
+    return Symptom(row.portal_id, IncidentKind.GATEWAY, cause, since, gateway=row.label, words=words)
 
 
-def _low_balance(row: AnyRow) -> Trouble | None:
+def _low_balance(row: AnyRow) -> Symptom | None:
     check = _check(row)
     if not check or not is_low(check["balance"], str(row.settings.get("low_balance", ""))):
         return None
-    return Trouble(
+    return Symptom(
         row.portal_id,
         IncidentKind.BALANCE,
         "low",
@@ -115,19 +115,21 @@ def _check(row: AnyRow) -> Mapping[str, Any]:
 # --- the incidents that they are
 
 
-def note(troubles: Iterable[Trouble], *, now: datetime) -> None:
-    """Begin, open and end incidents, so that they say the same as the troubles of this moment.
+def note(symptoms: Iterable[Symptom], *, now: datetime) -> None:
+    """Begin, open and end incidents, so that they say the same as the symptoms of this moment.
 
-    Every step is taken once, whoever else takes it at the same time. When nothing changed nothing is written.
+    Every step is taken once, whoever else takes it at the same time.
     """
-    present_by_key = {(trouble.portal_id, trouble.kind): trouble for trouble in troubles}
+    present_by_key = {(symptom.portal_id, symptom.kind): symptom for symptom in symptoms}
     known = {(row.portal_id, row.kind): row for row in _not_ended()}
+    if not present_by_key and not known:
+        return
     with writing() as connection:
-        for key, trouble in present_by_key.items():
+        for key, symptom in present_by_key.items():
             if key in known:
-                _goes_on(connection, known[key], trouble, now)
+                _goes_on(connection, known[key], symptom, now)
             else:
-                _begin(connection, trouble, now)
+                _begin(connection, symptom, now)
         for key, row in known.items():
             if key not in present_by_key:
                 _is_away(connection, row, now)
@@ -143,21 +145,21 @@ def _not_ended() -> list[AnyRow]:
         return list(connection.execute(query).all())
 
 
-def _begin(connection: sa.Connection, trouble: Trouble, now: datetime) -> None:
+def _begin(connection: sa.Connection, symptom: Symptom, now: datetime) -> None:
     connection.execute(
         insert_or_ignore(connection, incidents).values(
-            portal_id=trouble.portal_id,
-            kind=trouble.kind,
-            cause=trouble.cause,
-            began_at=min(trouble.since or now, now),
+            portal_id=symptom.portal_id,
+            kind=symptom.kind,
+            cause=symptom.cause,
+            began_at=min(symptom.since or now, now),
             told=[],
         )
     )
 
 
-def _goes_on(connection: sa.Connection, row: AnyRow, trouble: Trouble, now: datetime) -> None:
-    if row.away_since is not None or row.cause != trouble.cause:
-        _update(connection, row.id, away_since=None, cause=trouble.cause)
+def _goes_on(connection: sa.Connection, row: AnyRow, symptom: Symptom, now: datetime) -> None:
+    if row.away_since is not None or row.cause != symptom.cause:
+        _update(connection, row.id, away_since=None, cause=symptom.cause)
     if row.opened_at is None and now - row.began_at >= LASTS_TO_BE_TOLD:
         not_yet = incidents.c.opened_at.is_(None)
         _update(connection, row.id, not_yet, opened_at=now, notice="begun", notice_due_at=now)

@@ -11,6 +11,7 @@ from flask import Response, url_for
 
 from app import registration
 from app.bitrix.errors import PortalError
+from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
 from app.domain.messages import Message
 from app.domain.numbers import mask
 from app.domain.portals import Portal, PortalState
@@ -24,7 +25,7 @@ from app.web import ui, ui_session
 from app.web.ui_language import gettext as _
 from app.web.ui_message_texts import reason_text, status_label, status_tone
 from app.web.ui_session import Session
-from app.web.ui_texts import Trouble, portal_trouble, registration_trouble
+from app.web.ui_texts import Trouble, registration_trouble
 
 log = logging.getLogger(__name__)
 blueprint = ui.page_blueprint("ui_overview")
@@ -86,7 +87,8 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
     return {
         "tab": "overview",
         "portal": portal,
-        "state_trouble": trouble or portal_trouble(portal),
+        "trouble_now": trouble,  # the banner has what lasts
+        "told": (IncidentKind.PORTAL,) if trouble else (),
         "steps": steps,
         "is_set_up": all(step.done for step in steps),
         "sender": sender,
@@ -155,11 +157,11 @@ def _gateway(account: Account | None) -> Light:
     if services().gateways.get(account.slug) is None:
         return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
     if account.circuit_open_since is not None:
-        return Light(_("Stopped"), "bad", account.circuit_reason)
+        return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
     if account.check is None:
         return Light(_("Not checked"), "wait")
-    if not account.check.ok:
-        return Light(_("Check failed"), "bad", account.check.text)
+    if not account.check.ok or account.failed_checks >= FAILED_CHECKS_TO_TELL:
+        return Light(_("Check failed"), "bad")
     return Light(_("Connected"), "ok", account.check.text)
 
 

@@ -16,7 +16,7 @@ from app.bitrix.errors import (
     ServerConfigError,
     TokenRefused,
 )
-from app.domain.portals import Portal, PortalState
+from app.domain.portals import PortalState
 from app.transport import TransportError
 from app.web.ui_language import gettext as _
 
@@ -165,11 +165,9 @@ def compare_trouble(error: Exception) -> Trouble:
     return registration_trouble(error)
 
 
-def portal_trouble(portal: Portal) -> Trouble | None:
-    """What is wrong with the installation as a whole; None while it is well."""
-    match portal.state:
-        case PortalState.ACTIVE:
-            return None
+def portal_trouble(state: PortalState) -> Trouble:
+    """What is wrong with the installation as a whole, where it does not stand well."""
+    match state:
         case PortalState.NEW:
             return Trouble(
                 _("The sender is not registered in Bitrix24 yet"),

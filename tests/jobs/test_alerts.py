@@ -13,7 +13,7 @@ from app.domain.notice_texts import NOTICES
 from app.domain.portals import PortalState
 from app.gateways.base import CheckResult
 from app.gateways.demo import Demo
-from app.jobs import alerts
+from app.jobs import alerts, check_account
 from app.store import accounts, incidents, portals, tokens
 from app.store.accounts import Account
 from app.store.database import utcnow, writing
@@ -23,16 +23,30 @@ from tests.portal_world import PortalWorld, portal_world
 BEGUN, OVER = "refuses your account", "is over"
 
 
-@pytest.fixture
-def world() -> Iterator[PortalWorld]:
-    """A portal that lets the app notify, with two administrators and a gateway."""
+@pytest.fixture(scope="module")
+def bitrix24() -> Iterator[PortalWorld]:
     with portal_world() as made:
-        made.portal.configure(scope=["messageservice", "im"])
-        made.install()
-        made.portal.open(user=2)
-        connected = made.app.test_cli_runner().invoke(args=["gateways", "set", made.row.member_id, "demo"])
-        assert connected.exit_code == 0, connected.output
         yield made
+
+
+@pytest.fixture
+def world(bitrix24: PortalWorld) -> Iterator[PortalWorld]:
+    """A new portal that lets the app notify, with two administrators and a gateway."""
+    bitrix24.portal = portal = bitrix24.portal.on(bitrix24.portal.create_portals()[0]["portal"])
+    portal.configure(scope=["messageservice", "im"], bucket={"enabled": False})
+    bitrix24.install()
+    portal.open(user=2)
+    connected = bitrix24.app.test_cli_runner().invoke(
+        args=["gateways", "set", bitrix24.row.member_id, "demo"]
+    )
+    assert connected.exit_code == 0, connected.output
+    yield bitrix24
+    portal.clear_faults()
+    bitrix24.engine.hints.clear()
+    portals.uninstall(
+        bitrix24.row.id, clean=True, now=bitrix24.now()
+    )  # the next test is not to look after it
+    alerts.look(bitrix24.services)
 
 
 def account(world: PortalWorld) -> Account:
@@ -57,10 +71,16 @@ def mend(world: PortalWorld) -> None:
 
 
 def minutes(world: PortalWorld, count: int) -> None:
-    """Time goes by, and every worker does what it does meanwhile."""
+    """Time goes by, and the sweeper's part in this is done meanwhile."""
     for _ in range(count * 2):
         world.pass_time(seconds=30)
-        world.sweep()
+        look_and_tell(world)
+
+
+def look_and_tell(world: PortalWorld) -> None:
+    alerts.look(world.services)
+    for incident_id in incidents.due_notices(world.now(), limit=100):
+        alerts.tell(world.services, incident_id)
 
 
 def notices(world: PortalWorld, user: int = 1) -> list[str]:
@@ -79,6 +99,25 @@ def test_one_incident_is_one_notice_and_one_all_clear(world: PortalWorld) -> Non
     assert BEGUN in begun[0]
     assert len(told) == 2
     assert OVER in told[1]
+
+
+def test_the_sweeper_does_it_by_itself(world: PortalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    balance_limit(world, "10")
+    answers(monkeypatch, CheckResult(True, "fine", "3"))
+    stop(world)
+    for _ in range(5):
+        world.pass_time(minutes=1)
+        world.sweep()
+    mend(world)
+    for _ in range(4):
+        world.pass_time(hours=3)
+        world.sweep()
+        world.pass_time(minutes=5)
+        world.sweep()
+
+    told = notices(world)
+    assert [BEGUN in text for text in told[:1]] == [True]
+    assert any("below your limit" in text for text in told)
 
 
 def test_every_administrator_reads_it_in_his_language(world: PortalWorld) -> None:
@@ -149,6 +188,8 @@ def test_two_workers_tell_once(world: PortalWorld) -> None:
 
     assert len(notices(world)) == 1
     assert incidents.open_by_kind() == {"gateway": 1}
+    with world.app.test_client() as client:
+        assert 'sms_incidents{kind="gateway"} 1.0' in client.get("/metrics").text
 
 
 def test_without_the_right_nobody_is_told_and_nothing_is_refused(world: PortalWorld) -> None:
@@ -177,7 +218,7 @@ def test_a_notice_that_fails_is_tried_a_few_times_and_never_for_ever(world: Port
     stop(world)
     for _ in range(30):
         world.pass_time(minutes=20)
-        world.sweep()
+        look_and_tell(world)
 
     assert world.calls("im.notify.system.add") == alerts.TRIES
     assert incidents.due_notices(world.now().replace(year=2100), limit=10) == []
@@ -204,7 +245,7 @@ def test_a_user_whom_the_portal_refuses_keeps_nobody_else_from_hearing(world: Po
 
 
 def test_a_portal_without_tokens_hears_when_it_is_over(world: PortalWorld) -> None:
-    world.portal.expire_tokens(refresh=True)
+    world.portal.add_fault(method="*", error="authorization_error", count=0)
     world.pass_time(hours=30)
     world.sweep()
     assert world.row.state is PortalState.RECONNECT
@@ -212,6 +253,7 @@ def test_a_portal_without_tokens_hears_when_it_is_over(world: PortalWorld) -> No
     before = notices(world)
     asked = world.calls("scope")
 
+    world.portal.clear_faults()
     world.portal.open(user=1)
     minutes(world, 10)
 
@@ -266,10 +308,13 @@ def answers(monkeypatch: pytest.MonkeyPatch, result: CheckResult) -> list[int]:
 
 
 def hours(world: PortalWorld, count: int) -> None:
-    """Swept often enough for every account's moment to come."""
+    """The same, often enough for every account's moment to come."""
     for _ in range(count * 6):
         world.pass_time(minutes=10)
-        world.sweep()
+        check_account.plan_checks(world.services)
+        for account_id in accounts.due_for_check(world.now(), limit=100):
+            check_account.check_account(world.services, account_id)
+        look_and_tell(world)
 
 
 def test_a_low_balance_is_found_and_told(world: PortalWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from app.web import (
     ui,
     ui_frame,
     ui_gateway,
+    ui_help,
     ui_language,
     ui_messages,
     ui_overview,
@@ -62,6 +63,7 @@ BLUEPRINTS = (
     ui_senders.blueprint,
     ui_test.blueprint,
     ui_messages.blueprint,
+    ui_help.blueprint,
 )
 
 

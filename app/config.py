@@ -78,6 +78,7 @@ class Config:
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
+    support_contact: str = ""  # a mail or web address for administrators who need help
     worker_threads: int = 16
     spool_dir: Path | None = None
     timing: Timing = Timing()
@@ -123,6 +124,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
         sentry_dsn=environ.get("SENTRY_DSN", ""),
         metrics_token=environ.get("METRICS_TOKEN", ""),
+        support_contact=_contact(environ.get("SUPPORT_CONTACT", "")),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
         spool_dir=_folder(environ, "SPOOL_DIR"),
         timing=_timing(environ.get("TIMING", "")),
@@ -192,6 +194,13 @@ def _redis_url(value: str) -> str:
     value = value.strip()
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("REDIS_URL wants redis://host:port/number, or nothing for the embedded engine")
+    return value
+
+
+def _contact(value: str) -> str:
+    value = value.strip()
+    if value and not re.fullmatch(r"https://[^\s/]+\S*|[^\s@:/]+@[^\s@:/]+\.[^\s@:/]+", value):
+        raise ConfigError("SUPPORT_CONTACT wants a mail address or an https:// address, or nothing")
     return value
 
 

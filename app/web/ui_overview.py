@@ -94,7 +94,7 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "sender": sender,
         "is_registered": _is_registered(sender),
         "account": account,
-        "gateway": _gateway(account),
+        "gateway": gateway_light(account),
         "last_received_at": figures.last_received_at(portal.id),
         "figures": _figures(messages.counts_since(portal.id, since)),
         "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
@@ -151,7 +151,7 @@ class Light:
     words: str = ""
 
 
-def _gateway(account: Account | None) -> Light:
+def gateway_light(account: Account | None) -> Light:
     if account is None:
         return Light(_("Not connected"), "wait")
     if services().gateways.get(account.slug) is None:

@@ -48,6 +48,7 @@ JOBS = {
     "keep_alive": portal_life.keep_tokens_alive,
     "probe_account": portal_life.probe_account,
     "check_account": check_account.check_account,
+    "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
 }
 BLUEPRINTS = (

@@ -60,6 +60,11 @@ class Timing:
     def span(self, name: str) -> timedelta:
         return timedelta(seconds=float(getattr(self, name)))
 
+    @property
+    def worker_patience(self) -> timedelta:
+        """A sweeper that was quiet for longer is taken for dead."""
+        return timedelta(seconds=self.sweep_s * 4 + 10)
+
 
 @dataclass(frozen=True)
 class Config:

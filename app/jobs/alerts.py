@@ -24,8 +24,8 @@ FIRST_PAUSE_S = 60.0
 LEASE = timedelta(minutes=5)  # longer than telling a portal's few administrators takes
 
 
-def look(services: Services) -> None:
-    """Bring the incidents in step with the troubles of this moment."""
+def look_for_incidents(services: Services, _: int = 0) -> None:
+    """Bring the incidents of all portals in step with what is wrong at this moment."""
     incidents.note(incidents.present(), now=services.now())
 
 

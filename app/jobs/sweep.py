@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
-from app.jobs import alerts, check_account, portal_life
+from app.jobs import check_account, portal_life
 from app.services import Services
 from app.store import (
     accounts,
@@ -36,7 +36,7 @@ PORTALS_A_SWEEP = 500
 # While so many hints wait, more of them would only be doubled: the engine is alive and busy.
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
-ALERTS_S = 30.0  # an incident is measured in minutes
+INCIDENTS_S = 30.0  # they are measured in minutes
 EVENTS_KEPT = timedelta(days=30)
 
 
@@ -58,9 +58,10 @@ def sweep(services: Services) -> None:
         for portal_id in reports.rematch_parked(now=services.now(), timing=timing):
             _hint(services, "push", portal_id)
         _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
+        if job_runs.claim("incidents", now=services.now(), every_s=INCIDENTS_S, lease_s=0):
+            _hint(services, "look_for_incidents", 0)  # when many begin at once it takes its time
     finally:
         job_runs.release("sweep")
-    _periodically(services, "alerts", ALERTS_S, alerts.look)
     _periodically(services, "hourly", HOUR_S, _hourly)
 
 

@@ -118,21 +118,18 @@ def _check(row: AnyRow) -> Mapping[str, Any]:
 def note(symptoms: Iterable[Symptom], *, now: datetime) -> None:
     """Begin, open and end incidents, so that they say the same as the symptoms of this moment.
 
-    Every step is taken once, whoever else takes it at the same time.
+    Every step is a commit of its own, and is taken once, whoever else takes it at the same time.
     """
     present_by_key = {(symptom.portal_id, symptom.kind): symptom for symptom in symptoms}
     known = {(row.portal_id, row.kind): row for row in _not_ended()}
-    if not present_by_key and not known:
-        return
-    with writing() as connection:
-        for key, symptom in present_by_key.items():
-            if key in known:
-                _goes_on(connection, known[key], symptom, now)
-            else:
-                _begin(connection, symptom, now)
-        for key, row in known.items():
-            if key not in present_by_key:
-                _is_away(connection, row, now)
+    for key, symptom in present_by_key.items():
+        if key in known:
+            _goes_on(known[key], symptom, now)
+        else:
+            _begin(symptom, now)
+    for key, row in known.items():
+        if key not in present_by_key:
+            _is_away(row, now)
 
 
 def _not_ended() -> list[AnyRow]:
@@ -145,39 +142,41 @@ def _not_ended() -> list[AnyRow]:
         return list(connection.execute(query).all())
 
 
-def _begin(connection: sa.Connection, symptom: Symptom, now: datetime) -> None:
-    connection.execute(
-        insert_or_ignore(connection, incidents).values(
-            portal_id=symptom.portal_id,
-            kind=symptom.kind,
-            cause=symptom.cause,
-            began_at=min(symptom.since or now, now),
-            told=[],
+def _begin(symptom: Symptom, now: datetime) -> None:
+    with writing() as connection:
+        connection.execute(
+            insert_or_ignore(connection, incidents).values(
+                portal_id=symptom.portal_id,
+                kind=symptom.kind,
+                cause=symptom.cause,
+                began_at=min(symptom.since or now, now),
+                told=[],
+            )
         )
-    )
 
 
-def _goes_on(connection: sa.Connection, row: AnyRow, symptom: Symptom, now: datetime) -> None:
+def _goes_on(row: AnyRow, symptom: Symptom, now: datetime) -> None:
     if row.away_since is not None or row.cause != symptom.cause:
-        _update(connection, row.id, away_since=None, cause=symptom.cause)
+        _update(row.id, away_since=None, cause=symptom.cause)
     if row.opened_at is None and now - row.began_at >= LASTS_TO_BE_TOLD:
         not_yet = incidents.c.opened_at.is_(None)
-        _update(connection, row.id, not_yet, opened_at=now, notice="begun", notice_due_at=now)
+        _update(row.id, not_yet, opened_at=now, notice="begun", notice_due_at=now)
 
 
-def _is_away(connection: sa.Connection, row: AnyRow, now: datetime) -> None:
+def _is_away(row: AnyRow, now: datetime) -> None:
     if row.opened_at is None:
         not_yet = incidents.c.opened_at.is_(None)
-        connection.execute(sa.delete(incidents).where(incidents.c.id == row.id, not_yet))
+        with writing() as connection:
+            connection.execute(sa.delete(incidents).where(incidents.c.id == row.id, not_yet))
     elif row.state == PortalState.UNINSTALLED:
-        _update(connection, row.id, ended_at=now, notice="", notice_due_at=None)  # nobody is left to be told
+        _update(row.id, ended_at=now, **_NO_NOTICE)  # nobody is left to be told
     elif row.away_since is None:
-        _update(connection, row.id, away_since=now)
+        _update(row.id, away_since=now)
     elif now - row.away_since >= AWAY_TO_BE_OVER:
         # Who was not told of the beginning is not told of the end; but a portal could not be told by REST.
         tell = bool(row.told) or row.kind == IncidentKind.PORTAL
         going_on = incidents.c.ended_at.is_(None)
-        _update(connection, row.id, going_on, ended_at=now, **(_end_to_tell(now) if tell else _NO_NOTICE))
+        _update(row.id, going_on, ended_at=now, **(_end_to_tell(now) if tell else _NO_NOTICE))
 
 
 _NO_NOTICE: Mapping[str, object] = {"notice": "", "notice_due_at": None}
@@ -187,7 +186,12 @@ def _end_to_tell(now: datetime) -> dict[str, object]:
     return {"notice": "over", "notice_due_at": now, "notice_tries": 0, "told": []}
 
 
-def _update(
+def _update(incident_id: int, *conditions: sa.ColumnElement[bool], **values: object) -> None:
+    with writing() as connection:
+        _set(connection, incident_id, *conditions, **values)
+
+
+def _set(
     connection: sa.Connection, incident_id: int, *conditions: sa.ColumnElement[bool], **values: object
 ) -> None:
     connection.execute(
@@ -266,7 +270,7 @@ def record_notice(notice: Notice, told: Iterable[str], *, again_at: datetime | N
             return
         if row.notice == notice.event:
             waits: Mapping[str, object] = {"notice_due_at": again_at} if again_at else _NO_NOTICE
-            _update(connection, row.id, told=users, **waits)
+            _set(connection, row.id, told=users, **waits)
         elif users and notice.event == "begun" and not row.notice:
             # It ended while we were telling that it began.
-            _update(connection, row.id, **_end_to_tell(now))
+            _set(connection, row.id, **_end_to_tell(now))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app.bitrix.errors import is_known_code
 from app.domain.portals import Portal
@@ -74,7 +74,7 @@ def diagnose(portal: Portal) -> Diagnosis:
         schema=health.head_revision() or "",
         engine_answers=services().engine.pending() is not None,
         swept_at=last_runs().get("sweep"),
-        worker_is_alive=health.sweeper_is_alive(now, within=worker_patience()),
+        worker_is_alive=health.sweeper_is_alive(now, within=services().timing.worker_patience),
         token_refreshed_at=credential.refreshed_at if credential else None,
         token_problem=credential.broken if credential else "NO_TOKENS",
         administrators=len(tokens.administrators(portal.id)),
@@ -87,8 +87,3 @@ def diagnose(portal: Portal) -> Diagnosis:
         backlog=messages.backlog(portal.id),
         errors=tuple(rest_log.latest(portal.id, limit=ERRORS_SHOWN, only_errors=True)),
     )
-
-
-def worker_patience() -> timedelta:
-    """How long the sweeper may be quiet; `flask doctor` waits as long."""
-    return timedelta(seconds=services().timing.sweep_s * 4 + 10)

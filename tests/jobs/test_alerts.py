@@ -46,7 +46,7 @@ def world(bitrix24: PortalWorld) -> Iterator[PortalWorld]:
     portals.uninstall(
         bitrix24.row.id, clean=True, now=bitrix24.now()
     )  # the next test is not to look after it
-    alerts.look(bitrix24.services)
+    alerts.look_for_incidents(bitrix24.services)
 
 
 def account(world: PortalWorld) -> Account:
@@ -78,7 +78,7 @@ def minutes(world: PortalWorld, count: int) -> None:
 
 
 def look_and_tell(world: PortalWorld) -> None:
-    alerts.look(world.services)
+    alerts.look_for_incidents(world.services)
     for incident_id in incidents.due_notices(world.now(), limit=100):
         alerts.tell(world.services, incident_id)
 
@@ -175,8 +175,8 @@ def test_two_workers_tell_once(world: PortalWorld) -> None:
     def work() -> None:
         with world.app.app_context():
             start.wait()
-            alerts.look(world.services)
-            alerts.look(world.services)
+            alerts.look_for_incidents(world.services)
+            alerts.look_for_incidents(world.services)
             for incident_id in incidents.due_notices(world.now(), limit=10):
                 alerts.tell(world.services, incident_id)
 
@@ -309,8 +309,8 @@ def answers(monkeypatch: pytest.MonkeyPatch, result: CheckResult) -> list[int]:
 
 def hours(world: PortalWorld, count: int) -> None:
     """The same, often enough for every account's moment to come."""
-    for _ in range(count * 6):
-        world.pass_time(minutes=10)
+    for _ in range(count * 2):
+        world.pass_time(minutes=30)
         check_account.plan_checks(world.services)
         for account_id in accounts.due_for_check(world.now(), limit=100):
             check_account.check_account(world.services, account_id)

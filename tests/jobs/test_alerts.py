@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.bitrix.client import PortalClient
 from app.domain.incidents import amount_of
 from app.domain.notice_texts import NOTICES
 from app.domain.portals import PortalState
@@ -167,29 +168,74 @@ def test_a_second_incident_is_told_again(world: PortalWorld) -> None:
     assert [BEGUN in text for text in notices(world)] == [True, False, True, False]
 
 
-def test_two_workers_tell_once(world: PortalWorld) -> None:
+def test_a_worker_that_looked_before_another_acted_changes_nothing(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another_worker_was_faster() -> None:
+        stale = incidents._not_ended()
+        look_and_tell(world)
+        with monkeypatch.context() as late:
+            late.setattr(incidents, "_not_ended", lambda: stale)
+            alerts.look_for_incidents(world.services)
+        look_and_tell(world)
+
     stop(world)
+    alerts.look_for_incidents(world.services)
     world.pass_time(minutes=4)
+    another_worker_was_faster()
+    begun, asked = notices(world), world.calls("scope")
+    with world.app.test_client() as client:
+        figures = client.get("/metrics").text
+    mend(world)
+    alerts.look_for_incidents(world.services)
+    world.pass_time(minutes=6)
+    another_worker_was_faster()
+
+    assert [BEGUN in text for text in begun] == [True]
+    assert asked == 1
+    assert 'sms_incidents{kind="gateway"} 1.0' in figures
+    assert len(notices(world)) == 2
+
+
+def test_a_notice_that_one_worker_is_telling_is_left_to_him(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = PortalClient.notify
+
+    def slowly(client: PortalClient, user_id: str, text: str, *, tag: str) -> None:
+        monkeypatch.setattr(PortalClient, "notify", really)
+        alerts.tell(world.services, incident_id)  # another worker has the same hint
+        really(client, user_id, text, tag=tag)
+
+    stop(world)
+    alerts.look_for_incidents(world.services)
+    world.pass_time(minutes=4)
+    alerts.look_for_incidents(world.services)
+    [incident_id] = incidents.due_notices(world.now(), limit=10)
+    monkeypatch.setattr(PortalClient, "notify", slowly)
+    alerts.tell(world.services, incident_id)
+
+    assert len(notices(world)) == 1
+
+
+def test_workers_at_the_same_time_begin_one_incident(world: PortalWorld) -> None:
+    stop(world)
     start = threading.Barrier(4)
 
     def work() -> None:
         with world.app.app_context():
             start.wait()
             alerts.look_for_incidents(world.services)
-            alerts.look_for_incidents(world.services)
-            for incident_id in incidents.due_notices(world.now(), limit=10):
-                alerts.tell(world.services, incident_id)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
+    minutes(world, 4)
 
     assert len(notices(world)) == 1
     assert incidents.open_by_kind() == {"gateway": 1}
-    with world.app.test_client() as client:
-        assert 'sms_incidents{kind="gateway"} 1.0' in client.get("/metrics").text
 
 
 def test_without_the_right_nobody_is_told_and_nothing_is_refused(world: PortalWorld) -> None:
@@ -226,8 +272,8 @@ def test_a_notice_that_fails_is_tried_a_few_times_and_never_for_ever(world: Port
     assert world.row.state is PortalState.ACTIVE
 
 
-def test_a_notice_that_fails_for_a_while_arrives_once(world: PortalWorld) -> None:
-    world.portal.add_fault(method="im.notify.system.add", error="INTERNAL_SERVER_ERROR", count=2)
+def test_a_notice_that_reaches_one_and_fails_for_another_arrives_once(world: PortalWorld) -> None:
+    world.portal.add_fault(method="im.notify.system.add", error="INTERNAL_SERVER_ERROR", every=2, count=1)
     stop(world)
     minutes(world, 40)
 

@@ -232,9 +232,15 @@ class Notice:
 
 
 def due_notices(now: datetime, *, limit: int) -> list[int]:
-    query = sa.select(incidents.c.id).where(incidents.c.notice_due_at <= now).limit(limit)
+    query = sa.select(incidents.c.id).where(*_is_to_tell(now)).limit(limit)
     with statement() as connection:
         return list(connection.scalars(query))
+
+
+def _is_to_tell(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    """A beginning is not told while the trouble is away: at that moment it would not be true."""
+    is_true = sa.or_(incidents.c.notice == "over", incidents.c.away_since.is_(None))
+    return (incidents.c.notice_due_at <= now, is_true)
 
 
 def claim_notice(incident_id: int, *, now: datetime, lease: timedelta) -> Notice | None:
@@ -242,7 +248,7 @@ def claim_notice(incident_id: int, *, now: datetime, lease: timedelta) -> Notice
     with writing() as connection:
         row = connection.execute(
             sa.update(incidents)
-            .where(incidents.c.id == incident_id, incidents.c.notice_due_at <= now)
+            .where(incidents.c.id == incident_id, *_is_to_tell(now))
             .values(notice_due_at=now + lease, notice_tries=incidents.c.notice_tries + 1)
             .returning(incidents)
         ).first()

@@ -281,6 +281,17 @@ def test_a_notice_that_reaches_one_and_fails_for_another_arrives_once(world: Por
     assert len(notices(world, 2)) == 1
 
 
+def test_a_beginning_is_not_told_after_the_trouble_went_away(world: PortalWorld) -> None:
+    world.portal.add_fault(method="im.notify.system.add", error="INTERNAL_SERVER_ERROR", count=1)
+    stop(world)
+    minutes(world, 2)
+    mend(world)
+    minutes(world, 12)
+
+    assert world.calls("im.notify.system.add") == 1
+    assert notices(world) == []
+
+
 def test_a_user_whom_the_portal_refuses_keeps_nobody_else_from_hearing(world: PortalWorld) -> None:
     world.portal.add_fault(method="im.notify.system.add", error="ACCESS_DENIED", count=1)
     stop(world)

@@ -14,7 +14,7 @@ from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
-from app.jobs import follow_up, portal_life, push_status, retention, submit
+from app.jobs import alerts, check_account, follow_up, portal_life, push_status, retention, submit
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
@@ -28,10 +28,12 @@ from app.web import (
     ui,
     ui_frame,
     ui_gateway,
+    ui_help,
     ui_language,
     ui_messages,
     ui_overview,
     ui_renew,
+    ui_senders,
     ui_settings,
     ui_statistics,
     ui_test,
@@ -49,6 +51,9 @@ JOBS = {
     "probe_account": portal_life.probe_account,
     "purge": retention.purge_from,
     "purge_portal": retention.purge_portal,
+    "check_account": check_account.check_account,
+    "look_for_incidents": alerts.look_for_incidents,
+    "tell_incident": alerts.tell,
 }
 BLUEPRINTS = (
     handler.blueprint,
@@ -60,10 +65,12 @@ BLUEPRINTS = (
     ui_renew.blueprint,
     ui_overview.blueprint,
     ui_gateway.blueprint,
+    ui_senders.blueprint,
     ui_test.blueprint,
     ui_messages.blueprint,
     ui_settings.blueprint,
     ui_statistics.blueprint,
+    ui_help.blueprint,
 )
 
 

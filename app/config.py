@@ -51,6 +51,7 @@ class Timing:
     breaker_s: float = 30.0  # a gateway that does not answer gets one call in this time
     reconcile_s: float = 86_400.0
     account_probe_s: float = 300.0
+    regular_check_s: float = 21_600.0  # an account that can tell its balance is asked so often
     portal_call_s: float = 15.0
     keep_alive_s: float = 60 * 86_400.0  # refresh tokens that nobody used for so long
     probe_s: float = 3_600.0  # a portal that stands badly is looked at so often, after a day 24 times rarer
@@ -58,6 +59,11 @@ class Timing:
 
     def span(self, name: str) -> timedelta:
         return timedelta(seconds=float(getattr(self, name)))
+
+    @property
+    def worker_patience(self) -> timedelta:
+        """A sweeper that was quiet for longer is taken for dead."""
+        return timedelta(seconds=self.sweep_s * 4 + 10)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Config:
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
+    support_contact: str = ""  # a mail or web address for administrators who need help
     worker_threads: int = 16
     spool_dir: Path | None = None
     timing: Timing = Timing()
@@ -122,6 +129,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
         sentry_dsn=environ.get("SENTRY_DSN", ""),
         metrics_token=environ.get("METRICS_TOKEN", ""),
+        support_contact=_contact(environ.get("SUPPORT_CONTACT", "")),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
         spool_dir=_folder(environ, "SPOOL_DIR"),
         timing=_timing(environ.get("TIMING", "")),
@@ -191,6 +199,13 @@ def _redis_url(value: str) -> str:
     value = value.strip()
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("REDIS_URL wants redis://host:port/number, or nothing for the embedded engine")
+    return value
+
+
+def _contact(value: str) -> str:
+    value = value.strip()
+    if value and not re.fullmatch(r"https://[^\s/]+\S*|[^\s@:/]+@[^\s@:/]+\.[^\s@:/]+", value):
+        raise ConfigError("SUPPORT_CONTACT wants a mail address or an https:// address, or nothing")
     return value
 
 

@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from app.bitrix.client import SENDER_UPDATE, PortalClient
@@ -50,6 +51,36 @@ def texts_of(sender: Sender, app_name: str) -> tuple[Localized, Localized]:
     label = f"{app_name} {sender.originator}".strip() if sender.code != senders.FIRST_CODE else app_name
     name = sender.name or dict.fromkeys(LANGUAGES, label)
     return matched(name, sender.description or dict(DESCRIPTIONS))
+
+
+class InPortal(StrEnum):
+    """How one sender in the portal's list stands beside ours."""
+
+    IN_STEP = "in_step"
+    MISSING = "missing"
+    OUTDATED = "outdated"  # there, with an older text or address
+    STRAY = "stray"  # there, and removed or unknown here
+
+
+def compare(services: Services, portal: Portal) -> dict[str, InPortal]:
+    """Ask the portal for its list and compare, by CODE; nothing is changed.
+
+    Raises:
+        PortalError, TransportError: the portal could not be asked.
+    """
+    present = {code.lower() for code in services.portal_client(portal).sender_codes()}
+    handler = services.handler_url(portals.handler_secret(portal.id))
+    found = {}
+    for sender in senders.of_portal(portal.id):
+        if sender.is_removed:
+            continue
+        if sender.code not in present:
+            found[sender.code] = InPortal.MISSING
+        elif _hash(handler, *texts_of(sender, services.config.app_name)) != sender.told_hash:
+            found[sender.code] = InPortal.OUTDATED
+        else:
+            found[sender.code] = InPortal.IN_STEP
+    return found | dict.fromkeys(sorted(present - set(found)), InPortal.STRAY)
 
 
 def reconcile(services: Services, portal: Portal) -> Reconciled:

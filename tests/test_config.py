@@ -53,6 +53,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("B24_OAUTH_SERVERS", "https://oauth.bitrix.info/rest/"),
         ("ALLOW_PRIVATE_NETWORK", "yes"),
         ("LOG_LEVEL", "LOUD"),
+        ("SUPPORT_CONTACT", "call us"),
+        ("SUPPORT_CONTACT", "javascript:alert(1)"),
         ("WORKER_THREADS", "0"),
         ("WORKER_THREADS", "many"),
         ("TIMING", "lease_s"),

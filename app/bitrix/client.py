@@ -26,13 +26,15 @@ from app.bitrix.errors import (
 from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth
 from app.bitrix.rest import CallLimits, RestWire
-from app.bitrix.sender_names import DESCRIPTION_LIMIT, NAME_LIMIT, Localized, localized, matched
+from app.bitrix.sender_names import Localized, localized, matched
+from app.domain.senders import DESCRIPTION_LIMIT, NAME_LIMIT
 from app.domain.status import MessageStatus
 from app.transport import HttpAnswer, HttpClient
 
 BATCH_LIMIT = 50
 STATUS_UPDATE = "messageservice.message.status.update"
 SENDER_UPDATE = "messageservice.sender.update"
+NOTIFY = "im.notify.system.add"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ROUNDS = 12  # more credentials and repeats than a call can have
 
@@ -255,6 +257,24 @@ class PortalClient:
     def app_info(self) -> Mapping[str, Any]:
         result = self.call("app.info")
         return result if isinstance(result, Mapping) else {}
+
+    def granted_scope(self) -> frozenset[str]:
+        """The rights that the portal gave the application."""
+        result = self.call("scope")
+        return frozenset(str(name).lower() for name in result) if isinstance(result, list) else frozenset()
+
+    def notify(self, user_id: str, text: str, *, tag: str) -> None:
+        """A notice of the application in a user's notification centre. One with the same tag replaces it.
+
+        Raises:
+            PortalError, TransportError: not told. Nothing is concluded from it for tokens or portal: a notice
+                must do no harm.
+
+        Source: https://apidocs.bitrix24.com/api-reference/chats/notifications/im-notify-system-add.html
+        """
+        params = {"USER_ID": user_id, "MESSAGE": text, "TAG": tag}
+        token = self._credentials.present().tokens.access_token
+        self._wire.result(self._wire.post(self._endpoint, NOTIFY, params, token), NOTIFY)
 
     def has_method(self, name: str) -> bool:
         """Whether this portal's version knows a method."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-Localized = str | Mapping[str, str]
+from app.domain.senders import DESCRIPTION_LIMIT, NAME_LIMIT, is_language
 
-NAME_LIMIT = 500
-DESCRIPTION_LIMIT = 1000
+Localized = str | Mapping[str, str]
 
 
 def localized(text: Localized, limit: int) -> str | dict[str, str]:
@@ -27,7 +26,7 @@ def localized(text: Localized, limit: int) -> str | dict[str, str]:
             raise ValueError("the text is empty")
         return text[:limit]
     texts = {language.lower(): value for language, value in text.items()}
-    if wrong := [language for language in texts if len(language) != 2 or not language.isalpha()]:
+    if wrong := [language for language in texts if not is_language(language)]:
         raise ValueError(f"languages have two letters in Bitrix24: {', '.join(wrong)}")
     if not texts or not all(value.strip() for value in texts.values()):
         raise ValueError("a text is empty")

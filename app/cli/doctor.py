@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
@@ -68,9 +68,8 @@ def _check_engine() -> str:
 
 
 def _check_worker() -> str:
-    within = timedelta(seconds=services().timing.sweep_s * 4 + 10)
     try:
-        alive = health.sweeper_is_alive(services().now(), within=within)
+        alive = health.sweeper_is_alive(services().now(), within=services().timing.worker_patience)
     except StoreUnavailable:
         return "the database does not answer"
     return "" if alive else "no worker has swept lately; start `flask --app app worker`"

@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from app.bitrix.errors import PortalError
 from app.cli.output import as_json, fail, portal_of, show
 from app.domain.portals import Portal, PortalState
+from app.domain.senders import SenderInvalid
 from app.registration import reconcile
 from app.services import services
 from app.store import portals, senders
@@ -67,7 +68,7 @@ def senders_add(
         code = senders.add(
             portal.id, originator=originator, name=_texts(name) or {}, description=_texts(description) or {}
         )
-    except senders.SenderRefused as refused:
+    except (SenderInvalid, senders.SenderRefused) as refused:
         fail(str(refused))
     _tell_senders(portal, code, as_json=as_json)
 
@@ -90,8 +91,11 @@ def senders_change(
     """Change a sender's texts or originator; its CODE stays, so robots go on working."""
     portal = portal_of(member_id)
     texts = {"name": _texts(name), "description": _texts(description)}
-    if not senders.change(portal.id, code, originator=originator, **texts):
-        fail(f"nothing to change, or no sender {code}")
+    try:
+        if not senders.change(portal.id, code, originator=originator, **texts):
+            fail(f"nothing to change, or no sender {code}")
+    except SenderInvalid as invalid:
+        fail(str(invalid))
     _tell_senders(portal, code, as_json=as_json)
 
 
@@ -113,7 +117,7 @@ def senders_remove(member_id: str, code: str, as_json: bool) -> None:
 def _tell_senders(portal: Portal, code: str, *, as_json: bool) -> None:
     try:
         done = asdict(reconcile(services(), portal))
-    except (PortalError, TransportError, ValueError) as error:
+    except (PortalError, TransportError) as error:
         fail(f"kept here, and the portal is told later: {error}")
     item = {"member_id": portal.member_id, "code": code, **done}
     show(item, [f"{code}: {_reconciled_line(item)}"], as_json=as_json)

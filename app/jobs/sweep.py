@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
-from app.jobs import portal_life
+from app.jobs import check_account, portal_life
 from app.services import Services
 from app.store import (
     accounts,
+    incidents,
     job_runs,
     messages,
     outbox,
@@ -37,6 +38,7 @@ PORTALS_A_SWEEP = 500
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
 MINUTE_S = 60.0
+INCIDENTS_S = 30.0  # they are measured in minutes
 EVENTS_KEPT = timedelta(days=30)
 
 
@@ -52,10 +54,14 @@ def sweep(services: Services) -> None:
         _sweep_messages(services)
         _hint_all(services, "push", outbox.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "portal_event", portal_events.due(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "check_account", accounts.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "tell_incident", incidents.due_notices(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
         for portal_id in reports.rematch_parked(now=services.now(), timing=timing):
             _hint(services, "push", portal_id)
         _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
+        if job_runs.claim("incidents", now=services.now(), every_s=INCIDENTS_S, lease_s=0):
+            _hint(services, "look_for_incidents", 0)  # when many begin at once it takes its time
     finally:
         job_runs.release("sweep")
     _periodically(services, "hourly", HOUR_S, _hourly)
@@ -105,6 +111,8 @@ def _hourly(services: Services) -> None:
     _hint(services, "purge", 0)
     rest_log.purge(now)
     portal_events.purge(now - EVENTS_KEPT)
+    incidents.purge(now)
+    check_account.plan_checks(services)
     portal_life.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
     reports.drop_parked(now=now, timing=services.timing)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.portals import PortalState
 from app.store.database import AnyRow, statement, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, portals
@@ -46,6 +47,8 @@ class Account:
     bad_calls: int
     rate_per_s: float | None
     last_report_at: datetime | None
+    failed_checks: int
+    failed_check_text: str
     version: int
 
 
@@ -70,6 +73,8 @@ def _account(row: AnyRow) -> Account:
         bad_calls=row.bad_calls,
         rate_per_s=row.rate_per_s,
         last_report_at=row.last_report_at,
+        failed_checks=row.failed_checks,
+        failed_check_text=row.failed_check_text,
         version=row.version,
     )
 
@@ -143,6 +148,7 @@ def connect(
         "bad_calls": 0,
         "rate_per_s": None,
         "next_slot_at": None,
+        **_NO_FAILED_CHECK,
     }
     mine = gateway_accounts.c.portal_id == portal_id
     with writing() as connection:
@@ -170,8 +176,84 @@ def connect(
 
 
 def record_check(account_id: int, check: Check) -> None:
+    _update(account_id, **_checked(check))
+
+
+_NO_FAILED_CHECK = {"failed_checks": 0, "failed_check_text": ""}
+
+
+def _checked(check: Check) -> dict[str, object]:
     said = {"ok": check.ok, "text": check.text[:500], "balance": check.balance[:60]}
-    _update(account_id, checked_at=check.at, check_text=json.dumps(said))
+    return {"checked_at": check.at, "check_text": json.dumps(said), **_NO_FAILED_CHECK}
+
+
+# --- the regular check: what the balance is, and whether the account still works ---
+
+
+def unplanned_checks(slugs: Sequence[str], *, limit: int) -> list[int]:
+    """Accounts that send, of these gateways, whose next regular check nobody has planned yet."""
+    return _ids(
+        *_SENDS, gateway_accounts.c.slug.in_(slugs), gateway_accounts.c.next_check_at.is_(None), limit=limit
+    )
+
+
+def due_for_check(now: datetime, *, limit: int) -> list[int]:
+    """Accounts that send. A stopped one is asked by its probe instead."""
+    return _ids(
+        *_SENDS,
+        gateway_accounts.c.next_check_at <= now,
+        gateway_accounts.c.circuit_open_since.is_(None),
+        limit=limit,
+    )
+
+
+_SENDS = (
+    gateway_accounts.c.is_default,
+    gateway_accounts.c.portal_id.in_(
+        sa.select(portals.c.id).where(portals.c.state != PortalState.UNINSTALLED)
+    ),
+)
+
+
+def plan_check(account_id: int, at: datetime) -> None:
+    _update(account_id, next_check_at=at)
+
+
+def claim_check(account_id: int, *, now: datetime, next_at: datetime) -> bool:
+    """The right to make this account's due check; False when another worker has it."""
+    with writing() as connection:
+        return bool(
+            connection.execute(
+                sa.update(gateway_accounts)
+                .where(gateway_accounts.c.id == account_id, gateway_accounts.c.next_check_at <= now)
+                .values(next_check_at=next_at)
+            ).rowcount
+        )
+
+
+def record_regular_check(account: Account, check: Check) -> int:
+    """Keep what the regular check said; returns how many have failed in a row.
+
+    A good one counts as the admin's own. One that fails is only counted, beside what the admin was told last:
+    it may be the network's fault, and passes. Of settings that were changed meanwhile it says nothing.
+    """
+    same = (gateway_accounts.c.id == account.id, gateway_accounts.c.version == account.version)
+    values = _checked(check) if check.ok else _failed_check(check)
+    with writing() as connection:
+        failed = connection.scalar(
+            sa.update(gateway_accounts)
+            .where(*same)
+            .values(**values)
+            .returning(gateway_accounts.c.failed_checks)
+        )
+    return int(failed or 0)
+
+
+def _failed_check(check: Check) -> dict[str, object]:
+    return {
+        "failed_checks": gateway_accounts.c.failed_checks + 1,
+        "failed_check_text": check.text[:500],
+    }
 
 
 # --- breaker and pace: how fast an account may be called ---
@@ -312,12 +394,12 @@ def postpone_probe(account_id: int, until: datetime) -> None:
 
 
 def due_for_probe(now: datetime, *, limit: int) -> list[int]:
+    return _ids(gateway_accounts.c.probe_at <= now, limit=limit)
+
+
+def _ids(*conditions: sa.ColumnElement[bool], limit: int) -> list[int]:
     with statement() as connection:
-        return list(
-            connection.scalars(
-                sa.select(gateway_accounts.c.id).where(gateway_accounts.c.probe_at <= now).limit(limit)
-            )
-        )
+        return list(connection.scalars(sa.select(gateway_accounts.c.id).where(*conditions).limit(limit)))
 
 
 def _update(account_id: int, **values: object) -> None:

@@ -315,6 +315,6 @@ def _translated() -> Iterator[None]:
 
 
 def insert_or_ignore(connection: Connection, table: sa.Table, *keys: str) -> Any:
-    """`INSERT ... ON CONFLICT (keys) DO NOTHING` in the dialect at hand."""
+    """`INSERT ... ON CONFLICT (keys) DO NOTHING` in the dialect at hand; without keys, on any conflict."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    return insert(table).on_conflict_do_nothing(index_elements=list(keys))
+    return insert(table).on_conflict_do_nothing(index_elements=list(keys) or None)

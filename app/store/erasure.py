@@ -26,6 +26,7 @@ from app.store.rows import add_event, locked
 from app.store.tables import (
     credentials,
     gateway_accounts,
+    incidents,
     messages,
     portal_events,
     portals,
@@ -45,7 +46,7 @@ def erase_portal_data(portal_id: int) -> None:
         _delete_in_batches(table, portal_id)
     with writing() as connection:
         member_id = connection.scalar(sa.select(portals.c.member_id).where(portals.c.id == portal_id))
-        for table in (messages, gateway_accounts, senders, rest_calls, credentials):
+        for table in (messages, gateway_accounts, senders, rest_calls, credentials, incidents):
             connection.execute(sa.delete(table).where(table.c.portal_id == portal_id))
         connection.execute(
             sa.update(portal_events).where(portal_events.c.member_id == member_id).values(payload="")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from app.domain.senders import Text, check_sender
 from app.store.database import insert_or_ignore, statement, writing
 from app.store.tables import senders
 
 FIRST_CODE = "sms"
 LIMIT = 50
-
-Text = str | Mapping[str, str]
 
 
 class SenderRefused(Exception):
@@ -76,8 +74,10 @@ def add(portal_id: int, *, originator: str, name: Text, description: Text) -> st
     """One more sender, `sms_2` and so on; returns its CODE. The next reconcile tells the portal.
 
     Raises:
+        SenderInvalid: a field that cannot be so.
         SenderRefused: there are too many.
     """
+    check_sender(originator=originator, name=name, description=description)
     with writing() as connection:
         codes = connection.scalars(sa.select(senders.c.code).where(senders.c.portal_id == portal_id)).all()
         if len(codes) >= LIMIT:
@@ -113,7 +113,12 @@ def change(
     name: Text | None = None,
     description: Text | None = None,
 ) -> bool:
-    """Change a sender's texts or originator; its CODE stays. False when there is no such sender."""
+    """Change a sender's texts or originator; its CODE stays. False when there is no such sender.
+
+    Raises:
+        SenderInvalid: a field that cannot be so.
+    """
+    check_sender(originator=originator or "", name=name or "", description=description or "")
     values: dict[str, object] = {}
     if originator is not None:
         values["originator"] = originator

@@ -77,6 +77,7 @@ credentials = sa.Table(
     Column("refreshed_at", UtcDateTime, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("broken", Text, nullable=False, server_default=""),
+    Column("language", String(8), nullable=False, server_default=""),  # as the user last opened the app
     sa.UniqueConstraint("portal_id", "user_id"),
 )
 
@@ -124,9 +125,14 @@ gateway_accounts = sa.Table(
     Column("slowed_at", UtcDateTime),
     Column("next_slot_at", UtcDateTime),
     Column("last_report_at", UtcDateTime),
+    # The regular check. One that fails leaves what the admin was told by his own check as it is.
+    Column("next_check_at", UtcDateTime),
+    Column("failed_checks", Integer, nullable=False, server_default="0"),  # in a row
+    Column("failed_check_text", Text, nullable=False, server_default=""),
     Column("version", Integer, nullable=False, server_default="1"),
     _now("created_at"),
     Index("ix_gateway_accounts_probe_at", "probe_at"),
+    Index("ix_gateway_accounts_next_check_at", "next_check_at"),
 )
 
 # Texts that only wait for their time to be over. Literal, because SQLite uses a partial index only for a
@@ -320,6 +326,34 @@ portal_events = sa.Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("result", Text, nullable=False, server_default=""),
     Index("ix_portal_events_due_at", "due_at"),
+)
+
+# Troubles that last, and what people were told of them. One that ended is kept for a while.
+incidents = sa.Table(
+    "incidents",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("kind", String(12), nullable=False),
+    Column("cause", String(20), nullable=False),  # may change while it lasts
+    _now("began_at"),
+    Column("opened_at", UtcDateTime),  # it lasted long enough to be told
+    Column("away_since", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    # The notice that people still have to get: of its beginning, of its end, or none.
+    Column("notice", String(8), nullable=False, server_default=""),
+    Column("notice_due_at", UtcDateTime),
+    Column("notice_tries", Integer, nullable=False, server_default="0"),
+    Column("told", sa.JSON, nullable=False),  # the users who got that notice
+    Index(
+        "ix_incidents_open",
+        "portal_id",
+        "kind",
+        unique=True,
+        postgresql_where=text("ended_at IS NULL"),
+        sqlite_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_incidents_notice_due_at", "notice_due_at"),
 )
 
 job_runs = sa.Table(

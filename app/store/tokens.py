@@ -47,12 +47,13 @@ class Credential:
     broken: str
 
 
-def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
+def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -> None:
     """Keep an admin's tokens; they take over the service when the present one is broken or no admin's.
 
     An ordinary user's tokens are never kept: they would take the portal's rights away. Nor are tokens that
     were issued before the ones we have: an event may be worked on late, when its tokens were refreshed
-    already and their refresh token is dead.
+    already and their refresh token is dead. `language` is the portal's code of
+    the one that the user reads; empty where the call does not say.
     """
     if not opener.is_admin:
         return
@@ -66,6 +67,8 @@ def keep(portal_id: int, opener: Opener, *, now: datetime) -> None:
     }
     if opener.tokens.refresh_token:  # not every call brings one, and the one we have stays good
         values["refresh_token"] = box.seal(opener.member_id, opener.tokens.refresh_token)
+    if language:
+        values["language"] = language[:8]
     mine = (credentials.c.portal_id == portal_id) & (credentials.c.user_id == opener.user_id)
     with writing() as connection:
         row = connection.execute(
@@ -202,6 +205,17 @@ def _works(portal_id: int) -> tuple[sa.ColumnElement[bool], ...]:
 def has_working(portal_id: int) -> bool:
     with statement() as connection:
         return connection.scalar(sa.select(credentials.c.id).where(*_works(portal_id))) is not None
+
+
+def administrators(portal_id: int) -> list[tuple[str, str]]:
+    """Whose tokens work: (user_id, language); the one who speaks for the portal first."""
+    query = (
+        sa.select(credentials.c.user_id, credentials.c.language)
+        .where(credentials.c.portal_id == portal_id, credentials.c.broken == "", credentials.c.is_admin)
+        .order_by(credentials.c.is_service.desc(), credentials.c.id)
+    )
+    with statement() as connection:
+        return [(row.user_id, row.language) for row in connection.execute(query)]
 
 
 def revive(portal_id: int) -> None:

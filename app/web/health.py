@@ -11,14 +11,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.bitrix.errors import is_known_code
 from app.services import services
-from app.store import health, messages
+from app.store import health, incidents, messages, rest_log
 from app.store.database import StoreUnavailable
 from app.store.watch import within
 
 blueprint = Blueprint("health", __name__)
 
 STORE_WITHIN_S = 1.5
+CODES_SHOWN = 20
 
 
 @blueprint.get("/healthz")
@@ -71,7 +73,17 @@ class _Rows(Collector):
         troubled = GaugeMetricFamily(
             "sms_gateway_accounts_troubled", "Accounts by trouble", labels=["trouble"]
         )
+        open_incidents = GaugeMetricFamily("sms_incidents", "Open incidents by kind", labels=["kind"])
+        unknown = GaugeMetricFamily(
+            "sms_portal_unknown_errors",
+            "Answers of portals in the last days with a code that we do not know",
+            labels=["code"],
+        )
         try:
+            for kind, count in incidents.open_by_kind().items():
+                open_incidents.add_metric([kind], count)
+            for code, count in _unknown_codes().items():
+                unknown.add_metric([code], count)
             for why, count in health.attention().items():
                 attention.add_metric([why], count)
             for trouble, count in health.accounts_by_trouble().items():
@@ -83,7 +95,17 @@ class _Rows(Collector):
                 states.add_metric([state], count)
         except StoreUnavailable:
             pass  # the counters of this process are still worth showing
-        yield from (depth, oldest, states, attention, troubled)
+        yield from (depth, oldest, states, attention, troubled, open_incidents, unknown)
+
+
+def _unknown_codes() -> dict[str, int]:
+    """The most frequent ones. Portals choose these words, so the rest counts as one."""
+    counts = {code: count for code, count in rest_log.error_counts().items() if not is_known_code(code)}
+    ordered = sorted(counts, key=lambda code: (-counts[code], code))
+    shown = {code: counts[code] for code in ordered[:CODES_SHOWN]}
+    if rest := sum(counts[code] for code in ordered[CODES_SHOWN:]):
+        shown["other"] = rest
+    return shown
 
 
 def _text(status: int, text: str) -> Response:

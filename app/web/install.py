@@ -9,7 +9,7 @@ from flask import Response, request
 from app.bitrix.callbacks import Entry, parse_entry
 from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
 from app.bitrix.forms import BadBody
-from app.bitrix.opener import OpenerRefused
+from app.bitrix.opener import OpenerRefused, UnknownServer
 from app.domain.portals import Opener, PortalState
 from app.services import services
 from app.store import portals, tokens
@@ -71,6 +71,8 @@ def _refuse(entry: Entry, error: Exception) -> Response:
     match error:
         case PaymentRequired() | NoRest():
             return ui.system_page("plan", 403)
+        case UnknownServer():
+            return ui.system_page("unknown_server", 403)
         case OpenerRefused() | TokenExpired() | TokenRefused() | AccessDenied():
             return ui.system_page("refused", 403)
     return ui.system_page("no_answer", 503)
@@ -91,7 +93,7 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     now = services().now()
     portal = portals.save_opener(opener, now=now)
-    tokens.keep(portal.id, opener, now=now)
+    tokens.keep(portal.id, opener, now=now, language=entry.language)
     if entry.application_token:
         portals.keep_application_token(portal.id, entry.application_token, now=now)
     trouble = ui_overview.register(portal)

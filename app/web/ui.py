@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.services import services
 from app.store.database import StoreUnavailable
-from app.web import ui_frame, ui_language, ui_session
+from app.web import ui_alerts, ui_frame, ui_language, ui_session
 from app.web.ui_field_texts import text_of
 from app.web.ui_session import Session, TooManyWaiting
 from app.web.ui_texts import broken_text, ended_text, system_text
@@ -28,6 +28,7 @@ _FOR_EMPLOYEES: set[Callable[..., Response]] = set()
 def init_app(app: Flask) -> None:
     """What the templates use, and errors that come before a view is found."""
     app.jinja_env.filters["adapter_text"] = text_of
+    app.jinja_env.globals["alerts"] = ui_alerts.present
     app.register_error_handler(HTTPException, _lost)
 
 

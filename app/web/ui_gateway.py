@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, abort, request
 
 from app import gateway_accounts
+from app.domain.incidents import IncidentKind
 from app.gateways.base import CheckResult, Field, Gateway, SettingsInvalid
 from app.services import services
 from app.store import accounts
@@ -122,6 +123,7 @@ def _facts(
         "advanced": [i for i in inputs if i.field.advanced],
         "errors": [i for i in inputs if i.error],
         "result": result,
+        "told": (IncidentKind.GATEWAY,) if result else (),  # the result says it
         **_report_facts(account),
     }
 

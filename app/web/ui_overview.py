@@ -11,6 +11,7 @@ from flask import Response, url_for
 
 from app import registration
 from app.bitrix.errors import PortalError
+from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
 from app.domain.messages import Message
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
@@ -23,7 +24,7 @@ from app.web import ui, ui_privacy, ui_session
 from app.web.ui_language import gettext as _
 from app.web.ui_message_texts import reason_text, status_label, status_tone
 from app.web.ui_session import Session
-from app.web.ui_texts import Trouble, portal_trouble, registration_trouble
+from app.web.ui_texts import Trouble, registration_trouble
 
 log = logging.getLogger(__name__)
 blueprint = ui.page_blueprint("ui_overview")
@@ -84,13 +85,14 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
     return {
         "tab": "overview",
         "portal": portal,
-        "state_trouble": trouble or portal_trouble(portal),
+        "trouble_now": trouble,  # the banner has what lasts
+        "told": (IncidentKind.PORTAL,) if trouble else (),
         "steps": steps,
         "is_set_up": all(step.done for step in steps),
         "sender": sender,
         "is_registered": _is_registered(sender),
         "account": account,
-        "gateway": _gateway(account),
+        "gateway": gateway_light(account),
         "last_received_at": figures.last_received_at(portal.id),
         "figures": _figures(messages.counts_since(portal.id, since)),
         "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
@@ -159,17 +161,17 @@ class Light:
     words: str = ""
 
 
-def _gateway(account: Account | None) -> Light:
+def gateway_light(account: Account | None) -> Light:
     if account is None:
         return Light(_("Not connected"), "wait")
     if services().gateways.get(account.slug) is None:
         return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
     if account.circuit_open_since is not None:
-        return Light(_("Stopped"), "bad", account.circuit_reason)
+        return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
     if account.check is None:
         return Light(_("Not checked"), "wait")
-    if not account.check.ok:
-        return Light(_("Check failed"), "bad", account.check.text)
+    if not account.check.ok or account.failed_checks >= FAILED_CHECKS_TO_TELL:
+        return Light(_("Check failed"), "bad")
     return Light(_("Connected"), "ok", account.check.text)
 
 

@@ -6,18 +6,30 @@ from dataclasses import dataclass
 
 from app.bitrix.errors import (
     AccessDenied,
+    AlreadyBound,
+    HandlerRefused,
+    MessageNotFound,
     MethodMissing,
     NoRest,
     PaymentRequired,
     PortalBusy,
     PortalGone,
+    Refused,
     ScopeMissing,
+    SenderExists,
+    SenderNotFound,
     ServerConfigError,
+    TokenExpired,
     TokenRefused,
+    is_known_code,
+    oauth_error,
+    portal_error,
 )
-from app.domain.portals import Portal, PortalState
+from app.domain.portals import PortalState
 from app.transport import TransportError
 from app.web.ui_language import gettext as _
+
+OAUTH_CALL = "oauth.token"  # as the journal names a call of the authorization server
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,12 @@ def system_text(kind: str) -> Trouble:
                 _("Bitrix24 did not answer, try again"),
                 _("We could not check who is opening this page. Messages that wait are kept and are sent."),
                 _("Open the app again in a minute."),
+            )
+        case "unknown_server":
+            return Trouble(
+                _("This Bitrix24 has an authorization server of its own"),
+                _("This app is not set up to trust it, so nobody can open the app and nothing was changed."),
+                _("Tell whoever runs this app’s server: add the server to B24_OAUTH_SERVERS."),
             )
         case "plan":
             return Trouble(
@@ -125,6 +143,12 @@ def registration_trouble(error: Exception) -> Trouble:
                 _("Messages cannot be sent through it until it is installed again."),
                 _("Install the app again from the Bitrix24 Market."),
             )
+        case HandlerRefused():
+            return Trouble(
+                _("Bitrix24 does not accept the address of this app"),
+                _("The sender cannot be registered, so no message can be sent through it."),
+                _("Tell whoever runs this server: PUBLIC_URL must be an address that Bitrix24 can call."),
+            )
         case MethodMissing():
             return Trouble(
                 _("Your Bitrix24 is too old for SMS providers"),
@@ -144,11 +168,48 @@ def registration_trouble(error: Exception) -> Trouble:
     )
 
 
-def portal_trouble(portal: Portal) -> Trouble | None:
-    """What is wrong with the installation as a whole; None while it is well."""
-    match portal.state:
-        case PortalState.ACTIVE:
-            return None
+def compare_trouble(error: Exception) -> Trouble:
+    """Why nobody knows at this moment how the senders stand in the portal."""
+    if isinstance(error, TransportError | PortalBusy):
+        return Trouble(
+            _("Bitrix24 could not be asked"),
+            _("The list shows what is saved here; whether Bitrix24 has the same is not known now."),
+            _("Wait a minute and open this page again."),
+        )
+    return registration_trouble(error)
+
+
+def rest_error_text(method: str, said: str) -> str:
+    """One error of the journal of calls: what it means, and whether somebody has to act."""
+    code = said.partition(",")[0].strip()  # a batch may have several
+    error = oauth_error(code, "") if method == OAUTH_CALL else portal_error(code, "")
+    if not error.is_known and not is_known_code(code):
+        return _("Bitrix24 said something that this app does not know. Send the report below to the support.")
+    match error:
+        case TokenExpired():
+            return _("The access had run out and was renewed.")
+        case SenderExists() | SenderNotFound() | AlreadyBound() | MethodMissing():
+            return _("Bitrix24 had something else than expected; the app adapted by itself.")
+        case MessageNotFound():
+            return _("Bitrix24 did not know the message, or not yet. It is asked again for ten minutes.")
+        case AccessDenied() | TokenRefused():
+            return _("Bitrix24 refused an administrator’s rights. Another one’s are tried.")
+        case ScopeMissing():
+            return _("A right is missing that this call needs. Install the app again to grant all rights.")
+        case PaymentRequired() | NoRest():
+            return _("The plan or the subscription does not allow it.")
+        case PortalGone():
+            return _("Bitrix24 said that the app is not installed, or that the portal is closed.")
+        case HandlerRefused() | ServerConfigError():
+            return _("Bitrix24 does not accept how this app is set up. Tell whoever runs this server.")
+        case Refused() if error.is_known:
+            return _("Bitrix24 refused the call for good. If messages are affected, send the report below.")
+    return _("Bitrix24 did not answer, or was busy. It is tried again by itself.")
+
+
+def portal_trouble(state: PortalState) -> Trouble:
+    """What is wrong with the installation as a whole, where it does not stand well."""
+    match state:
         case PortalState.NEW:
             return Trouble(
                 _("The sender is not registered in Bitrix24 yet"),

@@ -178,10 +178,11 @@ def _notify(call: Call, params: dict[str, Any]) -> int:
         raise RestError("USER_ID_EMPTY", "User ID can't be empty")
     if not text:
         raise RestError("MESSAGE_EMPTY", "Message can't be empty")
-    number = call.portal.take_row_id()
-    call.portal.notifications.append(
-        {"id": number, "user": int(to), "text": text, "tag": data.get("TAG", "")}
-    )
+    number, tag = call.portal.take_row_id(), scalar(data.get("TAG"))
+    # A notice takes the place of the user's earlier one with the same tag.
+    kept = [n for n in call.portal.notifications if not tag or (n["user"], n["tag"]) != (int(to), tag)]
+    call.portal.notifications = [*kept, {"id": number, "user": int(to), "text": text, "tag": tag}]
+    call.world.ledger.record("notice", call.portal.number, user=int(to), text=text, tag=tag)
     return number
 
 

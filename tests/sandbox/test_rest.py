@@ -306,6 +306,16 @@ def test_notices_need_their_scope(live: Stage) -> None:
     assert live.sandbox.info()["notifications"][0]["text"] == "Hello"
 
 
+def test_a_notice_takes_the_place_of_the_users_earlier_one_with_its_tag(live: Stage) -> None:
+    live.sandbox.configure(scope=["messageservice", "im"])
+
+    for user, text, tag in [(1, "one", "a"), (2, "two", "a"), (1, "three", "b"), (1, "four", "a")]:
+        live.result("im.notify.system.add", USER_ID=user, MESSAGE=text, TAG=tag)
+
+    assert [notice["text"] for notice in live.sandbox.info()["notifications"]] == ["two", "three", "four"]
+    assert [entry["text"] for entry in live.sandbox.ledger("notice")] == ["one", "two", "three", "four"]
+
+
 def test_ledger_shows_calls_without_secrets(live: Stage) -> None:
     live.result("profile")
 

@@ -319,3 +319,18 @@ def _walk(desk: Desk) -> Iterator[str]:
     desk.go("Statistics")
     desk.app.get_by_text("The same as a table").click()
     yield "statistics"
+    desk.go("Senders")
+    desk.app.get_by_text("In step").wait_for()
+    yield "senders"
+    desk.app.get_by_role("link", name="Add a sender").click()
+    desk.app.get_by_text("In other languages").click()
+    desk.app.get_by_label("The phone shows").fill("longer than eleven")
+    desk.app.get_by_role("button", name="Save").click()
+    desk.app.get_by_text("Nothing was saved").wait_for()
+    yield "sender with mistakes"
+    desk.settings(low_balance="5")
+    desk.go("Help")
+    desk.app.get_by_role("alert").get_by_text("is low: 0.00").wait_for()
+    desk.app.get_by_text("How do I send an SMS").click()
+    yield "help under a banner"
+    desk.settings(low_balance="")

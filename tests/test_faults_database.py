@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from app.services import services
 from app.store import accounts, job_runs, messages, portals
 from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
+from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
 from tests.services import Postgres, ServiceMissing
 
@@ -239,10 +239,8 @@ def test_fault_57_leases_go_by_the_clock_of_the_database(
 def test_fault_07_a_locked_sqlite_is_503_in_time(on_sqlite: Handler, tmp_path: Path) -> None:
     on_sqlite.post("before")
 
-    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked_sqlite(tmp_path / "app.db"):
         status, seconds = on_sqlite.post("locked")
-        other.execute("ROLLBACK")
 
     assert (status, seconds < FAST_S) == (503, True)
     assert on_sqlite.post("after")[0] == 200

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,6 +20,7 @@ from app.store.database import StoreUnavailable, utcnow
 from app.store.spool import Spool, SpooledCall
 from app.web import handler
 from sandbox.stack import PROJECT
+from tests.fault_world import locked_sqlite
 from tests.product import ENVIRONMENT, a_portal, product
 
 Spooling = tuple[Flask, Path]
@@ -35,15 +34,6 @@ def spooling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spooli
     monkeypatch.setattr(handler, "_keep_working_off", lambda app: None)
     with product(tmp_path, SPOOL_DIR=str(folder)) as app:
         yield app, folder
-
-
-@contextmanager
-def no_database(folder: Path) -> Iterator[None]:
-    """Nobody can write: somebody else holds the lock."""
-    with closing(sqlite3.connect(folder / "app.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def _body(message_id: str) -> bytes:
@@ -68,7 +58,7 @@ def test_fault_03_a_spooled_message_is_stored_once_with_the_time_of_its_call(
     app, folder = spooling
     portal = a_portal()
     secret = portals.handler_secret(portal.id)
-    with no_database(tmp_path):
+    with locked_sqlite(tmp_path / "app.db"):
         answers = [_post(app, secret, "spooled"), _post(app, secret, "spooled")]
     spooled_until = utcnow()
     time.sleep(0.2)
@@ -89,7 +79,7 @@ def test_fault_03_the_spool_keeps_what_the_database_still_does_not_take(
     app, _ = spooling
     portal = a_portal()
     secret = portals.handler_secret(portal.id)
-    with no_database(tmp_path):
+    with locked_sqlite(tmp_path / "app.db"):
         assert _post(app, secret, "patient") == 200
 
     def refuse(call: SpooledCall) -> None:
@@ -177,7 +167,7 @@ def test_without_a_spool_nothing_is_kept(tmp_path: Path) -> None:
     with product(tmp_path) as app:
         portal = a_portal()
         secret = portals.handler_secret(portal.id)
-        with no_database(tmp_path):
+        with locked_sqlite(tmp_path / "app.db"):
             assert _post(app, secret, "refused") == 503
         assert handler.work_off_spool() == 0
         assert messages.find(portal.id, "refused") is None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,11 +17,12 @@ import sqlalchemy as sa
 from app.domain.outcomes import DeliveryReport
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
+from app.gateways.http import HttpGateway
 from app.jobs import submit
-from app.store import accounts, messages, portals, reports
+from app.store import accounts, messages, portals, reports, submissions
 from app.store.database import writing
 from app.store.tables import gateway_accounts
-from tests.fault_world import FaultWorld, fault_world
+from tests.fault_world import FaultWorld, fault_world, locked_sqlite
 
 
 @pytest.fixture
@@ -38,6 +42,30 @@ def test_fault_08_fifty_calls_at_once_are_one_row_and_one_submission(world: Faul
 
     assert [post["status"] for post in world.portal.message(sent)["posts"]] == [200] * 50
     assert len(world.taken(sent)) == 1
+
+
+def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    sent = world.send()
+    real, both = submissions.due, threading.Barrier(2, timeout=10)
+
+    def seen_by_both(*args: Any, **options: Any) -> Any:
+        found = real(*args, **options)
+        both.wait()
+        return found
+
+    monkeypatch.setattr(submissions, "due", seen_by_both)
+    row_id = world.row(sent).id
+    workers = [threading.Thread(target=world.world.engine.perform, args=("submit", row_id)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert world.gateway.ledger()["submissions"] == 1
+    assert world.status(sent) == ("sent", "")
 
 
 def test_fault_09_the_first_of_two_bodies_counts(world: FaultWorld) -> None:
@@ -75,6 +103,7 @@ def test_fault_13_a_body_older_than_its_life_is_told_as_failed_and_not_sent(worl
     assert world.told(old)[-1] == "failed"
     assert not world.taken(old)
     assert len(world.taken(ahead)) == 1
+    assert world.row(ahead).expires_at <= world.world.now() + timedelta(days=1)
 
 
 def test_fault_19_without_a_gateway_a_message_waits_and_ends_with_the_reason(world: FaultWorld) -> None:
@@ -224,6 +253,26 @@ def test_fault_26_an_answer_that_says_nothing_clear_is_never_repeated(world: Fau
     assert world.status(sent)[0] == "unknown"
     assert world.status(next_one)[0] == "sent"
     assert world.gateway.ledger()["submissions"] == 2
+
+
+def test_fault_26_an_adapter_that_fails_after_its_call_leaves_the_outcome_unknown(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = HttpGateway.submit
+
+    def submit_and_fail(*args: Any) -> Any:
+        real(*args)
+        raise KeyError("a field that their answer always had")
+
+    monkeypatch.setattr(HttpGateway, "submit", submit_and_fail)
+    world.connect()
+
+    sent = world.send()
+    world.work()
+    world.later(120, steps=4)
+
+    assert world.status(sent) == ("unknown", "unknown")
+    assert world.gateway.ledger()["submissions"] == 1
 
 
 # --- gateways that say no
@@ -536,6 +585,25 @@ def test_fault_37_many_reports_for_nobody_do_not_hide_one_that_missed_its_messag
     reports.rematch_parked(now=world.world.now(), timing=world.services.timing, limit=5)
 
     assert world.status(sent) == ("delivered", "")
+
+
+def test_fault_38_a_report_while_the_database_is_down_is_refused_and_counts_when_it_comes_again(
+    world: FaultWorld,
+) -> None:
+    account = world.connect()
+    sent = world.send()
+    world.work()
+    report = {"reference": world.taken(sent)[0]["reference"], "status": "DELIVRD"}
+
+    with locked_sqlite(world.world.folder / "product.db"):
+        refused = world.post_report(account, report)
+    assert refused == 503
+    assert world.status(sent) == ("sent", "")
+    assert world.post_report(account, report) == 200
+    world.later(6)
+
+    assert world.status(sent) == ("delivered", "")
+    assert world.told(sent) == ["delivered"]
 
 
 # --- the resend by a person

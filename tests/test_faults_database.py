@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
@@ -22,7 +24,7 @@ from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
 from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
-from tests.services import Postgres, ServiceMissing
+from tests.services import MovingAddress, Postgres, ServiceMissing
 
 FAST_S = 2.0
 
@@ -30,12 +32,15 @@ FAST_S = 2.0
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Postgres]:
     """A PostgreSQL that these tests may stop, pause and lock."""
+    with _new_cluster() as made:
+        yield made
+
+
+def _new_cluster() -> Postgres:
     try:
-        made = Postgres()
+        return Postgres()
     except ServiceMissing as missing:
         pytest.skip(str(missing))
-    with made:
-        yield made
 
 
 class Handler:
@@ -47,12 +52,12 @@ class Handler:
         self.address = f"/sms/{portals.handler_secret(self.portal.id)}"
         self._client: FlaskClient = app.test_client()
 
-    def post(self, message_id: str) -> tuple[int, float]:
+    def post(self, message_id: str, text: str = "hello") -> tuple[int, float]:
         """The answer's status, and how long it took."""
         body = {
             "message_id": message_id,
             "message_to": "+4915112345678",
-            "message_body": "hello",
+            "message_body": text,
             "type": "SMS",
             "code": "sms",
         }
@@ -72,6 +77,30 @@ class Handler:
             assert time.monotonic() - began < limit_s
             time.sleep(0.05)
         return time.monotonic() - began
+
+    @contextmanager
+    def under_load(self) -> Iterator[list[str]]:
+        """Four callers at once for as long as the block; yields the ids that were answered 200."""
+        taken: list[str] = []
+        stopping = threading.Event()
+
+        def send() -> None:
+            number = 0
+            while not stopping.is_set():
+                number += 1
+                name = f"load-{threading.get_ident()}-{number}"
+                if self.post(name)[0] == 200:
+                    taken.append(name)
+
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        try:
+            yield taken
+        finally:
+            stopping.set()
+            for sender in senders:
+                sender.join()
 
     def has(self, message_id: str) -> bool:
         return messages.find(self.portal.id, message_id) is not None
@@ -152,28 +181,12 @@ def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
 def test_fault_04_what_was_answered_200_survives_a_killed_database(
     cluster: Postgres, on_postgresql: Handler
 ) -> None:
-    taken: list[str] = []
-    stopping = threading.Event()
-
-    def send() -> None:
-        number = 0
-        while not stopping.is_set():
-            number += 1
-            name = f"load-{threading.get_ident()}-{number}"
-            if on_postgresql.post(name)[0] == 200:
-                taken.append(name)
-
-    senders = [threading.Thread(target=send) for _ in range(4)]
-    for sender in senders:
-        sender.start()
-    for _ in range(4):
-        time.sleep(0.3)
-        cluster.kill()
-        cluster.start()
-    on_postgresql.until_200("end")
-    stopping.set()
-    for sender in senders:
-        sender.join()
+    with on_postgresql.under_load() as taken:
+        for _ in range(4):
+            time.sleep(0.3)
+            cluster.kill()
+            cluster.start()
+        on_postgresql.until_200("end")
 
     assert len(taken) > 20
     assert [name for name in taken if not on_postgresql.has(name)] == []
@@ -198,6 +211,53 @@ def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
 
     assert {status for status, _ in answers} == {503}
     assert back_s < 5
+
+
+@pytest.mark.slow
+def test_fault_06_after_a_failover_the_other_server_has_every_message(tmp_path: Path) -> None:
+    with (
+        _new_cluster() as primary,
+        primary.standby() as standby,
+        MovingAddress(primary.port) as address,
+        product(tmp_path, DATABASE_URL=primary.create_database(at_port=address.port)) as app,
+    ):
+        handler = Handler(app)
+        with handler.under_load() as taken:
+            time.sleep(1)
+            primary.kill()
+            address.lead_to(standby.port)
+            only_reads = [handler.post(f"too-early-{number}") for number in range(3)]
+            standby.promote()
+            back_s = handler.until_200("after")
+            before = len(taken)
+            time.sleep(0.5)
+
+        assert {status for status, _ in only_reads} == {503}
+        assert max(seconds for _, seconds in only_reads) < FAST_S
+        assert back_s < 10
+        assert len(taken) > before > 5
+        assert [name for name in taken if not handler.has(name)] == []
+
+
+@pytest.mark.slow
+def test_fault_05_a_full_disk_of_postgresql_is_503_and_heals(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+    cluster.limit_files(17 * 2**20)  # its log of changes has files of 16 MB, and must go on
+    answers = []
+    for number in range(200):
+        answers.append(on_postgresql.post(f"full-{number}", text=secrets.token_hex(200_000))[0])
+        if answers[-1] != 200:
+            break
+    cluster.limit_files(None)
+
+    assert answers == [200] * (len(answers) - 1) + [503]
+    assert len(answers) > 10
+    assert [on_postgresql.has(f"full-{number}") for number in range(len(answers))] == [
+        answer == 200 for answer in answers
+    ]
+    assert on_postgresql.until_200("after") < 5
 
 
 @pytest.mark.slow

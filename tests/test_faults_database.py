@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 import socket
 import sqlite3
@@ -22,6 +23,7 @@ from app.services import services
 from app.store import accounts, job_runs, messages, portals
 from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
+from app.transport import HttpClient, NotSent
 from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
 from tests.services import MovingAddress, Postgres, ServiceMissing
@@ -329,6 +331,35 @@ def test_fault_05_a_full_database_is_503_and_heals(on_sqlite: Handler) -> None:
     assert not on_sqlite.has(f"full-{len(answers) - 1}")
     assert all(on_sqlite.has(f"full-{number}") for number in range(len(answers) - 1))
     assert on_sqlite.post("after")[0] == 200
+
+
+@contextmanager
+def no_file_handles() -> Iterator[None]:
+    """This process may open nothing more; what is open stays so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_fault_59_without_file_handles_is_503_and_heals(on_sqlite: Handler) -> None:
+    on_sqlite.post("before")
+
+    with no_file_handles():
+        status, _ = on_sqlite.post("none left")
+
+    assert status == 503
+    assert not on_sqlite.has("none left")
+    assert on_sqlite.post("after")[0] == 200
+
+
+def test_fault_59_a_call_without_a_file_handle_was_surely_not_sent() -> None:
+    http = HttpClient(allow_private=True, timeout_s=2)
+
+    with no_file_handles(), pytest.raises(NotSent):
+        http.request("POST", "http://127.0.0.1:9/messages", json={})
 
 
 # --- the engine

@@ -201,7 +201,7 @@ def test_fault_24_a_report_resolves_what_the_answer_did_not(world: FaultWorld) -
     sent = world.send()
     world.work()
 
-    world.report(sent, "DELIVRD")
+    world.report(sent, "DELIVRD", "UNDELIV", "ENROUTE")
     world.later(6)
 
     assert world.status(sent) == ("delivered", "")
@@ -358,6 +358,22 @@ def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(worl
 
     assert {world.status(each)[0] for each in sent} == {"sent"}
     assert all(len(world.taken(each)) == 1 for each in sent)
+
+
+def test_fault_28_of_two_workers_that_try_a_silent_gateway_one_may(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
+    for _ in range(5):
+        world.send()
+    world.work()
+    world.world.pass_time(seconds=31)
+    seen_by_both = accounts.default_of(world.world.row.id)
+    assert seen_by_both is not None
+
+    now = world.world.now()
+    turns = [accounts.take_turn(seen_by_both, now=now, breaker_s=30.0) for _ in range(2)]
+
+    assert [turn.at <= now for turn in turns] == [True, False]
 
 
 @pytest.mark.parametrize("answer", ["unauthorized", "no_money"])

@@ -258,12 +258,19 @@ def _turn_to_write() -> Iterator[None]:
 
 @contextmanager
 def _locked_file(suffix: str, ends: float) -> Iterator[IO[bytes]]:
-    with Path(f"{db.engine.url.database}.{suffix}").open("ab") as file:
+    with _opened(Path(f"{db.engine.url.database}.{suffix}")) as file:
         while not _is_locked(file):
             if time.monotonic() > ends:
                 raise StoreUnavailable("the database is locked")
             time.sleep(TURN_POLL_S)
         yield file
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab")
+    except OSError as error:  # no file handle is left, or no disk
+        raise StoreUnavailable(f"no file can be opened ({type(error).__name__})") from error
 
 
 def _is_locked(file: IO[bytes]) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -662,6 +665,32 @@ def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) ->
 
 
 # --- what a person can do
+
+
+def test_fault_62_after_a_restore_from_a_backup_nothing_goes_out_twice(world: FaultWorld) -> None:
+    database, backup = world.world.folder / "product.db", world.world.folder / "backup.db"
+    world.connect()
+    sent = world.send()
+    _copy(database, backup)
+    world.work()
+    assert len(world.taken(sent)) == 1
+
+    _copy(backup, database)
+    done = world.world.app.test_cli_runner().invoke(args=["messages", "restored"])
+    world.later(600, steps=4)
+
+    assert done.output == "1 messages count as unknown now\n"
+    assert world.status(sent) == ("unknown", "unknown")
+    assert len(world.taken(sent)) == 1
+    member_id = world.world.row.member_id
+    world.world.app.test_cli_runner().invoke(args=["messages", "resolve", member_id, sent, "delivered"])
+    world.later(6)
+    assert world.told(sent) == ["delivered"]
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 def test_an_unknown_outcome_is_resolved_by_command_and_told(world: FaultWorld) -> None:

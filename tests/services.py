@@ -48,10 +48,12 @@ class MovingAddress:
         self._listener.close()
         self.lead_to(0)
 
-    def lead_to(self, port: int) -> None:
-        """New connections go there; those to the old server end."""
+    def lead_to(self, port: int, *, cut_old: bool = True) -> None:
+        """New connections go there; those to the old server end, or go on."""
         with self._lock:
             self._target = port
+            if not cut_old:
+                return
             ending, self._open = self._open, set()
         for end in ending:
             with suppress(OSError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import resource
 import secrets
 import socket
@@ -9,12 +11,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlencode
 
 import pytest
+import sentry_sdk
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -158,10 +162,12 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
         for caller in callers:
             caller.join()
         is_ready = on_postgresql.ready()
+        _, known_s = on_postgresql.post("known")
     finally:
         cluster.resume()
     back_s = on_postgresql.until_200("after")
 
+    assert known_s < 1.0  # found dead once, it is not waited for again
     assert {status for status, _ in answers} == {503}
     assert max(seconds for _, seconds in answers) < FAST_S
     assert is_ready == 503
@@ -170,11 +176,12 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
 
 @pytest.mark.slow
 def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
-    cluster: Postgres, on_postgresql: Handler
+    cluster: Postgres, on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database_room, "FRESH_S", 60.0)  # the pool does not ask whether it lives
     on_postgresql.post("before")
 
-    cluster.restart("immediate")  # quicker than the pool would ask whether its connections live
+    cluster.restart("immediate")
 
     assert on_postgresql.post("after")[0] == 200
 
@@ -199,10 +206,7 @@ def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
     cluster: Postgres, on_postgresql: Handler
 ) -> None:
     on_postgresql.post("before")
-    with cluster.connect() as connection:
-        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-        connection.execute("SELECT pg_reload_conf()")
-    time.sleep(0.3)
+    _only_reads(cluster)
 
     answers = [on_postgresql.post(f"read-only-{number}") for number in range(3)]
     with cluster.connect() as connection:
@@ -215,8 +219,18 @@ def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
     assert back_s < 5
 
 
+def _only_reads(cluster: Postgres) -> None:
+    with cluster.connect() as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+    time.sleep(0.3)
+
+
 @pytest.mark.slow
-def test_fault_06_after_a_failover_the_other_server_has_every_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old_server", ["dead", "reads only"])
+def test_fault_06_after_a_failover_the_other_server_has_every_message(
+    tmp_path: Path, old_server: str
+) -> None:
     with (
         _new_cluster() as primary,
         primary.standby() as standby,
@@ -226,8 +240,11 @@ def test_fault_06_after_a_failover_the_other_server_has_every_message(tmp_path: 
         handler = Handler(app)
         with handler.under_load() as taken:
             time.sleep(1)
-            primary.kill()
-            address.lead_to(standby.port)
+            if old_server == "dead":
+                primary.kill()
+            else:
+                _only_reads(primary)
+            address.lead_to(standby.port, cut_old=old_server == "dead")
             only_reads = [handler.post(f"too-early-{number}") for number in range(3)]
             standby.promote()
             back_s = handler.until_200("after")
@@ -362,7 +379,7 @@ def test_fault_59_a_call_without_a_file_handle_was_surely_not_sent() -> None:
         http.request("POST", "http://127.0.0.1:9/messages", json={})
 
 
-# --- the engine
+# --- who reads what we log
 
 
 @pytest.fixture
@@ -372,6 +389,47 @@ def black_hole() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield listener.getsockname()[1]
+
+
+@contextmanager
+def full_pipe() -> Iterator[TextIO]:
+    """A pipe whose reader hangs: it takes nothing more."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    with os.fdopen(writing, "w") as sink:
+        yield sink
+        os.close(reading)
+
+
+def test_fault_64_a_log_that_nobody_reads_holds_up_no_message(tmp_path: Path) -> None:
+    with product(tmp_path, LOG_LEVEL="INFO") as app:
+        handler = Handler(app)
+        with full_pipe() as sink, pytest.MonkeyPatch.context() as patch:
+            (output,) = logging.getLogger().handlers[:1]
+            patch.setattr(output, "stream", sink)
+            answers = [handler.post(f"m-{number}") for number in range(5)]
+
+    assert {status for status, _ in answers} == {200}
+    assert max(seconds for _, seconds in answers) < FAST_S
+
+
+def test_fault_64_error_reports_that_hang_hold_up_nobody(tmp_path: Path, black_hole: int) -> None:
+    with product(tmp_path, SENTRY_DSN=f"http://key@127.0.0.1:{black_hole}/1") as app:
+        handler = Handler(app)
+        with locked_sqlite(tmp_path / "app.db"):
+            answers = [handler.post(f"locked-{number}") for number in range(2)]
+        answers.append(handler.post("after"))
+    sentry_sdk.init()  # who comes next reports nothing
+
+    assert [status for status, _ in answers] == [503, 503, 200]
+    assert max(seconds for _, seconds in answers) < FAST_S
+
+
+# --- the engine
 
 
 def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(tmp_path: Path, black_hole: int) -> None:

@@ -169,6 +169,19 @@ def test_fault_05_a_full_disk_is_an_error_and_leaves_no_half_line(spooling: Spoo
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+def test_a_file_whose_process_lives_is_left_to_it(spooling: Spooling) -> None:
+    _, folder = spooling
+    alive, other = Spool(folder), Spool(folder)
+    kept: list[bytes] = []
+
+    alive.add(SpooledCall("secret", b"one", utcnow()))
+    assert other.work_off(lambda call: kept.append(call.body)) == 0
+    alive.add(SpooledCall("secret", b"two", utcnow()))
+    alive.work_off(lambda call: kept.append(call.body))
+
+    assert kept == [b"one", b"two"]
+
+
 def test_without_a_spool_nothing_is_kept(tmp_path: Path) -> None:
     with product(tmp_path) as app:
         portal = a_portal()

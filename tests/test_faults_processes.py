@@ -110,12 +110,10 @@ def test_fault_22_23_24_33_workers_that_die_or_sleep_in_the_middle_of_a_call(
 
 
 @pytest.mark.alone  # an answer may take two seconds, and new processes take the whole machine for one
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_fault_58_restarts_of_web_and_workers_under_load_answer_nothing_but_200(
-    stack: Callable[..., Stack], request: pytest.FixtureRequest, database: str
+    stack: Callable[..., Stack],
 ) -> None:
-    url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
-    installed = Installed(stack(env={"TIMING": TIMING}, database_url=url, web_workers=2, worker_processes=2))
+    installed = Installed(stack(env={"TIMING": TIMING}, web_workers=2, worker_processes=2))
     portal = installed.portals["idempotent"]
 
     campaign = portal.campaign(240, 30.0, to="+491510000000", text="deploy {n}")

@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push clean
+.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push bench-fairness bench-sweep clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,14 @@ bench-refresh: ## measure a storm of token refreshes: 64 processes, 500 portals
 bench-push: ## measure how fast 10,000 statuses are told to one portal
 	@scripts/setup dev
 	@$(PYTHON) scripts/bench_push.py
+
+bench-fairness: ## measure what other portals notice of one whose gateway hangs
+	@scripts/setup dev
+	@$(PYTHON) scripts/bench_fairness.py
+
+bench-sweep: ## measure the sweeper beside 100,000 open and 100,000 closed messages
+	@scripts/setup dev
+	@$(PYTHON) scripts/bench_sweep.py
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

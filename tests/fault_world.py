@@ -6,11 +6,13 @@ back while the clock passes the end of its lease.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -159,6 +161,15 @@ class FaultWorld:
 
     def told(self, message_id: str) -> list[str]:
         return self.world.told(message_id)
+
+
+@contextmanager
+def locked_sqlite(file: Path) -> Iterator[None]:
+    """Nobody can write: somebody else holds the lock."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 @contextmanager

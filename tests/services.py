@@ -10,8 +10,11 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -19,11 +22,66 @@ from typing import Literal, Self
 import psycopg
 import redis
 
-from sandbox.processes import Process, ProcessFailed, guard, on_free_port
+from sandbox.processes import Process, ProcessFailed, guard, on_free_port, process_tree
 
 
 class ServiceMissing(Exception):
     """The program is not installed; the text says what is missing and who installs it."""
+
+
+class MovingAddress:
+    """A TCP address whose server can be changed, as an operator moves one after a failover."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.lead_to(0)
+
+    def lead_to(self, port: int, *, cut_old: bool = True) -> None:
+        """New connections go there; those to the old server end, or go on."""
+        with self._lock:
+            self._target = port
+            if not cut_old:
+                return
+            ending, self._open = self._open, set()
+        for end in ending:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as server:
+            with self._lock:
+                self._open |= {client, server}
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 class _Service:
@@ -96,6 +154,7 @@ class Postgres(_Service):
     """
 
     name = "postgres"
+    _started = "ready to accept connections"
 
     def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
         self._bin = _postgres_programs()
@@ -138,20 +197,20 @@ class Postgres(_Service):
             if name != "postgres":
                 self.drop_database(name)
 
-    def url(self, database: str = "postgres") -> str:
+    def url(self, database: str = "postgres", *, at_port: int | None = None) -> str:
         """As SQLAlchemy wants it."""
-        return f"postgresql+psycopg://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://postgres:{self._password}@127.0.0.1:{at_port or self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """A connection of the superuser, in autocommit mode."""
         return psycopg.connect(self.url(database).replace("+psycopg", ""), autocommit=True, connect_timeout=5)
 
-    def create_database(self, template: str = "template0") -> str:
-        """A new empty database, or a copy of `template`; returns its URL."""
+    def create_database(self, template: str = "template0", *, at_port: int | None = None) -> str:
+        """A new empty database, or a copy of `template`; returns its URL, or the one through another port."""
         name = f"test_{secrets.token_hex(6)}"
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.url(name)
+        return self.url(name, at_port=at_port)
 
     def drop_database(self, name_or_url: str) -> None:
         """Drop it, and end whoever is connected."""
@@ -159,21 +218,30 @@ class Postgres(_Service):
         with self.connect() as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def standby(self) -> Standby:
+        """A copy that follows this cluster. From its start on a commit waits until both have it."""
+        return Standby(self)
+
+    def limit_files(self, size: int | None) -> None:
+        """No file may grow beyond so many bytes, as on a disk that is full; None takes the limit away."""
+        for pid in process_tree(self.process.pid):
+            limit = f"--fsize={size or 'unlimited'}:unlimited"
+            subprocess.run([*_as_postgres(), "prlimit", limit, "--pid", str(pid)], check=True)
+
     def _create_cluster(self) -> None:
         password_file = self.dir / "password"
         password_file.write_text(self._password)
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            for path in (self.dir, password_file):
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+        _give_to_postgres(self.dir, password_file)
+        self._run(
+            "initdb",
+            *("--pgdata", str(self._data), "--username", "postgres", "--pwfile", str(password_file)),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
+            *("--no-sync", "--no-instructions"),
+        )
+
+    def _run(self, program: str, *options: str) -> None:
         done = subprocess.run(
-            [
-                *_as_postgres(),
-                str(self._bin / "initdb"),
-                *("--pgdata", str(self._data), "--username", "postgres", "--pwfile", str(password_file)),
-                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
-                *("--no-sync", "--no-instructions"),
-            ],
+            [*_as_postgres(), str(self._bin / program), *options],
             cwd=self.dir,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -184,7 +252,7 @@ class Postgres(_Service):
             check=False,
         )
         if done.returncode:
-            raise ProcessFailed(f"initdb ended with code {done.returncode}:\n{done.stdout}")
+            raise ProcessFailed(f"{program} ended with code {done.returncode}:\n{done.stdout}")
 
     def _make_process(self, port: int) -> Process:
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
@@ -194,7 +262,38 @@ class Postgres(_Service):
             log=self.dir / "postgres.log",
             env=self._env,
             cwd=self.dir,
-            is_ready=lambda process: "ready to accept connections" in process.output(),
+            is_ready=lambda process: self._started in process.output(),
+        )
+
+
+class Standby(Postgres):
+    """A cluster that follows another one until it is told to take its place."""
+
+    _started = "started streaming WAL from primary"
+
+    def __init__(self, primary: Postgres) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def start(self) -> None:
+        super().start()
+        with self._primary.connect() as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """It takes writes when this returns."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def _create_cluster(self) -> None:
+        self._password = self._primary._password  # users are copied, too
+        _give_to_postgres(self.dir)
+        source = self._primary.url().replace("+psycopg", "")
+        self._run(
+            "pg_basebackup",
+            *("--dbname", source, "--pgdata", str(self._data), "--write-recovery-conf"),
+            *("--checkpoint", "fast", "--no-sync"),
         )
 
 
@@ -253,6 +352,13 @@ def _postgres_programs() -> Path:
             raise ServiceMissing("PostgreSQL is not installed; scripts/prerequisites does it")
         return Path(on_path).resolve().parent
     return max(found, key=lambda folder: int(folder.parent.name))
+
+
+def _give_to_postgres(*paths: Path) -> None:
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        for path in paths:
+            os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 def _as_postgres() -> list[str]:

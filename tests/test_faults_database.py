@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import resource
+import secrets
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlencode
 
 import pytest
+import sentry_sdk
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.engine import Engine
+from app.jobs.sweep import sweep
 from app.services import services
 from app.store import accounts, job_runs, messages, portals
 from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
+from app.transport import HttpClient, NotSent
+from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
-from tests.services import Postgres, ServiceMissing
+from tests.services import MovingAddress, Postgres, ServiceMissing
 
 FAST_S = 2.0
 
@@ -30,12 +39,15 @@ FAST_S = 2.0
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Postgres]:
     """A PostgreSQL that these tests may stop, pause and lock."""
+    with _new_cluster() as made:
+        yield made
+
+
+def _new_cluster() -> Postgres:
     try:
-        made = Postgres()
+        return Postgres()
     except ServiceMissing as missing:
         pytest.skip(str(missing))
-    with made:
-        yield made
 
 
 class Handler:
@@ -47,12 +59,12 @@ class Handler:
         self.address = f"/sms/{portals.handler_secret(self.portal.id)}"
         self._client: FlaskClient = app.test_client()
 
-    def post(self, message_id: str) -> tuple[int, float]:
+    def post(self, message_id: str, text: str = "hello") -> tuple[int, float]:
         """The answer's status, and how long it took."""
         body = {
             "message_id": message_id,
             "message_to": "+4915112345678",
-            "message_body": "hello",
+            "message_body": text,
             "type": "SMS",
             "code": "sms",
         }
@@ -72,6 +84,30 @@ class Handler:
             assert time.monotonic() - began < limit_s
             time.sleep(0.05)
         return time.monotonic() - began
+
+    @contextmanager
+    def under_load(self) -> Iterator[list[str]]:
+        """Four callers at once for as long as the block; yields the ids that were answered 200."""
+        taken: list[str] = []
+        stopping = threading.Event()
+
+        def send() -> None:
+            number = 0
+            while not stopping.is_set():
+                number += 1
+                name = f"load-{threading.get_ident()}-{number}"
+                if self.post(name)[0] == 200:
+                    taken.append(name)
+
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        try:
+            yield taken
+        finally:
+            stopping.set()
+            for sender in senders:
+                sender.join()
 
     def has(self, message_id: str) -> bool:
         return messages.find(self.portal.id, message_id) is not None
@@ -127,10 +163,12 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
         for caller in callers:
             caller.join()
         is_ready = on_postgresql.ready()
+        _, known_s = on_postgresql.post("known")
     finally:
         cluster.resume()
     back_s = on_postgresql.until_200("after")
 
+    assert known_s < 1.0  # found dead once, it is not waited for again
     assert {status for status, _ in answers} == {503}
     assert max(seconds for _, seconds in answers) < FAST_S
     assert is_ready == 503
@@ -139,11 +177,12 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
 
 @pytest.mark.slow
 def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
-    cluster: Postgres, on_postgresql: Handler
+    cluster: Postgres, on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database_room, "FRESH_S", 60.0)  # the pool does not ask whether it lives
     on_postgresql.post("before")
 
-    cluster.restart("immediate")  # quicker than the pool would ask whether its connections live
+    cluster.restart("immediate")
 
     assert on_postgresql.post("after")[0] == 200
 
@@ -152,28 +191,12 @@ def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
 def test_fault_04_what_was_answered_200_survives_a_killed_database(
     cluster: Postgres, on_postgresql: Handler
 ) -> None:
-    taken: list[str] = []
-    stopping = threading.Event()
-
-    def send() -> None:
-        number = 0
-        while not stopping.is_set():
-            number += 1
-            name = f"load-{threading.get_ident()}-{number}"
-            if on_postgresql.post(name)[0] == 200:
-                taken.append(name)
-
-    senders = [threading.Thread(target=send) for _ in range(4)]
-    for sender in senders:
-        sender.start()
-    for _ in range(4):
-        time.sleep(0.3)
-        cluster.kill()
-        cluster.start()
-    on_postgresql.until_200("end")
-    stopping.set()
-    for sender in senders:
-        sender.join()
+    with on_postgresql.under_load() as taken:
+        for _ in range(4):
+            time.sleep(0.3)
+            cluster.kill()
+            cluster.start()
+        on_postgresql.until_200("end")
 
     assert len(taken) > 20
     assert [name for name in taken if not on_postgresql.has(name)] == []
@@ -184,10 +207,7 @@ def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
     cluster: Postgres, on_postgresql: Handler
 ) -> None:
     on_postgresql.post("before")
-    with cluster.connect() as connection:
-        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-        connection.execute("SELECT pg_reload_conf()")
-    time.sleep(0.3)
+    _only_reads(cluster)
 
     answers = [on_postgresql.post(f"read-only-{number}") for number in range(3)]
     with cluster.connect() as connection:
@@ -198,6 +218,66 @@ def test_fault_06_a_database_that_only_reads_is_503_until_it_writes_again(
 
     assert {status for status, _ in answers} == {503}
     assert back_s < 5
+
+
+def _only_reads(cluster: Postgres) -> None:
+    with cluster.connect() as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+    time.sleep(0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("old_server", ["dead", "reads only"])
+def test_fault_06_after_a_failover_the_other_server_has_every_message(
+    tmp_path: Path, old_server: str
+) -> None:
+    with (
+        _new_cluster() as primary,
+        primary.standby() as standby,
+        MovingAddress(primary.port) as address,
+        product(tmp_path, DATABASE_URL=primary.create_database(at_port=address.port)) as app,
+    ):
+        handler = Handler(app)
+        with handler.under_load() as taken:
+            time.sleep(1)
+            if old_server == "dead":
+                primary.kill()
+            else:
+                _only_reads(primary)
+            address.lead_to(standby.port, cut_old=old_server == "dead")
+            only_reads = [handler.post(f"too-early-{number}") for number in range(3)]
+            standby.promote()
+            back_s = handler.until_200("after")
+            before = len(taken)
+            time.sleep(0.5)
+
+        assert {status for status, _ in only_reads} == {503}
+        assert max(seconds for _, seconds in only_reads) < FAST_S
+        assert back_s < 10
+        assert len(taken) > before > 5
+        assert [name for name in taken if not handler.has(name)] == []
+
+
+@pytest.mark.slow
+def test_fault_05_a_full_disk_of_postgresql_is_503_and_heals(
+    cluster: Postgres, on_postgresql: Handler
+) -> None:
+    on_postgresql.post("before")
+    cluster.limit_files(17 * 2**20)  # its log of changes has files of 16 MB, and must go on
+    answers = []
+    for number in range(200):
+        answers.append(on_postgresql.post(f"full-{number}", text=secrets.token_hex(200_000))[0])
+        if answers[-1] != 200:
+            break
+    cluster.limit_files(None)
+
+    assert answers == [200] * (len(answers) - 1) + [503]
+    assert len(answers) > 10
+    assert [on_postgresql.has(f"full-{number}") for number in range(len(answers))] == [
+        answer == 200 for answer in answers
+    ]
+    assert on_postgresql.until_200("after") < 5
 
 
 @pytest.mark.slow
@@ -239,10 +319,8 @@ def test_fault_57_leases_go_by_the_clock_of_the_database(
 def test_fault_07_a_locked_sqlite_is_503_in_time(on_sqlite: Handler, tmp_path: Path) -> None:
     on_sqlite.post("before")
 
-    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked_sqlite(tmp_path / "app.db"):
         status, seconds = on_sqlite.post("locked")
-        other.execute("ROLLBACK")
 
     assert (status, seconds < FAST_S) == (503, True)
     assert on_sqlite.post("after")[0] == 200
@@ -273,7 +351,36 @@ def test_fault_05_a_full_database_is_503_and_heals(on_sqlite: Handler) -> None:
     assert on_sqlite.post("after")[0] == 200
 
 
-# --- the engine
+@contextmanager
+def no_file_handles() -> Iterator[None]:
+    """This process may open nothing more; what is open stays so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_fault_59_without_file_handles_is_503_and_heals(on_sqlite: Handler) -> None:
+    on_sqlite.post("before")
+
+    with no_file_handles():
+        status, _ = on_sqlite.post("none left")
+
+    assert status == 503
+    assert not on_sqlite.has("none left")
+    assert on_sqlite.post("after")[0] == 200
+
+
+def test_fault_59_a_call_without_a_file_handle_was_surely_not_sent() -> None:
+    http = HttpClient(allow_private=True, timeout_s=2)
+
+    with no_file_handles(), pytest.raises(NotSent):
+        http.request("POST", "http://127.0.0.1:9/messages", json={})
+
+
+# --- who reads what we log
 
 
 @pytest.fixture
@@ -283,6 +390,47 @@ def black_hole() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield listener.getsockname()[1]
+
+
+@contextmanager
+def full_pipe() -> Iterator[TextIO]:
+    """A pipe whose reader hangs: it takes nothing more."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    with os.fdopen(writing, "w") as sink:
+        yield sink
+        os.close(reading)
+
+
+def test_fault_64_a_log_that_nobody_reads_holds_up_no_message(tmp_path: Path) -> None:
+    with product(tmp_path, LOG_LEVEL="INFO") as app:
+        handler = Handler(app)
+        with full_pipe() as sink, pytest.MonkeyPatch.context() as patch:
+            (output,) = logging.getLogger().handlers[:1]
+            patch.setattr(output, "stream", sink)
+            answers = [handler.post(f"m-{number}") for number in range(5)]
+
+    assert {status for status, _ in answers} == {200}
+    assert max(seconds for _, seconds in answers) < FAST_S
+
+
+def test_fault_64_error_reports_that_hang_hold_up_nobody(tmp_path: Path, black_hole: int) -> None:
+    with product(tmp_path, SENTRY_DSN=f"http://key@127.0.0.1:{black_hole}/1") as app:
+        handler = Handler(app)
+        with locked_sqlite(tmp_path / "app.db"):
+            answers = [handler.post(f"locked-{number}") for number in range(2)]
+        answers.append(handler.post("after"))
+    sentry_sdk.init()  # who comes next reports nothing
+
+    assert [status for status, _ in answers] == [503, 503, 200]
+    assert max(seconds for _, seconds in answers) < FAST_S
+
+
+# --- the engine
 
 
 def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(tmp_path: Path, black_hole: int) -> None:
@@ -296,7 +444,8 @@ def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(tmp_path: Path, 
 
 
 def test_fault_20_without_an_engine_the_sweeper_does_the_work_itself(tmp_path: Path, black_hole: int) -> None:
-    with product(tmp_path, REDIS_URL=f"redis://127.0.0.1:{black_hole}/0") as app:
+    redis_url = f"redis://127.0.0.1:{black_hole}/0"
+    with product(tmp_path, REDIS_URL=redis_url, TIMING="rehint_s=0.01") as app:
         handler = Handler(app)
         parts = services()
         accounts.connect(
@@ -309,8 +458,9 @@ def test_fault_20_without_an_engine_the_sweeper_does_the_work_itself(tmp_path: P
             now=utcnow(),
         )
         handler.post("kept")
+        time.sleep(0.02)
+        sweep(parts)
         engine: Engine = parts.engine
-        engine.perform_aside("submit", 1)
         engine._aside.shutdown(wait=True)
 
         found = messages.find(handler.portal.id, "kept")
@@ -326,7 +476,8 @@ def test_fault_20_an_engine_file_that_is_deleted_begins_anew(on_sqlite: Handler,
 
     assert on_sqlite.post("after")[0] == 200
     assert engine.hint("submit", 2)
-    assert engine.pending()
+    with closing(sqlite3.connect(tmp_path / "app.engine")) as another_process:
+        assert another_process.execute("SELECT count(*) FROM task").fetchone()[0] > 0
 
 
 def test_fault_60_one_portal_with_many_messages_does_not_come_first(on_sqlite: Handler) -> None:

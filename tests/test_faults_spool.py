@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,6 +20,7 @@ from app.store.database import StoreUnavailable, utcnow
 from app.store.spool import Spool, SpooledCall
 from app.web import handler
 from sandbox.stack import PROJECT
+from tests.fault_world import locked_sqlite
 from tests.product import ENVIRONMENT, a_portal, product
 
 Spooling = tuple[Flask, Path]
@@ -35,15 +34,6 @@ def spooling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spooli
     monkeypatch.setattr(handler, "_keep_working_off", lambda app: None)
     with product(tmp_path, SPOOL_DIR=str(folder)) as app:
         yield app, folder
-
-
-@contextmanager
-def no_database(folder: Path) -> Iterator[None]:
-    """Nobody can write: somebody else holds the lock."""
-    with closing(sqlite3.connect(folder / "app.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def _body(message_id: str) -> bytes:
@@ -68,8 +58,9 @@ def test_fault_03_a_spooled_message_is_stored_once_with_the_time_of_its_call(
     app, folder = spooling
     portal = a_portal()
     secret = portals.handler_secret(portal.id)
-    with no_database(tmp_path):
+    with locked_sqlite(tmp_path / "app.db"):
         answers = [_post(app, secret, "spooled"), _post(app, secret, "spooled")]
+    on_disk = b"".join(path.read_bytes() for path in folder.iterdir())
     spooled_until = utcnow()
     time.sleep(0.2)
 
@@ -80,7 +71,8 @@ def test_fault_03_a_spooled_message_is_stored_once_with_the_time_of_its_call(
     assert answers == [200, 200]
     assert [message.message_id for message in stored] == ["spooled"]
     assert stored[0].received_at <= spooled_until
-    assert b"+4915112345678" not in b"".join(path.read_bytes() for path in folder.iterdir())
+    assert on_disk
+    assert b"15112345678" not in on_disk
 
 
 def test_fault_03_the_spool_keeps_what_the_database_still_does_not_take(
@@ -89,7 +81,7 @@ def test_fault_03_the_spool_keeps_what_the_database_still_does_not_take(
     app, _ = spooling
     portal = a_portal()
     secret = portals.handler_secret(portal.id)
-    with no_database(tmp_path):
+    with locked_sqlite(tmp_path / "app.db"):
         assert _post(app, secret, "patient") == 200
 
     def refuse(call: SpooledCall) -> None:
@@ -116,12 +108,15 @@ app = create_app()
 with app.app_context():
     spool = Spool(Path(sys.argv[1]))
     if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     for number in range(100_000):
         try:
             spool.add(SpooledCall("secret", b"call %d" % number, utcnow()))
         except StoreUnavailable:
             print("full", flush=True)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            spool.add(SpooledCall("secret", b"call after", utcnow()))
+            print("after", flush=True)
             break
         print(number, flush=True)
 """
@@ -168,16 +163,30 @@ def test_fault_05_a_full_disk_is_an_error_and_leaves_no_half_line(spooling: Spoo
     kept: list[bytes] = []
     Spool(folder).work_off(lambda call: kept.append(call.body))
 
-    assert said[-1] == "full"
-    assert len(kept) == len(said) - 1 > 10
+    assert said[-2:] == ["full", "after"]
+    assert kept == [f"call {what}".encode() for what in said if what != "full"]
+    assert len(kept) > 10
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_a_file_whose_process_lives_is_left_to_it(spooling: Spooling) -> None:
+    _, folder = spooling
+    alive, other = Spool(folder), Spool(folder)
+    kept: list[bytes] = []
+
+    alive.add(SpooledCall("secret", b"one", utcnow()))
+    assert other.work_off(lambda call: kept.append(call.body)) == 0
+    alive.add(SpooledCall("secret", b"two", utcnow()))
+    alive.work_off(lambda call: kept.append(call.body))
+
+    assert kept == [b"one", b"two"]
 
 
 def test_without_a_spool_nothing_is_kept(tmp_path: Path) -> None:
     with product(tmp_path) as app:
         portal = a_portal()
         secret = portals.handler_secret(portal.id)
-        with no_database(tmp_path):
+        with locked_sqlite(tmp_path / "app.db"):
             assert _post(app, secret, "refused") == 503
         assert handler.work_off_spool() == 0
         assert messages.find(portal.id, "refused") is None

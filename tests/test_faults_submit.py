@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,11 +20,12 @@ import sqlalchemy as sa
 from app.domain.outcomes import DeliveryReport
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
+from app.gateways.http import HttpGateway
 from app.jobs import submit
-from app.store import accounts, messages, portals, reports
+from app.store import accounts, messages, portals, reports, submissions
 from app.store.database import writing
 from app.store.tables import gateway_accounts
-from tests.fault_world import FaultWorld, fault_world
+from tests.fault_world import FaultWorld, fault_world, locked_sqlite
 
 
 @pytest.fixture
@@ -38,6 +45,30 @@ def test_fault_08_fifty_calls_at_once_are_one_row_and_one_submission(world: Faul
 
     assert [post["status"] for post in world.portal.message(sent)["posts"]] == [200] * 50
     assert len(world.taken(sent)) == 1
+
+
+def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    sent = world.send()
+    real, both = submissions.due, threading.Barrier(2, timeout=10)
+
+    def seen_by_both(*args: Any, **options: Any) -> Any:
+        found = real(*args, **options)
+        both.wait()
+        return found
+
+    monkeypatch.setattr(submissions, "due", seen_by_both)
+    row_id = world.row(sent).id
+    workers = [threading.Thread(target=world.world.engine.perform, args=("submit", row_id)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert world.gateway.ledger()["submissions"] == 1
+    assert world.status(sent) == ("sent", "")
 
 
 def test_fault_09_the_first_of_two_bodies_counts(world: FaultWorld) -> None:
@@ -75,6 +106,7 @@ def test_fault_13_a_body_older_than_its_life_is_told_as_failed_and_not_sent(worl
     assert world.told(old)[-1] == "failed"
     assert not world.taken(old)
     assert len(world.taken(ahead)) == 1
+    assert world.row(ahead).expires_at <= world.world.now() + timedelta(days=1)
 
 
 def test_fault_19_without_a_gateway_a_message_waits_and_ends_with_the_reason(world: FaultWorld) -> None:
@@ -172,7 +204,7 @@ def test_fault_24_a_report_resolves_what_the_answer_did_not(world: FaultWorld) -
     sent = world.send()
     world.work()
 
-    world.report(sent, "DELIVRD")
+    world.report(sent, "DELIVRD", "UNDELIV", "ENROUTE")
     world.later(6)
 
     assert world.status(sent) == ("delivered", "")
@@ -226,25 +258,53 @@ def test_fault_26_an_answer_that_says_nothing_clear_is_never_repeated(world: Fau
     assert world.gateway.ledger()["submissions"] == 2
 
 
-# --- gateways that say no
+def test_fault_26_an_adapter_that_fails_after_its_call_leaves_the_outcome_unknown(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = HttpGateway.submit
 
+    def submit_and_fail(*args: Any) -> Any:
+        real(*args)
+        raise KeyError("a field that their answer always had")
 
-@pytest.mark.parametrize("retry_after", ["7", "-5", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "999999999"])
-def test_fault_27_a_throttled_account_waits_and_others_do_not(world: FaultWorld, retry_after: str) -> None:
+    monkeypatch.setattr(HttpGateway, "submit", submit_and_fail)
     world.connect()
-    other = world.another_portal(key="other")
-    world.gateway.behave("sandbox-key", next=1, answer="rate_limit", retry_after=retry_after)
 
     sent = world.send()
     world.work()
+    world.later(120, steps=4)
+
+    assert world.status(sent) == ("unknown", "unknown")
+    assert world.gateway.ledger()["submissions"] == 1
+
+
+# --- gateways that say no
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits_s"),
+    [("60", 60), ("-5", 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("soon", 0), ("999999999", 3600)],
+)
+def test_fault_27_a_throttled_account_waits_as_it_asked_and_others_do_not(
+    world: FaultWorld, asked: str, waits_s: int
+) -> None:
+    world.connect()
+    other = world.another_portal(key="other")
+    world.gateway.behave("sandbox-key", next=1, answer="rate_limit", retry_after=asked)
+
+    held = [world.send()]
+    world.work()
+    held.append(world.send())
     others = world.send(portal=other)
     world.work()
     assert world.row(others, other).status == "sent"
-    assert world.status(sent)[0] == "queued"
-    world.later(3600 if retry_after == "999999999" else 20)
-    world.later(20)
+    assert [world.status(each)[0] for each in held] == ["queued", "queued"]
+    if waits_s:
+        world.later(waits_s - 30)
+        assert world.gateway.ledger()["submissions"] == 2
+    world.later(40, steps=2)
 
-    assert world.status(sent) == ("sent", "")
+    assert [world.status(each) for each in held] == [("sent", "")] * 2
 
 
 def test_fault_27_throttling_never_uses_up_the_tries_of_a_message(world: FaultWorld) -> None:
@@ -261,19 +321,29 @@ def test_fault_27_throttling_never_uses_up_the_tries_of_a_message(world: FaultWo
 
 
 @pytest.mark.parametrize("bad_calls", [1, 6])
-def test_fault_27_28_a_paced_account_recovers_from_bad_calls(world: FaultWorld, bad_calls: int) -> None:
-    world.connect()
-    world.gateway.behave("sandbox-key", next=1, answer="rate_limit", retry_after="1")
-    sent = [world.send()]
-    world.work()
-    world.gateway.behave("sandbox-key", next=bad_calls, answer="reset_before")
-    sent += [world.send() for _ in range(12)]
-    world.work()
+def test_fault_27_28_a_paced_account_recovers_from_bad_calls(bad_calls: int) -> None:
+    """Its turns reach over many small steps of the clock, as they do in life: in a large step all of them
+    pass at once, and nobody would notice that they are given out anew for ever."""
+    with fault_world(breaker_s=1.0) as world:
+        world.connect()
+        sent = [world.send()]
+        for _ in range(6):  # each halves the pace
+            world.gateway.behave("sandbox-key", next=1, answer="rate_limit", retry_after="1")
+            _due_messages_are_looked_at(world, after_s=3)
+        world.gateway.behave("sandbox-key", next=bad_calls, answer="reset_before")
+        sent += [world.send() for _ in range(12)]
 
-    world.later(240, steps=48)
+        for _ in range(60):
+            _due_messages_are_looked_at(world, after_s=1)
 
-    ends = Counter(world.status(each)[0] for each in sent)
-    assert ends == {"sent": 13 - bad_calls, "unknown": bad_calls}
+        ends = Counter(world.status(each)[0] for each in sent)
+        assert ends == {"sent": 13 - bad_calls, "unknown": bad_calls}
+
+
+def _due_messages_are_looked_at(world: FaultWorld, *, after_s: float) -> None:
+    world.world.pass_time(seconds=after_s)
+    for row_id in submissions.some_due(world.world.row.id, now=world.world.now(), limit=100):
+        world.world.engine.perform("submit", row_id)
 
 
 def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(world: FaultWorld) -> None:
@@ -291,6 +361,22 @@ def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(worl
 
     assert {world.status(each)[0] for each in sent} == {"sent"}
     assert all(len(world.taken(each)) == 1 for each in sent)
+
+
+def test_fault_28_of_two_workers_that_try_a_silent_gateway_one_may(world: FaultWorld) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
+    for _ in range(5):
+        world.send()
+    world.work()
+    world.world.pass_time(seconds=31)
+    seen_by_both = accounts.default_of(world.world.row.id)
+    assert seen_by_both is not None
+
+    now = world.world.now()
+    turns = [accounts.take_turn(seen_by_both, now=now, breaker_s=30.0) for _ in range(2)]
+
+    assert [turn.at <= now for turn in turns] == [True, False]
 
 
 @pytest.mark.parametrize("answer", ["unauthorized", "no_money"])
@@ -538,6 +624,25 @@ def test_fault_37_many_reports_for_nobody_do_not_hide_one_that_missed_its_messag
     assert world.status(sent) == ("delivered", "")
 
 
+def test_fault_38_a_report_while_the_database_is_down_is_refused_and_counts_when_it_comes_again(
+    world: FaultWorld,
+) -> None:
+    account = world.connect()
+    sent = world.send()
+    world.work()
+    report = {"reference": world.taken(sent)[0]["reference"], "status": "DELIVRD"}
+
+    with locked_sqlite(world.world.folder / "product.db"):
+        refused = world.post_report(account, report)
+    assert refused == 503
+    assert world.status(sent) == ("sent", "")
+    assert world.post_report(account, report) == 200
+    world.later(6)
+
+    assert world.status(sent) == ("delivered", "")
+    assert world.told(sent) == ["delivered"]
+
+
 # --- the resend by a person
 
 
@@ -560,6 +665,32 @@ def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) ->
 
 
 # --- what a person can do
+
+
+def test_fault_62_after_a_restore_from_a_backup_nothing_goes_out_twice(world: FaultWorld) -> None:
+    database, backup = world.world.folder / "product.db", world.world.folder / "backup.db"
+    world.connect()
+    sent = world.send()
+    _copy(database, backup)
+    world.work()
+    assert len(world.taken(sent)) == 1
+
+    _copy(backup, database)
+    done = world.world.app.test_cli_runner().invoke(args=["messages", "restored"])
+    world.later(600, steps=4)
+
+    assert done.output == "1 messages count as unknown now\n"
+    assert world.status(sent) == ("unknown", "unknown")
+    assert len(world.taken(sent)) == 1
+    member_id = world.world.row.member_id
+    world.world.app.test_cli_runner().invoke(args=["messages", "resolve", member_id, sent, "delivered"])
+    world.later(6)
+    assert world.told(sent) == ["delivered"]
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 def test_an_unknown_outcome_is_resolved_by_command_and_told(world: FaultWorld) -> None:

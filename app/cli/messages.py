@@ -15,7 +15,7 @@ from app.domain.messages import Message, Reason
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import message_log, messages, story
+from app.store import message_log, messages, restored, story
 from app.store.message_log import Filters
 from app.store.rows import attempts_of, timeline
 
@@ -112,6 +112,15 @@ def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool
         fail(f"the outcome of this message is not unknown: it is {message.status.value}")
     parts.engine.hint("push", message.portal_id)
     show({"message_id": message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
+
+
+@messages_group.command("restored")
+@as_json
+def messages_restored(as_json: bool) -> None:
+    """After a restore from a backup, before the workers start: send nothing that may be out already."""
+    parts = services()
+    count = restored.doubt_unsent(now=parts.now(), timing=parts.timing)
+    show({"unknown": count}, [f"{count} messages count as unknown now"], as_json=as_json)
 
 
 def _message(member_id: str, message_id: str) -> Message:

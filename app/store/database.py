@@ -191,6 +191,12 @@ def _prepare_postgresql(engine: Engine) -> None:
         except Exception as error:
             raise sa.exc.InvalidatePoolError("the connection is dead") from error
 
+    @sa.event.listens_for(engine, "handle_error")
+    def _leave(context: sa.engine.ExceptionContext) -> None:
+        # The old primary after a failover: none of the connections to it is worth keeping.
+        if getattr(context.original_exception, "sqlstate", "") == READ_ONLY:
+            context.is_disconnect = True
+
     @sa.event.listens_for(engine, "checkin")
     def _note_use(_connection: Any, record: Any) -> None:
         record.info["used_at"] = time.monotonic()
@@ -259,12 +265,19 @@ def _turn_to_write() -> Iterator[None]:
 
 @contextmanager
 def _locked_file(suffix: str, ends: float) -> Iterator[IO[bytes]]:
-    with Path(f"{db.engine.url.database}.{suffix}").open("ab") as file:
+    with _opened(Path(f"{db.engine.url.database}.{suffix}")) as file:
         while not _is_locked(file):
             if time.monotonic() > ends:
                 raise StoreUnavailable("the database is locked")
             time.sleep(TURN_POLL_S)
         yield file
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab")
+    except OSError as error:  # no file handle is left, or no disk
+        raise StoreUnavailable(f"no file can be opened ({type(error).__name__})") from error
 
 
 def _is_locked(file: IO[bytes]) -> bool:
@@ -302,16 +315,16 @@ def _translated() -> Iterator[None]:
     try:
         _check_alive()
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except (
+        sa.exc.OperationalError,
+        sa.exc.InterfaceError,
+        sa.exc.InternalError,
+        sa.exc.TimeoutError,
+    ) as error:
         lost = getattr(error, "connection_invalidated", False)
         raise StoreUnavailable(type(error.__cause__ or error).__name__, is_lost_connection=lost) from error
     except (Down, sa.exc.DisconnectionError) as error:
         raise StoreUnavailable(str(error)) from error
-    except sa.exc.InternalError as error:
-        if getattr(error.orig, "sqlstate", "") == READ_ONLY:
-            # The old primary after a failover: none of its connections is worth keeping.
-            db.engine.dispose()
-        raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
 
 def insert_or_ignore(connection: Connection, table: sa.Table, *keys: str) -> Any:

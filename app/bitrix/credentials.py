@@ -119,11 +119,20 @@ class Credentials:
         return now if now.version != credential.version else None
 
     def _refresh_under(self, lease: str, credential: Any) -> Any:
+        try:
+            found = self._fetched_under(lease, credential)
+        except TokenRefused as error:
+            # The right is given back by now: a spare whose time is over needs it for itself.
+            return self.replaced(credential, error)
+        return found or self.present()
+
+    def _fetched_under(self, lease: str, credential: Any) -> Any:
         cool_s = 0.0
         try:
             # Read again: between our last look and the lease another process may have been through.
-            if (found := self._changed(credential)) is not None:
-                return found
+            now = self._keeper.reread(credential)
+            if now is None or now.version != credential.version:
+                return now
             return self._fetch(credential)
         except (PortalBusy, TransportError):
             cool_s = COOL_S * random.uniform(1.0, 2.0)  # noqa: S311 - spreads those who wait
@@ -132,16 +141,13 @@ class Credentials:
             self._keeper.release_refresh(lease, cool_s=cool_s)
 
     def _fetch(self, credential: Any) -> Any:
-        try:
-            fresh = self._fetch_twice(credential.tokens.refresh_token)
-        except TokenRefused as error:
-            return self.replaced(credential, error)
+        fresh = self._fetch_twice(credential.tokens.refresh_token)
         if fresh.member_id and fresh.member_id != self._member_id:
             raise PortalBusy("FOREIGN_TOKEN", "the authorization server answered for another portal")
         self._keeper.store(credential, fresh)
         if fresh.client_endpoint:
             self._on_address(fresh.client_endpoint)
-        return self._keeper.reread(credential) or self.present()
+        return self._keeper.reread(credential)
 
     def _fetch_twice(self, refresh_token: str) -> Refreshed:
         """When the answer is lost the old token is tried once more: some servers let it live till then."""

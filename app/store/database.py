@@ -105,11 +105,21 @@ def utcnow() -> datetime:
 
 
 def engine_options(config: Config) -> dict[str, Any]:
-    """Pools that fail fast: a request that waits for a connection is a request that Bitrix24 gives up."""
+    """Pools that fail fast: a request that waits for a connection is a request that Bitrix24 gives up.
+
+    Errors name no parameters: a trace in a log must not have a number or a text in it.
+    """
     if config.is_sqlite:
         # One connection per thread at work; a busy database is waited for, see `_prepare_sqlite`.
-        return {"pool_size": 24, "max_overflow": 0, "pool_timeout": 1.2, "connect_args": {"timeout": 5}}
+        return {
+            "pool_size": 24,
+            "max_overflow": 0,
+            "pool_timeout": 1.2,
+            "hide_parameters": True,
+            "connect_args": {"timeout": 5},
+        }
     return {
+        "hide_parameters": True,
         "pool_size": config.worker_threads,
         "max_overflow": 4,
         "pool_timeout": 1.2,

@@ -154,6 +154,16 @@ def test_spare_admin_takes_over(installed: PortalWorld, role: str) -> None:
     assert installed.users_with_tokens() == {"2": ""}
 
 
+def test_spare_whose_own_token_has_run_out_takes_over_at_once(installed: PortalWorld) -> None:
+    installed.portal.open(user=2)
+    installed.portal.add_fault(side="auth", method="token", error="invalid_grant")
+    installed.pass_time(hours=2)
+
+    installed.client().app_info()
+
+    assert installed.users_with_tokens() == {"2": ""}
+
+
 def test_author_tells_of_his_own_message_where_no_admin_is_left(installed: PortalWorld) -> None:
     installed.portal.set_user(1, role="employee")
 

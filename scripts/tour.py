@@ -287,15 +287,49 @@ def every_day(tourist: Tourist) -> Iterator[str]:
     tourist.follow("form .btn.primary", "#live .tag.ok")
     yield "test-delivered"
 
+    tourist.go("/ui/messages")
+    app.locator("#q").fill("99999999")
+    tourist.follow("form .btn", "#log .empty")
+    yield "messages-none-fit"
     for status in ("delivered", "failed", "unknown"):
         tourist.go("/ui/messages")
-        app.locator("#status").select_option(status)
+        with page.expect_response("**/ui/messages?*"):
+            app.locator("#status").select_option(status)
         page.wait_for_timeout(SETTLED_MS)
         tourist.follow("td a", "ol.tl")
         yield f"message-{status}"
     tourist.follow('a[href$="/again"]', "form.card")
     yield "message-again"
 
+    tourist.go("/ui/senders")
+    tourist.follow('a[href$="/senders/new"]', "form.card")
+    tourist.follow("form .btn.primary", ".err")
+    yield "sender-mistakes"
+
+    tourist.go("/ui/settings")
+    app.locator("#row_days").fill("1")
+    tourist.follow("form .btn.primary", ".err")
+    yield "settings-mistakes"
+
+    tourist.desk.settings(low_balance="5")
+    tourist.go("/ui/help")
+    app.locator("[role=alert]").first.wait_for()
+    for details in app.locator("details").all():
+        details.locator("summary").click()
+    yield "help-balance-low"
+    tourist.desk.settings(low_balance="", employees_see_log=True)
+
+    tourist.become(5)
+    page.locator("#reload-app").click()
+    app.locator("#log").wait_for()
+    yield "employee-messages"
+    tourist.follow("td a", "ol.tl")
+    yield "employee-message"
+    tourist.desk.settings(employees_see_log=False)
+
+    tourist.become(1)
+    page.locator("#reload-app").click()
+    app.locator("nav").wait_for()
     page.evaluate("window.appFrame.modeFor = {refreshAuth: 'deny'}")
     page.route("**/ui/overview", lambda route: route.fulfill(status=401, body=""))
     tourist.follow('nav a[href="/ui/overview"]', "#ended:not([hidden])")

@@ -21,7 +21,7 @@ from app.domain.portals import Portal, PortalSettings
 from app.domain.status import MessageStatus
 from app.jobs import follow_up, submit
 from app.services import services
-from app.store import accounts, erasure, messages, portals, reports, rest_log, spool, submissions
+from app.store import accounts, claims, erasure, messages, portals, reports, rest_log, spool, submissions
 from app.store.database import db, overwrite_deleted, statement, utcnow, writing
 from app.store.rest_log import RestCall
 from app.store.rows import attempts_of, timeline
@@ -103,7 +103,7 @@ def _set(row_id: int, **values: Any) -> None:
 def _claim(portal: Portal, row_id: int) -> Any:
     account = accounts.default_of(portal.id)
     assert account is not None
-    return submissions.claim(
+    return claims.claim(
         _row(portal, row_id),
         account_id=account.id,
         gateway="demo",

@@ -22,7 +22,7 @@ from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.gateways.http import HttpGateway
 from app.jobs import submit
-from app.store import accounts, messages, portals, reports, submissions
+from app.store import accounts, claims, messages, portals, reports
 from app.store.database import writing
 from app.store.tables import gateway_accounts
 from tests.fault_world import FaultWorld, fault_world, locked_sqlite
@@ -52,14 +52,14 @@ def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
 ) -> None:
     world.connect()
     sent = world.send()
-    real, both = submissions.due, threading.Barrier(2, timeout=10)
+    real, both = claims.due, threading.Barrier(2, timeout=10)
 
     def seen_by_both(*args: Any, **options: Any) -> Any:
         found = real(*args, **options)
         both.wait()
         return found
 
-    monkeypatch.setattr(submissions, "due", seen_by_both)
+    monkeypatch.setattr(claims, "due", seen_by_both)
     row_id = world.row(sent).id
     workers = [threading.Thread(target=world.world.engine.perform, args=("submit", row_id)) for _ in range(2)]
     for worker in workers:
@@ -342,7 +342,7 @@ def test_fault_27_28_a_paced_account_recovers_from_bad_calls(bad_calls: int) -> 
 
 def _due_messages_are_looked_at(world: FaultWorld, *, after_s: float) -> None:
     world.world.pass_time(seconds=after_s)
-    for row_id in submissions.some_due(world.world.row.id, now=world.world.now(), limit=100):
+    for row_id in claims.some_due(world.world.row.id, now=world.world.now(), limit=100):
         world.world.engine.perform("submit", row_id)
 
 

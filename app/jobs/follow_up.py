@@ -10,7 +10,7 @@ from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.status import MessageStatus
 from app.jobs.submit import hint_push, may_resend
 from app.services import Services
-from app.store import accounts, messages, reports, submissions
+from app.store import accounts, claims, messages, reports, submissions
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LOOK_UPS_BEFORE_RESEND = 3  # a gateway that can never tell, but drops repeats, 
 def follow_up(services: Services, row_id: int) -> None:
     """Look after a message that waits: ask for its report, or end the waiting."""
     now = services.now()
-    message = submissions.due(row_id, Work.WAITING, now=now)
+    message = claims.due(row_id, Work.WAITING, now=now)
     if message is None:
         return
     if message.deadline_at is not None and message.deadline_at <= now:
@@ -52,7 +52,7 @@ def _end(services: Services, message: Message) -> None:
 
 def _look_up(services: Services, message: Message) -> None:
     """Ask the gateway whether it took our reference."""
-    question = submissions.open_question(message.id)
+    question = claims.open_question(message.id)
     if question is None:
         return
     claim, called_at, asked = question

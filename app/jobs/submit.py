@@ -17,7 +17,7 @@ from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure, measure
 from app.gateways.base import Context, Gateway, Outgoing
 from app.services import Services
-from app.store import accounts, messages, outbox, portals, senders, submissions
+from app.store import accounts, claims, messages, outbox, portals, senders, submissions
 from app.store.accounts import Account
 from app.store.database import StoreUnavailable
 from app.transport import AddressRefused, HttpAnswer, HttpClient, NoAnswer, NotSent
@@ -38,14 +38,14 @@ def submit_message(services: Services, row_id: int) -> None:
         account = _submit_one(services, next_id)
         if account is None or time.monotonic() > ends or not services.engine.slots.has_more(account.id):
             return
-        others = submissions.some_due(account.portal_id, now=services.now(), limit=20)
+        others = claims.some_due(account.portal_id, now=services.now(), limit=20)
         next_id = random.choice(others) if others else None  # noqa: S311 - so that two threads differ
 
 
 def _submit_one(services: Services, row_id: int) -> Account | None:
     """The account that was called, None when it did not come to that."""
     now = services.now()
-    message = submissions.due(row_id, Work.QUEUED, now=now)
+    message = claims.due(row_id, Work.QUEUED, now=now)
     if message is None:
         return None
     portal = portals.by_id(message.portal_id)
@@ -131,7 +131,7 @@ def _is_its_turn(services: Services, message: Message, account: Account, now: da
         return True
     until, slot = turn.at, turn.at if turn.is_given else None
     if not turn.is_given:  # come back spread over the time that the others will take
-        ahead = submissions.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
+        ahead = claims.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
         until += timedelta(seconds=random.uniform(0, min(ahead, 600.0)))  # noqa: S311 - jitter, not a secret
     submissions.wait_in_queue(message.id, Reason.NONE, "", until=min(until, _latest(message)), slot_at=slot)
     delay_s = (until - now).total_seconds()
@@ -158,7 +158,7 @@ def _submit(services: Services, message: Message, recipient: Recipient, account:
     adapter = services.gateways.get(account.slug)
     assert adapter is not None
     gateway = adapter(account.settings, Context(http=_UntilDeadline(services.http, deadline)))
-    claim = submissions.claim(
+    claim = claims.claim(
         message,
         account_id=account.id,
         gateway=account.slug,
@@ -172,7 +172,7 @@ def _submit(services: Services, message: Message, recipient: Recipient, account:
         return
     outgoing = _outgoing(services, claim, recipient, account, gateway, size)
     if time.monotonic() >= deadline:  # this worker was asleep since the claim
-        submissions.give_back(claim, now=services.now())
+        claims.give_back(claim, now=services.now())
         return
     outcome = _call(gateway, outgoing)
     _keep_trying(lambda: _record(services, claim, account, gateway, outcome))
@@ -323,7 +323,7 @@ def may_resend(services: Services, portal_id: int, gateway: Gateway | None) -> b
 
 def recover_message(services: Services, row_id: int) -> None:
     """A claim whose lease is over: its worker died or sleeps, and what the gateway heard is unknown."""
-    claim = submissions.lost_claim(row_id, now=services.now())
+    claim = claims.lost_claim(row_id, now=services.now())
     if claim is None:
         return
     account = accounts.by_id(claim.account_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,6 +74,17 @@ def _store(values: dict[str, Any]) -> Acceptance:
     return Acceptance(None, is_repeat=True, is_conflict=stored not in ("", values["body_hash"]))
 
 
+# After an uninstallation the queue may still hand over messages: known, never sent, nothing kept.
+_NOTHING_KEPT: Mapping[str, Any] = {
+    "recipient": "",
+    "text": "",
+    "bindings": [],
+    "extra": {},
+    "author_token": "",
+    "body_hash": "",
+}
+
+
 def _row_for(
     portal: HandlerPortal, incoming: IncomingMessage, *, now: datetime, timing: Timing, hold: bool
 ) -> dict[str, Any]:
@@ -87,16 +98,15 @@ def _row_for(
         "message_id": incoming.message_id,
         "origin": incoming.origin,
         "sender_code": incoming.sender_code,
-        # After an uninstallation the queue may still hand over messages: known, never sent, nothing kept.
-        "recipient": "" if is_over else incoming.recipient,
-        "text": "" if is_over else incoming.text,
+        "recipient": incoming.recipient,
+        "text": incoming.text,
         "text_flags": incoming.text_flags,
         "body_hash": hashlib.sha256(f"{incoming.recipient}\0{incoming.text}".encode()).hexdigest(),
         "module_id": incoming.module_id[:40],
-        "bindings": [] if is_over else [dict(binding) for binding in incoming.bindings],
-        "extra": {} if is_over else dict(incoming.extra),
+        "bindings": [dict(binding) for binding in incoming.bindings],
+        "extra": dict(incoming.extra),
         "author_id": auth.user_id[:20],
-        "author_token": "" if is_over else secret_box().seal(portal.member_id, auth.access_token),
+        "author_token": secret_box().seal(portal.member_id, auth.access_token),
         "author_token_until": now + timedelta(seconds=auth.expires_in_s) if auth.access_token else None,
         "held_token": secret_box().seal(portal.member_id, auth.application_token) if hold else "",
         "sent_at": incoming.sent_at,
@@ -107,6 +117,7 @@ def _row_for(
         "work": Work.CLOSED if is_over else Work.HELD if hold else Work.QUEUED,
         "due_at": None if is_over else now,
         "hinted_at": now,
+        **(_NOTHING_KEPT if is_over else {}),
     }
 
 
@@ -167,6 +178,8 @@ def finish(
             return False
         add_event(connection, row.id, now, "ended", reason)
         finish_row(connection, row, status, reason, text, now, timing)
+        if reason is Reason.UNINSTALLED:  # the HANDLER had not heard of it yet
+            set_message(connection, row.id, **_NOTHING_KEPT)
     return True
 
 

@@ -16,7 +16,7 @@ from app.config import Timing
 from app.domain.messages import Claim, IncomingMessage, Message, Reason, Work
 from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.status import FINAL, MessageStatus
-from app.store import accounts, messages, outbox, portals, reports, submissions
+from app.store import accounts, claims, messages, outbox, portals, reports, submissions
 from app.store.database import db, utcnow
 from app.store.outbox import Push
 from tests.product import a_portal, product
@@ -81,10 +81,10 @@ class Rules(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2))
     def claim(self, which: int) -> None:
-        message = submissions.due(self.ids[which], Work.QUEUED, now=self.now)
+        message = claims.due(self.ids[which], Work.QUEUED, now=self.now)
         if message is None or self.now >= message.expires_at:
             return
-        claim = submissions.claim(
+        claim = claims.claim(
             message,
             account_id=self.account.id,
             gateway="demo",
@@ -120,7 +120,7 @@ class Rules(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2))
     def recover(self, which: int) -> None:
-        claim = submissions.lost_claim(self.ids[which], now=self.now)
+        claim = claims.lost_claim(self.ids[which], now=self.now)
         if claim is not None:
             submissions.record_unknown(
                 claim,

@@ -100,7 +100,7 @@ class Desk:
         assert frame is not None
         return frame
 
-    def settings(self, **values: str) -> None:
+    def settings(self, **values: str | bool) -> None:
         """Change the portal's settings without their page."""
         with sqlite3.connect(self.stack.dir / "product.db", timeout=10) as database:
             for name, value in values.items():

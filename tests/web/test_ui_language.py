@@ -112,6 +112,7 @@ def test_every_code_of_the_portal_has_a_locale() -> None:
         ("pl", "Przegląd", "pl"),
         ("tr", "Genel bakış", "tr"),
         ("ua", "Огляд", "uk"),
+        ("ar", "نظرة عامة", "ar"),
         ("th", "Overview", "en"),
     ],
 )

@@ -79,7 +79,7 @@ class Visitor:
     def send(self, method: str, path: str, **more: Any) -> TestResponse:
         """One request in a context of its own: the test's application context is not the request's."""
         client = self.app.test_client(use_cookies=False)
-        answer: TestResponse = Context().run(client.open, path, method=method, **more)
+        answer: TestResponse = Context().run(client.open, path, method=method, buffered=True, **more)
         self.answers.append(answer)
         return answer
 

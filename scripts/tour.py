@@ -33,6 +33,7 @@ from app.store.tables import attempts, message_events, messages
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 from tests.ui.desk import Desk, launch
+from tests.ui.pages import SETTLED_MS, all_tabs, every_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 FAST = "first_push_s=0.2,push_fill_s=0.2,sweep_s=0.5"
 DAYS = 90
-SETTLED_MS = 250
 BESIDE_THE_FRAME = 200  # what the portal's page needs above and below
 # Numbers that are kept for films; the last two digits choose what the demo gateway does.
 TEXTS = (
@@ -213,30 +213,11 @@ class Tourist:
         self.desk = Desk(stack, context.new_page(), portal)
         self.desk.page.locator("#lang").select_option(variant.lang)
 
-    def open(self, waiting_for: str = "nav") -> None:
-        self.desk.page.locator("#show-app").click()
-        self.desk.app.locator(waiting_for).first.wait_for()
-
     def become(self, user: int) -> None:
+        """Somebody else opens the app."""
         self.desk.page.locator("#user").select_option(str(user))
         self.desk.page.locator("#lang").select_option(self.variant.lang)
-
-    def tabs(self) -> list[str]:
-        links = self.desk.app.locator("nav a").all()
-        return [str(link.get_attribute("href")) for link in links]
-
-    def go(self, address: str) -> None:
-        self.desk.app.locator(f'nav a[href="{address}"]').click()
-        self.desk.app.locator(f'nav a[href="{address}"][aria-current]').wait_for()
-
-    def follow(self, selector: str, shows: str) -> None:
-        self.desk.app.locator(selector).first.click()
-        self.desk.app.locator(shows).first.wait_for()
-
-    def all_tabs(self) -> Iterator[str]:
-        for address in self.tabs():
-            self.go(address)
-            yield address.removeprefix("/ui/")
+        self.desk.page.locator("#reload-app").click()
 
 
 Steps = Callable[[Tourist], Iterator[str]]
@@ -250,89 +231,47 @@ def walk(tourist: Tourist, pictures: Album, steps: Steps) -> None:
 
 def first_run(tourist: Tourist) -> Iterator[str]:
     """A portal that has nothing yet: from the installer on."""
-    page = tourist.desk.page
-    page.evaluate("window.appFrame.modeFor = {setInstallFinish: 'silent'}")
-    tourist.open("[data-finish]")
+    desk = tourist.desk
+    desk.page.evaluate("window.appFrame.modeFor = {setInstallFinish: 'silent'}")
+    desk.enter("[data-finish]")
     yield "new-installer"
-    tourist.desk.app.locator("[data-finish-failed]:not([hidden])").wait_for()
+    desk.app.locator("[data-finish-failed]:not([hidden])").wait_for()
     yield "new-installer-not-finished"
-    page.evaluate("window.appFrame.modeFor = {}")
-    page.locator("#reload-app").click()
-    tourist.desk.app.locator("nav").wait_for()
-    for name in tourist.all_tabs():
+    desk.page.evaluate("window.appFrame.modeFor = {}")
+    desk.page.locator("#reload-app").click()
+    desk.app.locator("nav").wait_for()
+    desk.settings(theme=tourist.variant.theme)
+    for name in all_tabs(desk):
         yield f"new-{name}"
     tourist.become(5)
-    page.locator("#reload-app").click()
-    tourist.desk.app.locator(".system").wait_for()
+    desk.app.locator(".system").wait_for()
     yield "employee"
 
 
 def every_day(tourist: Tourist) -> Iterator[str]:
     """A portal that has sent for months, and what can go wrong in it."""
-    app, page = tourist.desk.app, tourist.desk.page
-    tourist.desk.settings(theme=tourist.variant.theme)
-    tourist.open()
-    yield from tourist.all_tabs()
+    desk, app, page = tourist.desk, tourist.desk.app, tourist.desk.page
+    desk.settings(theme=tourist.variant.theme)
+    yield from every_page(desk)
 
-    tourist.go("/ui/gateway")
-    app.locator("#gateway").select_option("http")
-    app.locator("#set-url").fill("not an address")
-    tourist.follow("form .btn.primary", ".err")
-    yield "gateway-mistakes"
-
-    tourist.go("/ui/test")
-    tourist.follow("form .btn.primary", ".err")
-    yield "test-mistakes"
+    desk.turn_to("/ui/test")
     app.locator("#number").fill("+12025550142")
-    tourist.follow("form .btn.primary", "#live .tag.ok")
+    desk.follow("form .btn.primary", "#live .tag.ok")
     yield "test-delivered"
 
-    tourist.go("/ui/messages")
-    app.locator("#q").fill("99999999")
-    tourist.follow("form .btn", "#log .empty")
-    yield "messages-none-fit"
-    for status in ("delivered", "failed", "unknown"):
-        tourist.go("/ui/messages")
-        with page.expect_response("**/ui/messages?*"):
-            app.locator("#status").select_option(status)
-        page.wait_for_timeout(SETTLED_MS)
-        tourist.follow("td a", "ol.tl")
-        yield f"message-{status}"
-    tourist.follow('a[href$="/again"]', "form.card")
-    yield "message-again"
-
-    tourist.go("/ui/senders")
-    tourist.follow('a[href$="/senders/new"]', "form.card")
-    tourist.follow("form .btn.primary", ".err")
-    yield "sender-mistakes"
-
-    tourist.go("/ui/settings")
-    app.locator("#row_days").fill("1")
-    tourist.follow("form .btn.primary", ".err")
-    yield "settings-mistakes"
-
-    tourist.desk.settings(low_balance="5")
-    tourist.go("/ui/help")
-    app.locator("[role=alert]").first.wait_for()
-    for details in app.locator("details").all():
-        details.locator("summary").click()
-    yield "help-balance-low"
-    tourist.desk.settings(low_balance="", employees_see_log=True)
-
+    desk.settings(employees_see_log=True)
     tourist.become(5)
-    page.locator("#reload-app").click()
     app.locator("#log").wait_for()
     yield "employee-messages"
-    tourist.follow("td a", "ol.tl")
+    desk.follow("td a", "ol.tl")
     yield "employee-message"
-    tourist.desk.settings(employees_see_log=False)
+    desk.settings(employees_see_log=False)
 
     tourist.become(1)
-    page.locator("#reload-app").click()
     app.locator("nav").wait_for()
     page.evaluate("window.appFrame.modeFor = {refreshAuth: 'deny'}")
-    page.route("**/ui/overview", lambda route: route.fulfill(status=401, body=""))
-    tourist.follow('nav a[href="/ui/overview"]', "#ended:not([hidden])")
+    page.route("**/ui/help", lambda route: route.fulfill(status=401, body=""))
+    desk.follow('nav a[href="/ui/help"]', "#ended:not([hidden])")
     yield "session-ended"
 
 

@@ -94,6 +94,24 @@ class Desk:
     def see(self, heading: str) -> None:
         self.app.get_by_role("heading", level=1, name=heading).wait_for()
 
+    def enter(self, waiting_for: str = "nav") -> None:
+        """`open` in any language."""
+        self.page.locator("#show-app").click()
+        self.app.locator(waiting_for).first.wait_for()
+
+    def tabs(self) -> list[str]:
+        return [str(link.get_attribute("href")) for link in self.app.locator("nav a").all()]
+
+    def turn_to(self, address: str) -> None:
+        """`go` in any language."""
+        self.app.locator(f'nav a[href="{address}"]').click()
+        self.app.locator(f'nav a[href="{address}"][aria-current]').wait_for()
+
+    def follow(self, selector: str, shows: str) -> None:
+        """Click, and wait for what comes of it."""
+        self.app.locator(selector).first.click()
+        self.app.locator(shows).first.wait_for()
+
     def document(self) -> Frame:
         handle = self.page.locator("#fr").element_handle()
         frame = handle.content_frame() if handle else None

@@ -1,0 +1,77 @@
+"""A walk through every page of the admin's app, each in its busiest state.
+
+It goes by addresses and elements, since words change with the language. The browser tests check each page on
+the way, the tour takes a picture of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.ui.desk import Desk
+
+SETTLED_MS = 250
+
+
+def all_tabs(desk: Desk) -> Iterator[str]:
+    for address in desk.tabs():
+        desk.turn_to(address)
+        yield address.removeprefix("/ui/")
+
+
+def every_page(desk: Desk) -> Iterator[str]:
+    """In a portal that has messages of all fates. Yields a name when the page stands."""
+    app, page = desk.app, desk.page
+    desk.enter()
+    yield from all_tabs(desk)
+
+    desk.turn_to("/ui/gateway")
+    app.locator("#gateway").select_option("http")
+    app.locator("#set-url").fill("not an address")
+    desk.follow("form .btn.primary", ".err")
+    yield "gateway-mistakes"
+
+    desk.turn_to("/ui/test")
+    desk.follow("form .btn.primary", ".err")
+    yield "test-mistakes"
+
+    desk.turn_to("/ui/messages")
+    with page.expect_response("**/ui/messages?*"):
+        app.locator("#period").select_option("custom")
+    app.locator("#from").wait_for()
+    app.locator("#q").fill("99999999")
+    desk.follow("form .btn", "#log .empty")
+    yield "messages-none-fit"
+    for status in ("delivered", "failed", "unknown"):
+        desk.turn_to("/ui/messages")
+        with page.expect_response("**/ui/messages?*"):
+            app.locator("#status").select_option(status)
+        page.wait_for_timeout(SETTLED_MS)
+        desk.follow("td a", "ol.tl")
+        yield f"message-{status}"
+    desk.follow('a[href$="/again"]', "form.card")
+    desk.follow("form .btn.primary", ".err")
+    yield "message-again"
+
+    desk.turn_to("/ui/senders")
+    desk.follow('a[href$="/senders/new"]', "form.card")
+    app.locator("details summary").click()
+    app.locator("#originator").fill("longer than eleven")
+    desk.follow("form .btn.primary", ".err")
+    yield "sender-mistakes"
+
+    desk.turn_to("/ui/settings")
+    app.locator("#row_days").fill("1")
+    desk.follow("form .btn.primary", ".err")
+    yield "settings-mistakes"
+
+    desk.turn_to("/ui/statistics")
+    app.locator("details summary").first.click()
+    yield "statistics-table"
+
+    desk.settings(low_balance="5")
+    desk.turn_to("/ui/help")
+    app.locator("[role=alert]:visible").first.wait_for()
+    app.locator("details summary").first.click()
+    yield "help-balance-low"
+    desk.settings(low_balance="")

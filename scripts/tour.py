@@ -33,7 +33,7 @@ from app.store.tables import attempts, message_events, messages
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 from tests.ui.desk import Desk, launch
-from tests.ui.pages import SETTLED_MS, all_tabs, every_page
+from tests.ui.pages import all_tabs, every_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 FAST = "first_push_s=0.2,push_fill_s=0.2,sweep_s=0.5"
 DAYS = 90
+SETTLED_MS = 250
 BESIDE_THE_FRAME = 200  # what the portal's page needs above and below
 # Numbers that are kept for films; the last two digits choose what the demo gateway does.
 TEXTS = (
@@ -96,7 +97,7 @@ def main() -> int:
 
     with Stack(env={"TIMING": FAST, "APP_NAME": "Example SMS"}) as stack, sync_playwright() as playwright:
         browser = launch(playwright, chromium)
-        busy = prepare(stack)
+        busy = prepare(stack, browser)
         for variant in wanted:
             pictures = Album(options.out / variant.name)
             fresh = PortalSandbox(stack.portal_url).create_portals(1)[0]["portal"]
@@ -110,12 +111,17 @@ def main() -> int:
 # --- the data
 
 
-def prepare(stack: Stack) -> int:
+def prepare(stack: Stack, browser: Browser) -> int:
     """A portal that has sent for three months; returns its number."""
-    portal = PortalSandbox(stack.portal_url)
-    portal.install(finish=True)
+    desk = Desk(stack, browser.new_page())
+    desk.enter()
+    desk.turn_to("/ui/gateway")
+    desk.app.locator("#gateway").select_option("demo")
+    desk.app.locator("#set-originator").fill("EXAMPLE")
+    desk.follow("form .btn.primary", ".note.ok")
+    desk.page.close()
+    portal = desk.portal
     member_id = str(portal.info()["member_id"])
-    stack.flask("gateways", "set", member_id, "demo", "originator=EXAMPLE")
     for index, ending in enumerate(ENDINGS):
         number, text = TEXTS[index % len(TEXTS)]
         portal.send_sms(number.format(ending), text, author=5)
@@ -165,6 +171,8 @@ def _spread_over_the_past(stack: Stack, member_id: str) -> None:
 def _copy(connection: sa.Connection, row: dict[str, Any], back: timedelta, message_id: str) -> None:
     old_id = row.pop("id")
     row |= {"message_id": message_id, "attempt_id": None}
+    if back:  # the portal knows nothing of it, so it is told nothing
+        row |= {"push_due_at": None}
     new_id = connection.execute(sa.insert(messages).values(_earlier(row, back))).inserted_primary_key[0]
     for table in (attempts, message_events):
         for each in (
@@ -238,9 +246,9 @@ def first_run(tourist: Tourist) -> Iterator[str]:
     desk.app.locator("[data-finish-failed]:not([hidden])").wait_for()
     yield "new-installer-not-finished"
     desk.page.evaluate("window.appFrame.modeFor = {}")
+    desk.settings(theme=tourist.variant.theme)
     desk.page.locator("#reload-app").click()
     desk.app.locator("nav").wait_for()
-    desk.settings(theme=tourist.variant.theme)
     for name in all_tabs(desk):
         yield f"new-{name}"
     tourist.become(5)

@@ -66,7 +66,7 @@ class PortalSettings:
     hide_texts: bool = False  # from everybody; they are kept for sending all the same
     text_days: int = 30  # kept so long after receipt; 0: until the message is final and told
     row_days: int = 180  # then the message is forgotten altogether
-    low_balance: str = ""  # a plain decimal number in the gateway's currency; empty: the product's default
+    low_balance: str = ""  # a plain decimal number in the gateway's currency; empty: no warning
     employees_see_log: bool = False
 
     @classmethod

@@ -5,8 +5,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
-# One process more than cores, since many tests wait for the clock; those that measure time wait until they are alone.
-PYTEST := $(PYTHON) -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
+# One process per core; tests that measure time wait until they are alone.
+PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 .PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push bench-fairness bench-sweep clean
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from flask import current_app
 
 from app.bitrix.client import PortalClient
-from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config, Timing
 from app.domain.portals import Portal
+from app.domain.rest_calls import RestCall
 from app.engine import Engine
 from app.gateways.base import Context, Gateway, Registry
 from app.store import limits, portals, rest_log, tokens
@@ -75,7 +75,7 @@ class Services:
     def portal_client(self, portal: Portal) -> PortalClient:
         """REST calls to this portal with its own tokens, limits and journal."""
 
-        def write_down(call: Journal) -> None:
+        def write_down(call: RestCall) -> None:
             self.write_down(portal.id, call)
 
         return PortalClient(
@@ -91,10 +91,10 @@ class Services:
             timeout_s=self.timing.portal_call_s,
         )
 
-    def write_down(self, portal_id: int, call: Journal) -> None:
+    def write_down(self, portal_id: int, call: RestCall) -> None:
         """Keep a call in the journal; it is not worth failing for."""
         try:
-            rest_log.add(portal_id, rest_log.RestCall(self.now(), **asdict(call)))
+            rest_log.add(portal_id, call, at=self.now())
         except StoreUnavailable as error:
             log.warning("call not written down", extra={"install": portal_id, "why": str(error)})
 
@@ -115,7 +115,7 @@ class Services:
         return f"{base}/{reference}" if reference else base
 
 
-def write_down_for(member_id: str, call: Journal) -> None:
+def write_down_for(member_id: str, call: RestCall) -> None:
     """Calls about who opens the app come before its portal is at hand, the first one before its row."""
     portal = portals.by_member(member_id)
     if portal is not None:

@@ -26,7 +26,6 @@ def test_storm_of_refreshes_disconnects_nobody_but_those_whose_token_is_lost() -
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_gateway_that_hangs_does_not_hold_up_the_others() -> None:
     figures = _figures("bench_fairness.py", "--backlog=40", "--messages=30", "--portals=2", "--sqlite")

@@ -18,12 +18,12 @@ from flask import Flask
 from app.domain.messages import CallAuth, IncomingMessage, Message, Work
 from app.domain.outcomes import Accepted, DeliveryReport
 from app.domain.portals import Portal, PortalSettings
+from app.domain.rest_calls import RestCall
 from app.domain.status import MessageStatus
 from app.jobs import follow_up, submit
 from app.services import services
 from app.store import accounts, claims, erasure, messages, portals, reports, rest_log, spool, submissions
 from app.store.database import db, overwrite_deleted, statement, utcnow, writing
-from app.store.rest_log import RestCall
 from app.store.rows import attempts_of, timeline
 from app.store.spool import Spool, SpooledCall
 from app.store.tables import job_runs, message_events, portal_events
@@ -147,8 +147,8 @@ def test_a_number_is_gone_from_every_table_and_file(app: Flask, portal: Portal) 
     _set(row_id, push_due_at=None)
     early = DeliveryReport(None, "?", reference="nobody's", text=f"to 0049{NUMBER[3:]}")
     reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
-    call = RestCall(utcnow(), "x", f'{{"to": {NUMBER[1:]}}}', 200, "", f"sent to {NUMBER}", 1)
-    rest_log.add(portal.id, call)
+    call = RestCall("x", f'{{"to": {NUMBER[1:]}}}', 200, "", f"sent to {NUMBER}", 1)
+    rest_log.add(portal.id, call, at=utcnow())
     about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {NUMBER}, please")
     _set(about, work="closed", status="delivered", due_at=None)
     overwrite_deleted()
@@ -376,7 +376,7 @@ def test_an_erased_portal_is_in_no_table_and_no_file(app: Flask, portal: Portal)
     other = a_portal(OTHER)
     _sent(portal, _message(portal))
     theirs = _message(other)
-    rest_log.add(portal.id, RestCall(utcnow(), "x", "canary-params", 200, "", "canary-answer", 1))
+    rest_log.add(portal.id, RestCall("x", "canary-params", 200, "", "canary-answer", 1), at=utcnow())
     address = f"/sms/{portals.handler_secret(portal.id)}"
     portals.uninstall(portal.id, clean=False, now=utcnow())
 

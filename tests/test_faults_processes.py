@@ -110,24 +110,27 @@ def test_fault_22_23_24_33_workers_that_die_or_sleep_in_the_middle_of_a_call(
 
 
 @pytest.mark.alone  # an answer may take two seconds, and new processes take the whole machine for one
+@pytest.mark.parametrize("mode", ["embedded", "scaled"])
 def test_fault_58_restarts_of_web_and_workers_under_load_answer_nothing_but_200(
-    stack: Callable[..., Stack],
+    stack: Callable[..., Stack], mode: str, request: pytest.FixtureRequest
 ) -> None:
-    installed = Installed(stack(env={"TIMING": TIMING}, web_workers=2, worker_processes=2))
+    urls: dict[str, str] = {}
+    if mode == "scaled":
+        urls["database_url"] = request.getfixturevalue("postgres_url")
+        urls["redis_url"] = request.getfixturevalue("redis_url")
+    installed = Installed(stack(env={"TIMING": TIMING}, web_workers=2, worker_processes=2, **urls))
     portal = installed.portals["idempotent"]
 
-    campaign = portal.campaign(240, 30.0, to="+491510000000", text="deploy {n}")
-    for _ in range(3):
-        time.sleep(1.5)
-        os.kill(installed.stack.web.pid, signal.SIGHUP)
-        time.sleep(1.0)
-        installed.stack.workers[0].restart()
-        installed.stack.workers[1].restart()
+    campaign = portal.campaign(120, 30.0, to="+491510000000", text="deploy {n}")
+    time.sleep(1.0)
+    os.kill(installed.stack.web.pid, signal.SIGHUP)
+    installed.stack.workers[0].restart()
+    installed.stack.workers[1].restart()
     progress = portal.wait_campaign(campaign, timeout_s=90)
-    assert progress["answers"] == {"200": 240}
-    _until(lambda: portal.count_messages()["statuses"].get("delivered") == 240, 60)
+    assert progress["answers"] == {"200": 120}
+    _until(lambda: portal.count_messages()["statuses"].get("delivered") == 120, 60)
 
-    assert installed.gateway.ledger()["distinct"] == 240
+    assert installed.gateway.ledger()["distinct"] == 120
     assert installed.gateway.ledger()["doubles"] == 0
     assert process_tree(installed.stack.web.pid)
 

@@ -61,6 +61,9 @@ class Installed:
 
 
 Install = Callable[..., Installed]
+# Where one way of running says all, the other would only take time.
+EMBEDDED = pytest.mark.parametrize("install", ["embedded"], indirect=True)
+SCALED = pytest.mark.parametrize("install", ["scaled"], indirect=True)
 
 
 @pytest.fixture(params=["embedded", "scaled"])
@@ -120,6 +123,7 @@ def test_every_origin_and_text_arrives_once_and_comes_back_delivered(install: In
     assert (long["encoding"], long["segments"], long["pushed_status"]) == ("gsm7", 7, "delivered")
 
 
+@SCALED
 def test_the_same_message_posted_again_and_again_is_one_row_and_one_submission(install: Install) -> None:
     installed = install()
     twice = installed.portal.send_sms(to="+15550100001", copies=2)["message_id"]
@@ -136,6 +140,7 @@ def test_the_same_message_posted_again_and_again_is_one_row_and_one_submission(i
     assert_told_truly(installed)
 
 
+@EMBEDDED
 def test_bad_ends_are_told_as_the_gateway_and_we_know_them(install: Install) -> None:
     installed = install()
     installed.gateway.behave(suffix="1", reports={"words": ["ENROUTE", "UNDELIV"]})
@@ -158,6 +163,7 @@ def test_bad_ends_are_told_as_the_gateway_and_we_know_them(install: Install) -> 
     assert_told_truly(installed)
 
 
+@SCALED
 def test_a_killed_worker_costs_nothing_where_the_gateway_drops_repeats(install: Install) -> None:
     installed = install(idempotent=True)
     installed.gateway.behave(latency_s=0.3, deduplicate=True)
@@ -193,6 +199,7 @@ def test_a_killed_worker_leaves_at_most_what_was_in_flight_unknown(install: Inst
     assert installed.gateway.ledger()["accepted"] >= statuses.count("sent")
 
 
+@EMBEDDED
 def test_without_any_hint_everything_is_finished_all_the_same(
     install: Install, request: pytest.FixtureRequest
 ) -> None:

@@ -23,10 +23,10 @@ from app.bitrix.errors import (
     TokenRefused,
     portal_error,
 )
-from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth
 from app.bitrix.rest import CallLimits, RestWire
 from app.bitrix.sender_names import Localized, localized, matched
+from app.domain.rest_calls import RestCall
 from app.domain.senders import DESCRIPTION_LIMIT, NAME_LIMIT
 from app.domain.status import MessageStatus
 from app.transport import HttpAnswer, HttpClient
@@ -66,7 +66,7 @@ class PortalClient:
         client_endpoint: str,
         tokens: TokenKeeper,
         limits: CallLimits,
-        journal: Callable[[Journal], None],
+        journal: Callable[[RestCall], None],
         clock: Callable[[], datetime],
         timeout_s: float,
     ) -> None:

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.bitrix.errors import PortalBusy, PortalError, TokenRefused
-from app.bitrix.journal import Journal
 from app.bitrix.oauth import OAuth, Refreshed
+from app.domain.rest_calls import RestCall
 from app.transport import NoAnswer, TransportError
 
 REFRESH_LEASE_S = 40.0  # longer than two calls of the authorization server
@@ -61,7 +61,7 @@ class Credentials:
         server: str,
         member_id: str,
         clock: Callable[[], datetime],
-        journal: Callable[[Journal], None],
+        journal: Callable[[RestCall], None],
         on_address: Callable[[str], None],
     ) -> None:
         self._keeper = keeper
@@ -171,4 +171,4 @@ class Credentials:
             raise
         finally:
             took_ms = int((time.monotonic() - started) * 1000)
-            self._journal(Journal("oauth.token", "{}", 0 if problem else 200, problem, "", took_ms))
+            self._journal(RestCall("oauth.token", "{}", 0 if problem else 200, problem, "", took_ms))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from app.domain.numbers import mask
+from app.domain.rest_calls import RestCall
 from app.transport import HttpAnswer
 
 KEPT_CHARACTERS = 4000
@@ -21,33 +21,16 @@ _PHONE = re.compile(r"\+\d{8,15}")
 _PERSON = re.compile(r'("(?:NAME|LAST_NAME|EMAIL|PERSONAL_[A-Z_]+)"\s*:\s*)"[^"]*"')
 
 
-@dataclass(frozen=True)
-class Journal:
-    """One REST call for the log, secrets already removed.
-
-    `operating_s` and `operating_reset_at` (unix time) are the portal's account of the method's running time.
-    """
-
-    method: str
-    params: str
-    http_status: int
-    error: str
-    answer: str
-    took_ms: int
-    operating_s: float | None = None
-    operating_reset_at: float | None = None
-
-
 def written_down(
     method: str, params: Mapping[str, Any], answer: HttpAnswer | None, failure: str, took_s: float
-) -> Journal:
+) -> RestCall:
     """A call and its answer; `failure` says why there is none."""
     body = _json_of(answer)
     operating_s, reset_at = operating(body)
     text = answer.text[:KEPT_CHARACTERS] if answer is not None else ""
     if method == "profile":  # who opened the app is nobody's business in a log
         text = _PERSON.sub(r'\1"***"', text)
-    return Journal(
+    return RestCall(
         method=method,
         params=_without_secrets(json.dumps(dict(params), ensure_ascii=False)),
         http_status=answer.status if answer is not None else 0,

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.bitrix.errors import PortalBusy, PortalError, parsed, portal_error
-from app.bitrix.journal import Journal
 from app.bitrix.oauth import AppInfo, OAuth
 from app.bitrix.rest import sent
 from app.domain.portals import Opener, TokenPair
+from app.domain.rest_calls import RestCall
 from app.transport import HttpClient, TransportError
 
 
@@ -37,7 +37,7 @@ class OpenerCheck:
         oauth: OAuth,
         *,
         timeout_s: float,
-        journal: Callable[[str, Journal], None] = lambda _member_id, _call: None,
+        journal: Callable[[str, RestCall], None] = lambda _member_id, _call: None,
     ) -> None:
         self._http = http
         self._oauth = oauth

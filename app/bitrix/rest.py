@@ -17,7 +17,8 @@ from app.bitrix.errors import (
     parsed,
     portal_error,
 )
-from app.bitrix.journal import Journal, operating, written_down
+from app.bitrix.journal import operating, written_down
+from app.domain.rest_calls import RestCall
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class CallLimits(Protocol):
         """How often the method was blocked lately."""
 
 
-def no_journal(_: Journal) -> None:
+def no_journal(_: RestCall) -> None:
     """For calls before we know the portal."""
 
 
@@ -58,7 +59,7 @@ class RestWire:
         *,
         http: HttpClient,
         limits: CallLimits,
-        journal: Callable[[Journal], None],
+        journal: Callable[[RestCall], None],
         clock: Callable[[], datetime],
         timeout_s: float,
     ) -> None:
@@ -168,7 +169,7 @@ def sent(
     params: Mapping[str, Any],
     access_token: str,
     *,
-    journal: Callable[[Journal], None],
+    journal: Callable[[RestCall], None],
     timeout_s: float,
 ) -> HttpAnswer:
     """POST one call and write it down. The token travels in the body, where no proxy logs it."""

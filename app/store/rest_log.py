@@ -7,34 +7,29 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from app.domain.rest_calls import RestCall
 from app.store.database import statement, writing
 from app.store.tables import rest_calls
 
 KEPT = timedelta(days=3)
 
 
-@dataclass(frozen=True)
-class RestCall:
+@dataclass(frozen=True, kw_only=True)
+class LoggedCall(RestCall):
+    """A call that was kept, and when it was made."""
+
     at: datetime
-    method: str
-    params: str
-    http_status: int
-    error: str
-    answer: str
-    took_ms: int
-    operating_s: float | None = None
-    operating_reset_at: float | None = None
 
 
-_COLUMNS = [rest_calls.c[f.name] for f in fields(RestCall)]
+_COLUMNS = [rest_calls.c[f.name] for f in fields(LoggedCall)]
 
 
-def add(portal_id: int, call: RestCall) -> None:
+def add(portal_id: int, call: RestCall, *, at: datetime) -> None:
     with writing() as connection:
         connection.execute(
             sa.insert(rest_calls).values(
                 portal_id=portal_id,
-                at=call.at,
+                at=at,
                 method=call.method[:80],
                 params=call.params[:4000],
                 http_status=call.http_status,
@@ -47,7 +42,7 @@ def add(portal_id: int, call: RestCall) -> None:
         )
 
 
-def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = False) -> list[RestCall]:
+def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = False) -> list[LoggedCall]:
     """The newest calls first; `method` may be the beginning of one."""
     query = sa.select(*_COLUMNS).where(rest_calls.c.portal_id == portal_id)
     if method:
@@ -56,7 +51,7 @@ def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = 
         query = query.where(rest_calls.c.error != "")
     with statement() as connection:
         rows = connection.execute(query.order_by(rest_calls.c.id.desc()).limit(limit))
-        return [RestCall(*row) for row in rows]
+        return [LoggedCall(**row._mapping) for row in rows]
 
 
 def error_counts(portal_id: int | None = None) -> dict[str, int]:

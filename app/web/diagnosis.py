@@ -12,7 +12,7 @@ from app.services import services
 from app.store import accounts, figures, health, messages, rest_log, senders, tokens
 from app.store.accounts import Account
 from app.store.job_runs import last_runs
-from app.store.rest_log import RestCall
+from app.store.rest_log import LoggedCall
 from app.store.senders import Sender
 
 ERRORS_SHOWN = 10
@@ -38,7 +38,7 @@ class Diagnosis:
     account: Account | None
     gateway_reports: bool  # whether this gateway tells what became of messages
     backlog: dict[str, int]
-    errors: tuple[RestCall, ...]
+    errors: tuple[LoggedCall, ...]
 
     @property
     def registered(self) -> int:

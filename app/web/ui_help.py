@@ -12,7 +12,7 @@ from flask import Response, abort, url_for
 from app.domain.portals import Portal, PortalState
 from app.services import services
 from app.store import messages
-from app.store.rest_log import RestCall
+from app.store.rest_log import LoggedCall
 from app.web import ui, ui_session
 from app.web.diagnosis import Diagnosis, diagnose
 from app.web.support_report import support_report
@@ -221,7 +221,7 @@ def _backlog(found: Diagnosis) -> Link:
     )
 
 
-def _error(call: RestCall) -> dict[str, Any]:
+def _error(call: LoggedCall) -> dict[str, Any]:
     return {
         "at": call.at,
         "method": call.method,

@@ -294,7 +294,7 @@ def _knows(visitor: Visitor, token: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("lang", "language", "direction"), [("en", "en", "ltr"), ("xx", "en", "ltr"), ("ar", "en", "rtl")]
+    ("lang", "language", "direction"), [("en", "en", "ltr"), ("xx", "en", "ltr"), ("ar", "ar", "rtl")]
 )
 def test_language_and_direction_follow_the_portal(
     admin: Visitor, lang: str, language: str, direction: str

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
+from app.domain.rest_calls import RestCall
 from app.services import services
 from app.store import accounts, portals, rest_log
 from app.store.accounts import Account, Check
 from app.store.database import utcnow, writing
-from app.store.rest_log import RestCall
 from app.store.tables import portals as portal_rows
 from tests.web.visitor import Visitor
 
@@ -134,8 +134,8 @@ def test_hostile_words_of_a_gateway_are_shown_as_they_are(admin: Visitor) -> Non
 
 def test_unknown_codes_of_portals_are_counted_in_a_bounded_number_of_values(admin: Visitor) -> None:
     for number in range(30):
-        rest_log.add(admin.portal.id, RestCall(utcnow(), "scope", "{}", 400, f"ODD_{number}", "", 1))
-    rest_log.add(admin.portal.id, RestCall(utcnow(), "scope", "{}", 401, "EXPIRED_TOKEN", "", 1))
+        rest_log.add(admin.portal.id, RestCall("scope", "{}", 400, f"ODD_{number}", "", 1), at=utcnow())
+    rest_log.add(admin.portal.id, RestCall("scope", "{}", 401, "EXPIRED_TOKEN", "", 1), at=utcnow())
 
     lines = [
         line

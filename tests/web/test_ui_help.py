@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from app.domain.portals import PortalState
+from app.domain.rest_calls import RestCall
 from app.services import services
 from app.store import accounts, job_runs, portals, rest_log, senders, tokens
 from app.store.database import db, utcnow, writing
-from app.store.rest_log import RestCall
 from app.store.tables import (
     attempts,
     credentials,
@@ -174,7 +174,7 @@ def test_the_first_steps_say_what_comes_next(admin: Visitor) -> None:
 def test_an_error_of_the_portal_is_told_in_plain_words(
     admin: Visitor, method: str, code: str, words: str
 ) -> None:
-    rest_log.add(admin.portal.id, RestCall(utcnow(), method, "{}", 400, code, "", 1))
+    rest_log.add(admin.portal.id, RestCall(method, "{}", 400, code, "", 1), at=utcnow())
 
     page = admin.get("/ui/help").text
 
@@ -265,7 +265,7 @@ def telltale(admin: Visitor) -> Iterator[Any]:
     admin.submit("/ui/senders/new", originator=NUMBER, name="Name of a sender")
     message = admin.message("The text of the message", to=NUMBER)
     services().engine.perform("submit", message.id)
-    rest_log.add(admin.portal.id, RestCall(utcnow(), "scope", "{}", 400, "ODD", "", 1))
+    rest_log.add(admin.portal.id, RestCall("scope", "{}", 400, "ODD", "", 1), at=utcnow())
     yield message
     db.session.remove()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,16 @@ from app.domain.status import MessageStatus, advance
 from app.store.database import AnyRow
 from app.store.outbox import push_due
 from app.store.tables import attempts, messages
+
+# A message without its content. The hash goes too: a text of four digits can be found by trying.
+NO_CONTENT: Mapping[str, Any] = {
+    "text": "",
+    "bindings": [],
+    "extra": {},
+    "body_hash": "",
+    "author_token": "",
+    "author_token_until": None,
+}
 
 
 def set_message(connection: Connection, row_id: int, **values: Any) -> None:

@@ -19,9 +19,8 @@ from app.domain.messages import Reason, Work
 from app.domain.numbers import Recipient, parse_recipient, written_forms
 from app.domain.portals import PortalSettings
 from app.domain.status import MessageStatus
-from app.store.closing import finish_row, set_message
+from app.store.closing import NO_CONTENT, finish_row, set_message
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
-from app.store.retention import NO_CONTENT
 from app.store.rows import add_event, locked
 from app.store.tables import (
     credentials,

@@ -14,7 +14,7 @@ from app.config import Timing
 from app.domain.messages import IncomingMessage, Message, Reason, Work
 from app.domain.portals import PortalSettings, PortalState
 from app.domain.status import MessageStatus
-from app.store.closing import close_attempt, finish_row, set_message
+from app.store.closing import NO_CONTENT, close_attempt, finish_row, set_message
 from app.store.database import StoreUnavailable, insert_or_ignore, single_write, statement, writing
 from app.store.outbox import push_due
 from app.store.portals import HandlerPortal
@@ -75,14 +75,7 @@ def _store(values: dict[str, Any]) -> Acceptance:
 
 
 # After an uninstallation the queue may still hand over messages: known, never sent, nothing kept.
-_NOTHING_KEPT: Mapping[str, Any] = {
-    "recipient": "",
-    "text": "",
-    "bindings": [],
-    "extra": {},
-    "author_token": "",
-    "body_hash": "",
-}
+_NOTHING_KEPT: Mapping[str, Any] = {**NO_CONTENT, "recipient": ""}
 
 
 def _row_for(

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from app.domain.messages import Work
 from app.domain.portals import Portal
+from app.store.closing import NO_CONTENT
 from app.store.database import statement, writing
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
 # SQLite removes so many rows in about a hundredth of a second, and so long the HANDLER may have to wait.
 BATCH = 25
-
-# A message without its content. The hash goes too: a text of four digits can be found by trying.
-NO_CONTENT: Mapping[str, Any] = {
-    "text": "",
-    "bindings": [],
-    "extra": {},
-    "body_hash": "",
-    "author_token": "",
-    "author_token_until": None,
-}
 
 
 @dataclass(frozen=True)

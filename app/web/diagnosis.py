@@ -36,7 +36,7 @@ class Diagnosis:
     refused_events: tuple[str, ...]
     last_received_at: datetime | None
     account: Account | None
-    gateway_reports: bool  # whether this gateway tells what became of messages
+    gateway_reports: bool  # whether this gateway calls us to tell what became of messages
     backlog: dict[str, int]
     errors: tuple[LoggedCall, ...]
 
@@ -83,7 +83,7 @@ def diagnose(portal: Portal) -> Diagnosis:
         refused_events=tuple(sorted(registration.get("refused_events", ()))),
         last_received_at=figures.last_received_at(portal.id),
         account=account,
-        gateway_reports=gateway is not None and gateway.active_capabilities.reports != "none",
+        gateway_reports=gateway is not None and gateway.active_capabilities.reports in ("callback", "both"),
         backlog=messages.backlog(portal.id),
         errors=tuple(rest_log.latest(portal.id, limit=ERRORS_SHOWN, only_errors=True)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from app.domain.portals import PortalState
 from app.domain.rest_calls import RestCall
+from app.gateways.demo import Demo
 from app.services import services
 from app.store import accounts, job_runs, portals, rest_log, senders, tokens
 from app.store.database import db, utcnow, writing
@@ -113,6 +115,7 @@ def _stopped(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_report(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Demo, "capabilities", replace(Demo.capabilities, reports="callback"))
     with writing() as connection:
         connection.execute(gateway_accounts.update().values(last_report_at=None))
 

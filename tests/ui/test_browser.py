@@ -195,7 +195,7 @@ def test_a_new_language_and_theme_are_seen_at_once(desk: Desk) -> None:
     desk.app.get_by_label("Colours").select_option("dark")
     desk.app.get_by_role("button", name="Save").click()
 
-    desk.see("Settings")  # in English until the catalogue has it
+    desk.see("Einstellungen")
     desk.app.locator("html.dark[lang=de]").wait_for()
     desk.app.get_by_role("link", name="Übersicht").wait_for()
     desk.check_accessible("settings in dark")

@@ -49,8 +49,8 @@ def main() -> int:
     with Chaos(plan, say) as chaos:
         verdict = chaos.run()
     print("\n".join(verdict.lines()))
-    for problem in verdict.problems[:SHOWN]:
-        print("  " + problem)
+    for line in [*verdict.problems[:SHOWN], *verdict.closed_unknown[:SHOWN]]:
+        print("  " + line)
     return 1 if verdict.problems else 0
 
 

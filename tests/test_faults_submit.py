@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -473,7 +473,12 @@ def test_fault_32_the_third_worker_that_dies_of_a_message_is_the_last(world: Fau
     assert world.status(sent) == ("failed", "dead_letter")
 
 
-def _sleep_after_the_answer(world: FaultWorld, message_id: str, patch: pytest.MonkeyPatch) -> list[object]:
+def _sleep_after_the_answer(
+    world: FaultWorld,
+    message_id: str,
+    patch: pytest.MonkeyPatch,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[object]:
     """The next submission's worker is stopped between the gateway's answer and our record of it."""
     real, seen = submit._call, []
 
@@ -482,6 +487,7 @@ def _sleep_after_the_answer(world: FaultWorld, message_id: str, patch: pytest.Mo
         if not seen:
             world.lease_ends(message_id)
             seen.append(world.status(message_id))
+            meanwhile()
         return answer
 
     patch.setattr(submit, "_call", call)
@@ -539,6 +545,46 @@ def test_fault_33_a_refusal_that_comes_late_puts_the_message_back(
 
     assert world.status(sent) == ("sent", "")
     assert len(world.taken(sent)) == 1
+
+
+def test_fault_33_a_late_refusal_of_the_first_call_says_nothing_of_its_repeats(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect(can="repeats")
+    for answer in ("reject", "close", "reject"):
+        world.gateway.behave("sandbox-key", next=1, answer=answer)
+    sent = world.send()
+
+    def others_repeat_it() -> None:
+        for _ in range(2):
+            world.world.pass_time(seconds=300)
+            world.world.engine.perform("submit", world.row(sent).id)
+
+    _sleep_after_the_answer(world, sent, monkeypatch, others_repeat_it)
+    world.world.engine.perform("submit", world.row(sent).id)
+
+    assert world.gateway.ledger()["submissions"] == 3
+    assert len(world.taken(sent)) == 1
+    assert world.status(sent) == ("unknown", "unknown")
+    assert world.told(sent) == []
+
+
+def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    sent = world.send()
+
+    def a_person_resends_it() -> None:
+        assert messages.resend(world.row(sent).id, now=world.world.now(), timing=world.services.timing)
+
+    _sleep_after_the_answer(world, sent, monkeypatch, a_person_resends_it)
+    world.world.engine.perform("submit", world.row(sent).id)
+    assert world.row(sent).work == "queued"
+    world.later(10)
+
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 2
 
 
 # --- reports

@@ -33,7 +33,8 @@ limit_request_fields = 100
 limit_request_field_size = 8_190
 
 # A worker touches a file there all the time; on a slow disk that alone can make it look dead.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
+_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
+worker_tmp_dir = _memory
 # Its default path is one per user, so that a second product under the same user would take it over.
 control_socket_disable = True
 
@@ -83,8 +84,9 @@ class SecretlessLogger(Logger):
 logger_class = SecretlessLogger
 
 # The workers count into files of their own, and /metrics adds them up. The folder dies with the server;
-# a reload of this file finds it in the environment and goes on with it.
-_counts = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="sms-metrics-")
+# a reload of this file finds it in the environment and goes on with it. In memory: they map these files, and
+# a process that writes to a mapped file on a full disk is killed.
+_counts = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="sms-metrics-", dir=_memory)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _counts
 
 

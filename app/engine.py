@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,7 @@ class Engine:
                 try:
                     tick()
                 except Exception:
-                    log.exception("sweep failed; it is tried again")
+                    with suppress(MemoryError):  # this thread has to outlive everything
+                        log.exception("sweep failed; it is tried again")
             if stopping.wait(every_s):
                 return

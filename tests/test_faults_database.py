@@ -29,6 +29,7 @@ from app.store import accounts, job_runs, messages, portals
 from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
 from app.transport import HttpClient, NotSent
+from app.web import metrics
 from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
 from tests.services import MovingAddress, Postgres, ServiceMissing
@@ -371,6 +372,47 @@ def test_fault_59_without_file_handles_is_503_and_heals(on_sqlite: Handler) -> N
     assert status == 503
     assert not on_sqlite.has("none left")
     assert on_sqlite.post("after")[0] == 200
+
+
+def test_fault_59_without_memory_is_503_and_heals(
+    on_sqlite: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(messages, "_row_for", no_memory)
+        status, _ = on_sqlite.post("none left")
+
+    assert status == 503
+    assert not on_sqlite.has("none left")
+    assert on_sqlite.post("after")[0] == 200
+
+
+@pytest.mark.parametrize("counter", ["_handler_calls", "_handler_seconds"])
+def test_fault_59_a_stored_message_is_answered_200_though_nothing_can_be_counted(
+    on_sqlite: Handler, monkeypatch: pytest.MonkeyPatch, counter: str
+) -> None:
+    monkeypatch.setattr(metrics, counter, None)
+
+    assert on_sqlite.post("not counted")[0] == 200
+    assert on_sqlite.has("not counted")
+
+
+def test_fault_59_without_threads_is_503_and_heals(
+    on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    on_postgresql.post("before")
+    database_room.db.engine.dispose()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        answers = [on_postgresql.post(f"none left {number}") for number in range(3)]
+
+    assert {status for status, _ in answers} == {503}
+    assert on_postgresql.until_200("after") < FAST_S
 
 
 def test_fault_59_a_call_without_a_file_handle_was_surely_not_sent() -> None:

@@ -211,6 +211,26 @@ def test_fault_24_a_report_resolves_what_the_answer_did_not(world: FaultWorld) -
     assert world.told(sent) == ["delivered"]
 
 
+def test_fault_24_a_report_at_the_very_moment_of_the_deadline_counts(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    world.gateway.behave("sandbox-key", next=1, answer="close")
+    sent = world.send()
+    world.work()
+    finish = messages.finish
+
+    def finish_after_a_report(*args: Any, **options: Any) -> bool:
+        world.report(sent, "ENROUTE")
+        return finish(*args, **options)
+
+    monkeypatch.setattr(messages, "finish", finish_after_a_report)
+    world.later(3700, steps=3)
+
+    assert world.status(sent) == ("sent", "")
+    assert world.told(sent) == []
+
+
 def test_fault_24_a_late_delivery_corrects_the_failure_that_we_told(world: FaultWorld) -> None:
     world.connect()
     world.gateway.behave("sandbox-key", next=1, answer="close")
@@ -452,6 +472,25 @@ def test_fault_32_a_poison_message_becomes_a_dead_letter_and_others_go_out(
 
     assert world.status(poison) == ("failed", "dead_letter")
     assert world.told(poison)[-1] == "failed"
+
+
+def test_fault_59_a_worker_without_memory_gives_no_message_up(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(_: str) -> object:
+        raise MemoryError
+
+    world.connect()
+    sent = world.send()
+    with monkeypatch.context() as patch:
+        patch.setattr(submit, "measure", no_memory)
+        world.work()
+        world.later(2000, steps=12)
+    assert world.status(sent) == ("queued", "")
+    world.later(60)
+
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 1
 
 
 def test_fault_32_the_third_worker_that_dies_of_a_message_is_the_last(world: FaultWorld) -> None:

@@ -37,14 +37,9 @@ def follow_up(services: Services, row_id: int) -> None:
 def _end(services: Services, message: Message) -> None:
     now = services.now()
     if message.status is MessageStatus.UNKNOWN:
+        reason = Reason(message.reason or Reason.UNKNOWN)
         messages.finish(
-            message.id,
-            expected=[Work.WAITING],
-            status=MessageStatus.FAILED,
-            reason=Reason(message.reason or Reason.UNKNOWN),
-            text=message.reason_text,
-            now=now,
-            timing=services.timing,
+            message, MessageStatus.FAILED, reason, message.reason_text, now=now, timing=services.timing
         )
     else:
         messages.close_without_report(message.id, now=now)

@@ -14,7 +14,7 @@ from app.bitrix.errors import (
     TokenRefused,
 )
 from app.bitrix.opener import OpenerRefused, TokenUnknown
-from app.domain.messages import CallAuth, Message, Reason, Work
+from app.domain.messages import CallAuth, Message, Reason
 from app.domain.portals import Opener, Portal, PortalState
 from app.domain.retry import pause_before
 from app.domain.status import MessageStatus
@@ -256,11 +256,10 @@ def _prove(services: Services, portal: Portal, message: Message, access_token: s
 
 def _refuse_held(services: Services, message: Message, why: str) -> None:
     messages.finish(
-        message.id,
-        expected=[Work.HELD],
-        status=MessageStatus.FAILED,
-        reason=Reason.NOT_VERIFIED,
-        text=why,
+        message,
+        MessageStatus.FAILED,
+        Reason.NOT_VERIFIED,
+        why,
         now=services.now(),
         timing=services.timing,
     )

@@ -339,23 +339,17 @@ def recover_message(services: Services, row_id: int) -> None:
 
 def note_exception(services: Services, job: str, key: int, error: Exception) -> None:
     """A job raised: its message is tried again some times, then it is a dead letter and the portal hears."""
-    if job not in ("submit", "follow_up", "verify_held") or isinstance(error, StoreUnavailable):
-        return
+    if job not in ("submit", "follow_up", "verify_held") or isinstance(
+        error, (StoreUnavailable, MemoryError)
+    ):
+        return  # not the message's fault: its row stays due
     now = services.now()
     if submissions.note_exception(key, type(error).__name__, now=now, timing=services.timing):
         log.error("dead letter", extra={"message_row": key, "job": job})
 
 
 def _end(services: Services, message: Message, reason: Reason, text: str) -> None:
-    messages.finish(
-        message.id,
-        expected=[Work.QUEUED],
-        status=MessageStatus.FAILED,
-        reason=reason,
-        text=text,
-        now=services.now(),
-        timing=services.timing,
-    )
+    messages.finish(message, MessageStatus.FAILED, reason, text, now=services.now(), timing=services.timing)
     hint_push(services, message.portal_id)
 
 

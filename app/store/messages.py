@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -155,19 +155,18 @@ def postpone_held(row_id: int, *, until: datetime) -> None:
 
 
 def finish(
-    row_id: int,
-    *,
-    expected: Sequence[Work],
+    seen: Message,
     status: MessageStatus,
     reason: Reason,
     text: str,
+    *,
     now: datetime,
     timing: Timing,
 ) -> bool:
-    """End a message by our own decision, if it is still where the caller saw it."""
+    """End a message by our own decision, if it is still where the caller saw it: a report may have come."""
     with writing() as connection:
-        row = locked(connection, row_id)
-        if row is None or row.work not in expected:
+        row = locked(connection, seen.id)
+        if row is None or (row.work, row.status) != (seen.work, seen.status):
             return False
         add_event(connection, row.id, now, "ended", reason)
         finish_row(connection, row, status, reason, text, now, timing)

@@ -108,7 +108,7 @@ class Watch:
                 result.append(made)
             done.set()
 
-        threading.Thread(target=dial, name="database connect", daemon=True).start()
+        _start_thread(threading.Thread(target=dial, name="database connect", daemon=True))
         done.wait(max(0.05, min(CONNECT_S, deadline() - time.monotonic())))
         with self._lock:
             given_up.set()
@@ -133,11 +133,15 @@ class Watch:
             if self._is_probing:
                 return
             self._is_probing = True
-        threading.Thread(target=self._probe, name="database probe", daemon=True).start()
-        if doubt_s:
-            timer = threading.Timer(doubt_s, self._set_down_if_probing)
-            timer.daemon = True
-            timer.start()
+        try:
+            _start_thread(threading.Thread(target=self._probe, name="database probe", daemon=True))
+            if doubt_s:
+                timer = threading.Timer(doubt_s, self._set_down_if_probing)
+                timer.daemon = True
+                _start_thread(timer)
+        except Down:  # then the next call finds out by itself
+            with self._lock:
+                self._down = self._is_probing = False
 
     def _set_down_if_probing(self) -> None:
         with self._lock:
@@ -170,22 +174,34 @@ class Watch:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._pid = os.getpid()
             self._watched.clear()
-            threading.Thread(target=self._look, name="database watch", daemon=True).start()
+            _start_thread(threading.Thread(target=self._look, name="database watch", daemon=True))
+            self._pid = os.getpid()
 
     def _look(self) -> None:
         while True:
             time.sleep(_TICK_S)
-            now = time.monotonic()
-            late = [number for number, (until, _) in list(self._watched.items()) if until < now]
-            for number in late:
-                with self._lock:
-                    _, connection = self._watched.pop(number, (0.0, None))
-                    if connection is not None:
-                        _shut(connection)
+            with contextlib.suppress(MemoryError):  # without this thread nobody would end anything
+                self._end_late()
+
+    def _end_late(self) -> None:
+        now = time.monotonic()
+        late = [number for number, (until, _) in list(self._watched.items()) if until < now]
+        for number in late:
+            with self._lock:
+                _, connection = self._watched.pop(number, (0.0, None))
                 if connection is not None:
-                    self.suspect()
+                    _shut(connection)
+            if connection is not None:
+                self.suspect()
+
+
+def _start_thread(thread: threading.Thread) -> None:
+    """Raises `Down` when the machine has no room for it: without its threads nobody keeps the deadlines."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise Down(str(error)) from error
 
 
 def _shut(connection: Any) -> None:

@@ -84,8 +84,8 @@ def receive_message(secret: str) -> Response:
     try:
         with within(STORE_WITHIN_S):
             answer, result = _receive(secret)
-    except StoreUnavailable as error:
-        log.error("message not stored: the database does not answer", extra={"why": str(error)})
+    except (StoreUnavailable, MemoryError) as error:
+        log.error("message not stored", extra={"why": str(error) or type(error).__name__})
         answer, result = _without_database(secret)
     metrics.handler_call(result, time.perf_counter() - started)
     return answer

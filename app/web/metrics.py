@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Histogram
+
+log = logging.getLogger(__name__)
 
 _handler_calls = Counter("sms_webhook_requests", "HANDLER calls by what became of them", ["result"])
 _handler_seconds = Histogram(
@@ -14,9 +20,20 @@ _reports = Counter("sms_dlr", "Delivery reports by gateway and status", ["gatewa
 
 
 def handler_call(result: str, seconds: float) -> None:
-    _handler_calls.labels(result).inc()
-    _handler_seconds.observe(seconds)
+    with _in_nobodys_way():
+        _handler_calls.labels(result).inc()
+        _handler_seconds.observe(seconds)
 
 
 def report(gateway: str, status: str | None) -> None:
-    _reports.labels(gateway, status or "not_understood").inc()
+    with _in_nobodys_way():
+        _reports.labels(gateway, status or "not_understood").inc()
+
+
+@contextmanager
+def _in_nobodys_way() -> Iterator[None]:
+    """What is counted is stored already. The counters are files in memory, and may find no room there."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("not counted", extra={"why": type(error).__name__})

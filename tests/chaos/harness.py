@@ -482,7 +482,8 @@ class Chaos:
         if work != "closed" or status not in FINAL:
             verdict.lost.append(f"{name}: stands at {status}, {work} ({reason}); the gateway says {truth}")
         elif reason == "unknown" and (status, truth) in (("failed", "undelivered"), ("failed", "sent")):
-            verdict.closed_unknown.append(f"{name}: closed at the deadline; the gateway says {truth}")
+            told = f"{name}: closed at the deadline; the gateway says {truth}"
+            verdict.closed_unknown.append(f"{told}; {self._story_of(shown['message_id'])}")
         elif truth is not None and status != truth:
             verdict.false_final.append(f"{name}: {status} ({reason}), the gateway said {truth}")
         elif truth is None and status != "failed":
@@ -494,6 +495,15 @@ class Chaos:
         heard = [RANK.index(change["status"]) for change in shown["history"] if change["by"] == "app"]
         if heard != sorted(heard):
             verdict.regressions.append(f"{name}: {[RANK[rank] for rank in heard]}")
+
+    def _story_of(self, message_id: str) -> str:
+        """The row's events with their seconds since the first: for a person who wants to know why."""
+        events = self.query(
+            "SELECT e.at, e.event, e.detail FROM message_events e JOIN messages m ON m.id = e.message_row_id"
+            f" WHERE m.message_id = '{message_id}' ORDER BY e.id"
+        )
+        began = _seconds(events[0][0])
+        return ", ".join(f"{_seconds(at) - began:.0f} s {event} ({detail})" for at, event, detail in events)
 
     def _web_was_hit(self, at: float, seconds: float) -> bool:
         """Whether a call may have waited for a web process to start: that says nothing of the database."""

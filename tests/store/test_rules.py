@@ -175,15 +175,7 @@ class Rules(RuleBasedStateMachine):
         row = self._row(self.ids[which])
         if row.work is Work.WAITING and row.deadline_at is not None and row.deadline_at <= self.now:
             if row.status is MessageStatus.UNKNOWN:
-                messages.finish(
-                    row.id,
-                    expected=[Work.WAITING],
-                    status=MessageStatus.FAILED,
-                    reason=Reason.UNKNOWN,
-                    text="",
-                    now=self.now,
-                    timing=TIMING,
-                )
+                messages.finish(row, MessageStatus.FAILED, Reason.UNKNOWN, "", now=self.now, timing=TIMING)
             else:
                 messages.close_without_report(row.id, now=self.now)
 

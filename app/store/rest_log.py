@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.domain.rest_calls import RestCall
 from app.store.database import statement, writing
-from app.store.tables import rest_calls
+from app.store.tables import WENT_WRONG, rest_calls
 
 KEPT = timedelta(days=3)
 
@@ -48,7 +48,7 @@ def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = 
     if method:
         query = query.where(rest_calls.c.method.startswith(method, autoescape=True))
     if only_errors:
-        query = query.where(rest_calls.c.error != "")
+        query = query.where(sa.text(WENT_WRONG))
     with statement() as connection:
         rows = connection.execute(query.order_by(rest_calls.c.id.desc()).limit(limit))
         return [LoggedCall(**row._mapping) for row in rows]
@@ -56,7 +56,7 @@ def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = 
 
 def error_counts(portal_id: int | None = None) -> dict[str, int]:
     """How often each error came in the days that are kept; of one portal, or of all."""
-    query = sa.select(rest_calls.c.error, sa.func.count()).where(rest_calls.c.error != "")
+    query = sa.select(rest_calls.c.error, sa.func.count()).where(sa.text(WENT_WRONG))
     if portal_id is not None:
         query = query.where(rest_calls.c.portal_id == portal_id)
     with statement() as connection:

@@ -364,6 +364,9 @@ job_runs = sa.Table(
     Column("last_run_at", UtcDateTime),
 )
 
+# Literal for the same reason as above.
+WENT_WRONG = "error <> ''"
+
 # REST calls of the last days with secrets removed, as the marketplace demands.
 rest_calls = sa.Table(
     "rest_calls",
@@ -381,4 +384,11 @@ rest_calls = sa.Table(
     Column("operating_reset_at", sa.Float),  # unix time
     Index("ix_rest_calls_portal_id_id", "portal_id", "id"),
     Index("ix_rest_calls_at", "at"),
+    Index(  # few of very many, and counted by the operator's gauges
+        "ix_rest_calls_went_wrong",
+        "portal_id",
+        "error",
+        postgresql_where=text(WENT_WRONG),
+        sqlite_where=text(WENT_WRONG),
+    ),
 )

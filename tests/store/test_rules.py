@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from app.store.outbox import Push
 from tests.product import a_portal, product
 
 TIMING = Timing()
+pytestmark = pytest.mark.timeout(400)
 WORDS = st.sampled_from(
     [MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.UNDELIVERED, MessageStatus.FAILED]
 )

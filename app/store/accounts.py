@@ -312,13 +312,16 @@ def _next_slot(account_id: int, now: datetime) -> Turn:
 
 
 def slow_down(account_id: int, *, pause_s: float, seen_per_s: float, now: datetime) -> None:
-    """The gateway found us too fast: half the pace, once a second at most, and a pause as it asked."""
+    """The gateway found us too fast: half the pace, once a second at most, and a pause as it asked.
+
+    It is silent no more, so the breaker closes: its one call every so often would not keep to that pause.
+    """
     with writing() as connection:
         row = _locked(connection, account_id)
         if row is None:
             return
         resume_at = max(row.next_slot_at or now, now + timedelta(seconds=pause_s))
-        values: dict[str, object] = {"next_slot_at": resume_at}
+        values: dict[str, object] = {"next_slot_at": resume_at, "bad_calls": 0, "paused_until": None}
         if row.slowed_at is None or row.slowed_at <= now - timedelta(seconds=1):
             values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or max(seen_per_s, 2.0)) / 2)
             values["slowed_at"] = now

@@ -1,4 +1,4 @@
-"""The writes that several files on messages share: a row, its attempt, and the end of both."""
+"""The writes that several files on messages share: a row, its attempt, its wait for the end, and the end."""
 
 from __future__ import annotations
 
@@ -46,6 +46,19 @@ def close_attempt(
         .where(attempts.c.id == attempt_id)
         .values(outcome=outcome, finished_at=now, code=code[:60], text=text[:2000], cost=cost[:40])
     )
+
+
+def waiting_for_report(now: datetime, timing: Timing) -> dict[str, Any]:
+    """A message that the gateway surely has: nothing is sent again, its report or this deadline ends it."""
+    deadline = now + timing.span("report_deadline_s")
+    return {
+        "work": Work.WAITING,
+        "deadline_at": deadline,
+        "due_at": deadline,
+        "hinted_at": None,
+        "reason": Reason.NONE,
+        "reason_text": "",
+    }
 
 
 def finish_row(

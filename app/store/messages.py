@@ -14,7 +14,7 @@ from app.config import Timing
 from app.domain.messages import IncomingMessage, Message, Reason, Work
 from app.domain.portals import PortalSettings, PortalState
 from app.domain.status import MessageStatus
-from app.store.closing import NO_CONTENT, close_attempt, finish_row, set_message
+from app.store.closing import NO_CONTENT, close_attempt, finish_row, set_message, waiting_for_report
 from app.store.database import StoreUnavailable, insert_or_ignore, single_write, statement, writing
 from app.store.outbox import push_due
 from app.store.portals import HandlerPortal
@@ -185,19 +185,8 @@ def resolve(row_id: int, status: MessageStatus, *, now: datetime, timing: Timing
         if status.is_final:
             finish_row(connection, row, status, Reason.NONE, "resolved by hand", now, timing)
             return True
-        deadline = now + timing.span("report_deadline_s")
-        set_message(
-            connection,
-            row.id,
-            status=status,
-            work=Work.WAITING,
-            due_at=deadline,
-            deadline_at=deadline,
-            hinted_at=None,
-            reason=Reason.NONE,
-            reason_text="",
-            **push_due(row, status, now, timing),
-        )
+        values = {**waiting_for_report(now, timing), **push_due(row, status, now, timing)}
+        set_message(connection, row.id, status=status, **values)
     return True
 
 

@@ -14,6 +14,7 @@ from app.config import Timing
 from app.domain.messages import Claim, Reason, Work
 from app.domain.outcomes import DeliveryReport
 from app.domain.status import MessageStatus, advance, aggregate
+from app.store.closing import waiting_for_report
 from app.store.database import AnyRow, statement, writing
 from app.store.outbox import push_due
 from app.store.rows import add_event, locked
@@ -198,16 +199,8 @@ def _work_after(row: AnyRow, status: MessageStatus, now: datetime, timing: Timin
     if row.work == Work.CLOSED:
         return {}
     # The report proves that the gateway has the message: no second submission, wait for the end.
-    deadline = now + timing.span("report_deadline_s")
-    due_at = min(filter(None, (row.poll_at, deadline)))
-    return {
-        "work": Work.WAITING,
-        "deadline_at": deadline,
-        "due_at": due_at,
-        "hinted_at": None,
-        "reason": "",
-        "reason_text": "",
-    }
+    values = waiting_for_report(now, timing)
+    return {**values, "due_at": min(filter(None, (row.poll_at, values["deadline_at"])))}
 
 
 def _status_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:

@@ -19,7 +19,7 @@ from app.domain.retry import pause_before
 from app.domain.status import MessageStatus, advance
 from app.store.accounts import note_answered
 from app.store.claims import held_by
-from app.store.closing import close_attempt, finish_row, set_message
+from app.store.closing import close_attempt, finish_row, set_message, waiting_for_report
 from app.store.database import AnyRow, insert_or_ignore, writing
 from app.store.outbox import push_due
 from app.store.reports import apply_parked
@@ -350,18 +350,7 @@ def _is_settled(connection: Connection, row: AnyRow, now: datetime, timing: Timi
         return True
     if status is not MessageStatus.SENT:
         return False
-    deadline = now + timing.span("report_deadline_s")
-    set_message(
-        connection,
-        row.id,
-        work=Work.WAITING,
-        lease=None,
-        deadline_at=deadline,
-        due_at=deadline,
-        hinted_at=None,
-        reason=Reason.NONE,
-        reason_text="",
-    )
+    set_message(connection, row.id, lease=None, **waiting_for_report(now, timing))
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -94,9 +95,10 @@ class Config:
 
     @property
     def engine_file(self) -> Path:
-        """The embedded job engine's own file, beside the database."""
-        database = self.sqlite_file or INSTANCE_DIR / "app.db"
-        return database.with_suffix(".engine")
+        """The embedded job engine's own file, beside the database; each database has its own."""
+        if self.sqlite_file is not None:
+            return self.sqlite_file.with_suffix(".engine")
+        return INSTANCE_DIR / f"{hashlib.sha256(self.database_url.encode()).hexdigest()[:12]}.engine"
 
     @property
     def sqlite_file(self) -> Path | None:

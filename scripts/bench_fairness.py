@@ -1,6 +1,6 @@
 """Measure what other portals notice of one whose gateway hangs.
 
-    python scripts/bench_fairness.py --backlog 500 --messages 200
+    python scripts/bench_fairness.py --backlog 500 --messages 400
 
 The same load of the other portals is sent twice: alone, and beside a portal with a backlog whose gateway
 takes each call and answers 20 seconds later. Compared are the HANDLER's answers and the time from the
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sandbox.client import PortalSandbox
 from sandbox.gateway_client import GatewayClient
 from sandbox.stack import Stack
-from tests.services import Postgres, ServiceMissing
+from tests.services import Postgres, Redis, ServiceMissing
 
 HANG_S = 20.0
 RATE_PER_S = 10.0  # of all other portals together
@@ -32,19 +32,20 @@ RATE_PER_S = 10.0  # of all other portals together
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backlog", type=int, default=500)
-    parser.add_argument("--messages", type=int, default=200, help="of the other portals together")
+    parser.add_argument("--messages", type=int, default=400, help="of the other portals together")
     parser.add_argument("--portals", type=int, default=4)
-    parser.add_argument("--sqlite", action="store_true", help="one file instead of a PostgreSQL")
+    parser.add_argument("--sqlite", action="store_true", help="one file instead of PostgreSQL and Redis")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with ExitStack() as ending:
-        url = None
+        urls = {}
         if not options.sqlite:
             try:
-                url = ending.enter_context(Postgres()).create_database()
+                urls["database_url"] = ending.enter_context(Postgres()).create_database()
+                urls["redis_url"] = ending.enter_context(Redis()).url()
             except ServiceMissing as missing:
                 sys.exit(f"{missing}; or try --sqlite")
-        stack = ending.enter_context(Stack(database_url=url, worker_processes=2, env={"LOG_LEVEL": "ERROR"}))
+        stack = ending.enter_context(Stack(**urls, worker_processes=2, env={"LOG_LEVEL": "ERROR"}))
         figures = Bench(stack, options.portals).run(options.messages, options.backlog)
     print(json.dumps(figures, indent=2) if options.json else _lines(figures))
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import urlencode
 
 import pytest
@@ -312,6 +312,39 @@ def test_fault_57_leases_go_by_the_clock_of_the_database(
     assert job_runs.claim("skewed", now=utcnow(), every_s=0, lease_s=60)
     assert abs(utcnow() - true_time) < timedelta(seconds=30)
     assert not job_runs.claim("skewed", now=true_time, every_s=0, lease_s=60)
+
+
+@pytest.mark.parametrize("slow_s", [0.3, 0.8])
+def test_fault_57_a_slow_answer_does_not_set_the_clock(on_postgresql: Handler, slow_s: float) -> None:
+    """Two processes whose clocks are apart find each other's messages not due yet."""
+    on_postgresql.post("before")
+    before = _behind_the_database()
+
+    with database_room.db.engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        database_room._clock.set_by(_Late(raw, slow_s))
+
+    assert abs(before) < 0.02
+    assert abs(_behind_the_database()) < 0.02
+
+
+class _Late:
+    """A connection whose answers take long on their way back."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection, self._seconds = connection, seconds
+
+    def execute(self, query: str) -> Any:
+        found = self._connection.execute(query)
+        time.sleep(self._seconds)
+        return found
+
+
+def _behind_the_database() -> float:
+    before = utcnow()
+    with database_room.statement() as connection:
+        at = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return float((at - before - (utcnow() - before) / 2).total_seconds())
 
 
 # --- SQLite

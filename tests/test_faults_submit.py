@@ -25,6 +25,7 @@ from app.jobs import submit
 from app.store import accounts, claims, messages, portals, reports
 from app.store.database import writing
 from app.store.tables import gateway_accounts
+from app.store.tables import messages as messages_table
 from tests.fault_world import FaultWorld, fault_world, locked_sqlite
 
 
@@ -385,6 +386,26 @@ def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(worl
     assert all(len(world.taken(each)) == 1 for each in sent)
 
 
+def test_fault_28_60_all_that_wait_for_a_silent_gateway_are_put_off_at_once(world: FaultWorld) -> None:
+    world.connect()
+    other = world.another_portal(key="other")
+    world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
+    sent = [world.send() for _ in range(5)]
+    world.work(rounds=1)
+    sent += [world.send() for _ in range(20)]
+    others = world.send(portal=other)
+
+    world.world.engine.perform("submit", world.row(sent[-1]).id)
+
+    now = world.world.now()
+    due = [world.row(each).due_at for each in sent]
+    assert all(at is not None and at > now + timedelta(seconds=5) for at in due[5:])
+    assert world.row(others, other).due_at < now
+    world.gateway.behave("sandbox-key", answer="accept")
+    world.later(90, steps=9)
+    assert {world.status(each) for each in sent} == {("sent", "")}
+
+
 def test_fault_28_a_silent_gateway_that_asks_for_a_pause_gets_it(world: FaultWorld) -> None:
     world.connect()
     world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
@@ -641,6 +662,19 @@ def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
 
     assert world.status(sent) == ("sent", "")
     assert len(world.taken(sent)) == 2
+
+
+def test_fault_57_a_hint_that_comes_a_moment_early_is_not_lost(world: FaultWorld) -> None:
+    world.connect()
+    sent = world.send()
+    row_id = world.row(sent).id
+    with writing() as connection:  # stored by a process whose clock is ahead of the worker's
+        ahead = world.world.now() + timedelta(seconds=0.2)
+        connection.execute(sa.update(messages_table).values(due_at=ahead))
+
+    world.world.engine.perform("submit", row_id)
+
+    assert world.status(sent) == ("sent", "")
 
 
 # --- reports

@@ -25,6 +25,8 @@ from app.transport import AddressRefused, HttpAnswer, HttpClient, NoAnswer, NotS
 log = logging.getLogger(__name__)
 
 CONFIG_REFUSALS_TO_OPEN = 3  # one may be the message's own fault (an originator, a country)
+# The clocks of two machines differ: a hint may come before its time, and nobody gives another one soon.
+EARLY = timedelta(seconds=0.25)
 FIRST_PACE_PER_S = 10.0  # when a gateway finds us too fast before it took anything
 GO_ON_S = 10.0  # how long a thread goes on with the messages that were turned away
 STORE_TRIES_S = 600.0  # how long an outcome is kept in memory for a database that is down
@@ -44,10 +46,13 @@ def submit_message(services: Services, row_id: int) -> None:
 
 def _submit_one(services: Services, row_id: int) -> Account | None:
     """The account that was called, None when it did not come to that."""
-    now = services.now()
-    message = claims.due(row_id, Work.QUEUED, now=now)
-    if message is None:
+    message = claims.due(row_id, Work.QUEUED, now=services.now() + EARLY)
+    if message is None or message.due_at is None:
         return None
+    now = services.now()
+    if message.due_at > now:
+        time.sleep((message.due_at - now).total_seconds())
+        now = services.now()
     portal = portals.by_id(message.portal_id)
     recipient = parse_recipient(message.recipient, default_country=portal.settings.default_country or None)
     if message.status is MessageStatus.UNKNOWN:
@@ -129,6 +134,9 @@ def _is_its_turn(services: Services, message: Message, account: Account, now: da
     turn = accounts.take_turn(account, now=now, breaker_s=services.timing.breaker_s)
     if turn.is_given and turn.at <= now:
         return True
+    if is_open and not turn.is_given:
+        submissions.all_wait_in_queue(message, until=turn.at)
+        return False
     until, slot = turn.at, turn.at if turn.is_given else None
     if not turn.is_given:  # come back spread over the time that the others will take
         ahead = claims.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.config import Timing
-from app.domain.messages import Claim, Reason, Work
+from app.domain.messages import Claim, Message, Reason, Work
 from app.domain.outcomes import Accepted, Refused
 from app.domain.retry import pause_before
 from app.domain.status import MessageStatus, advance
@@ -28,6 +28,7 @@ from app.store.tables import attempts, messages, parts
 
 FAULTS_TO_STOP = 3  # workers that died on one message
 EXCEPTIONS_TO_STOP = 5
+WAIT_TOGETHER = 500  # more of them would keep SQLite's other writers waiting
 
 
 # --- what the gateway said ---
@@ -271,6 +272,44 @@ def wait_in_queue(
             sa.update(messages)
             .where(messages.c.id == row_id, messages.c.work == Work.QUEUED)
             .values(due_at=until, hinted_at=None, slot_at=slot_at, reason=reason, reason_text=text)
+        )
+
+
+def all_wait_in_queue(message: Message, *, until: datetime) -> None:
+    """Not this one and none of those that wait for the same gateway: it is silent.
+
+    Many at once, so that a long queue costs the other portals no time: each would be written by itself else,
+    every time that its turn comes.
+    """
+    column = messages.c
+    like_this = [
+        column.portal_id == message.portal_id,
+        column.work == Work.QUEUED,
+        column.due_at <= until,
+        column.status == message.status,
+    ]
+    end: sa.ColumnElement[Any] = column.expires_at
+    if message.status is MessageStatus.UNKNOWN:  # these stay with their gateway, whatever the portal's is now
+        like_this.append(column.account_id == message.account_id)
+        end = sa.case((column.deadline_at < column.expires_at, column.deadline_at), else_=column.expires_at)
+    with writing() as connection:
+        found = connection.scalars(
+            sa.select(column.id)
+            .where(*like_this)
+            .order_by(column.due_at)
+            .limit(WAIT_TOGETHER)
+            .with_for_update(skip_locked=True)  # several workers may come to this at once
+        )
+        connection.execute(
+            sa.update(messages)
+            .where(column.id.in_(found.all()), column.work == Work.QUEUED)
+            .values(
+                due_at=sa.case((end < until, end), else_=until),
+                hinted_at=None,
+                slot_at=None,
+                reason=Reason.NONE,
+                reason_text="",
+            )
         )
 
 

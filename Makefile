@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push bench-fairness bench-sweep clean
+.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push bench-fairness bench-sweep bench-retention clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,10 @@ bench-fairness: ## measure what other portals notice of one whose gateway hangs
 bench-sweep: ## measure the sweeper beside 100,000 open and 100,000 closed messages
 	@scripts/setup dev
 	@$(PYTHON) scripts/bench_sweep.py
+
+bench-retention: ## measure what storing a message notices of a purge of 20,000
+	@scripts/setup dev
+	@$(PYTHON) scripts/bench_retention.py --messages 20000
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,7 @@ from app.store.retention import Removed
 log = logging.getLogger(__name__)
 
 ROUND_S = 15.0  # a worker that is told to stop waits for its jobs: none may go on for long
-PAUSE = 2.0  # times as long as the batch took: most of the time is left to messages
+PAUSE = 4.0  # times as long as the batch took: most of the time is left to messages
 NEXT_ROUND_S = 1.0
 
 

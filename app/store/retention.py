@@ -14,8 +14,8 @@ from app.store.closing import NO_CONTENT
 from app.store.database import statement, writing
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
-# SQLite removes so many rows in about a hundredth of a second, and so long the HANDLER may have to wait.
-BATCH = 25
+# SQLite removes so many rows in a few milliseconds, and so long the HANDLER may have to wait.
+BATCH = 10
 
 
 @dataclass(frozen=True)

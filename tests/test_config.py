@@ -96,11 +96,14 @@ def test_no_secret_is_in_the_printed_configuration() -> None:
 def test_the_embedded_engine_lives_beside_the_database(tmp_path: Path) -> None:
     beside = load_config({**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/data/sms.db"})
     default = load_config(GOOD)
-    without_redis = load_config({**GOOD, "DATABASE_URL": "postgresql://u:p@h/n"})
+    without_redis, another = (
+        load_config({**GOOD, "DATABASE_URL": f"postgresql://u:p@h/{name}"}) for name in ("n", "another")
+    )
 
     assert beside.engine_file == tmp_path / "data" / "sms.engine"
     assert default.engine_file == INSTANCE_DIR / "app.engine"
-    assert without_redis.engine_file == INSTANCE_DIR / "app.engine"
+    assert without_redis.engine_file.parent == INSTANCE_DIR
+    assert len({config.engine_file for config in (default, without_redis, another)}) == 3
 
 
 def test_a_process_stops_with_one_line() -> None:

@@ -402,8 +402,10 @@ def test_fault_28_60_all_that_wait_for_a_silent_gateway_are_put_off_at_once(worl
     assert all(at is not None and at > now + timedelta(seconds=5) for at in due[5:])
     assert world.row(others, other).due_at < now
     world.gateway.behave("sandbox-key", answer="accept")
-    world.later(90, steps=9)
+    world.later(32)  # one asks whether it is still silent
+    world.later(6)  # and all others follow
     assert {world.status(each) for each in sent} == {("sent", "")}
+    assert all(len(world.taken(each)) == 1 for each in sent)
 
 
 def test_fault_28_a_silent_gateway_that_asks_for_a_pause_gets_it(world: FaultWorld) -> None:

@@ -266,6 +266,9 @@ def _record(services: Services, claim: Claim, account: Account, gateway: Gateway
         case Unknown():
             settle_unknown(services, claim, gateway, outcome.reason)
             _count_no_answer(services, account, now)
+    was_silent = account.bad_calls >= accounts.BAD_CALLS_TO_PAUSE
+    if was_silent and isinstance(outcome, Accepted):
+        submissions.all_may_go(claim.message, now=now)
     log.info(
         "message submitted",
         extra={

@@ -6,6 +6,7 @@ as evidence, but never over what is known better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -282,27 +283,14 @@ def all_wait_in_queue(message: Message, *, until: datetime) -> None:
     every time that its turn comes.
     """
     column = messages.c
-    like_this = [
-        column.portal_id == message.portal_id,
-        column.work == Work.QUEUED,
-        column.due_at <= until,
-        column.status == message.status,
-    ]
     end: sa.ColumnElement[Any] = column.expires_at
-    if message.status is MessageStatus.UNKNOWN:  # these stay with their gateway, whatever the portal's is now
-        like_this.append(column.account_id == message.account_id)
+    if message.status is MessageStatus.UNKNOWN:
         end = sa.case((column.deadline_at < column.expires_at, column.deadline_at), else_=column.expires_at)
     with writing() as connection:
-        found = connection.scalars(
-            sa.select(column.id)
-            .where(*like_this)
-            .order_by(column.due_at)
-            .limit(WAIT_TOGETHER)
-            .with_for_update(skip_locked=True)  # several workers may come to this at once
-        )
+        found = _waiting_like(connection, message, column.due_at <= until)
         connection.execute(
             sa.update(messages)
-            .where(column.id.in_(found.all()), column.work == Work.QUEUED)
+            .where(column.id.in_(found), column.work == Work.QUEUED)
             .values(
                 due_at=sa.case((end < until, end), else_=until),
                 hinted_at=None,
@@ -311,6 +299,35 @@ def all_wait_in_queue(message: Message, *, until: datetime) -> None:
                 reason_text="",
             )
         )
+
+
+def all_may_go(message: Message, *, now: datetime) -> None:
+    """The gateway answers again: those that were put off with this one need not wait for their time."""
+    column = messages.c
+    put_off = (column.due_at > now, column.slot_at.is_(None), column.reason == "", column.reason_text == "")
+    with writing() as connection:
+        found = _waiting_like(connection, message, *put_off)
+        connection.execute(
+            sa.update(messages)
+            .where(column.id.in_(found), column.work == Work.QUEUED)
+            .values(due_at=now, hinted_at=None)
+        )
+
+
+def _waiting_like(connection: Connection, message: Message, *more: sa.ColumnElement[bool]) -> Sequence[int]:
+    """Those in the queue for the same gateway, some at a time; locked where rows have locks."""
+    column = messages.c
+    query = sa.select(column.id).where(
+        column.portal_id == message.portal_id,
+        column.work == Work.QUEUED,
+        column.status == message.status,
+        *more,
+    )
+    if message.status is MessageStatus.UNKNOWN:  # these stay with their gateway, whatever the portal's is now
+        query = query.where(column.account_id == message.account_id)
+    # Several workers may come to this at once.
+    query = query.order_by(column.due_at).limit(WAIT_TOGETHER).with_for_update(skip_locked=True)
+    return connection.scalars(query).all()
 
 
 def stop_repeating(row_id: int) -> None:

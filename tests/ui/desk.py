@@ -16,7 +16,7 @@ from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame, FrameLocator, Page, Playwright
+    from playwright.sync_api import Browser, Frame, FrameLocator, Locator, Page, Playwright
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 EXPECTED_ERROR = re.compile(r"the server responded with a status of (401|422|502)")
@@ -88,7 +88,7 @@ class Desk:
         self.app.locator("html:not([data-old])").wait_for()
 
     def go(self, name: str) -> None:
-        self.app.get_by_role("navigation").get_by_role("link", name=name).click()
+        self._turn(self.app.get_by_role("navigation").get_by_role("link", name=name))
         self.see(name)
 
     def see(self, heading: str) -> None:
@@ -104,8 +104,15 @@ class Desk:
 
     def turn_to(self, address: str) -> None:
         """`go` in any language."""
-        self.app.locator(f'nav a[href="{address}"]').click()
+        self._turn(self.app.locator(f'nav a[href="{address}"]'))
         self.app.locator(f'nav a[href="{address}"][aria-current]').wait_for()
+
+    def _turn(self, link: Locator) -> None:
+        """Wait for a page that is new: the one that stands may have the same address and heading, and what is
+        filled in there goes with it."""
+        self.document().evaluate("document.getElementById('title').dataset.old = ''")
+        link.click()
+        self.app.locator("#title:not([data-old])").wait_for()
 
     def follow(self, selector: str, shows: str) -> None:
         """Click, and wait for what comes of it."""

@@ -22,7 +22,7 @@ import sentry_sdk
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.engine import Engine
+from app.engine import BREAK_S, Engine
 from app.jobs.sweep import sweep
 from app.services import services
 from app.store import accounts, job_runs, messages, portals
@@ -459,12 +459,25 @@ def test_fault_59_a_call_without_a_file_handle_was_surely_not_sent() -> None:
 
 
 @pytest.fixture
-def black_hole() -> Iterator[int]:
-    """A port that takes connections and never answers."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        yield listener.getsockname()[1]
+def black_hole() -> Iterator[socket.socket]:
+    """It takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def _callers(black_hole: socket.socket) -> int:
+    """How often somebody tried it since the last time."""
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            black_hole.accept()[0].close()
+            number += 1
+    return number
 
 
 @contextmanager
@@ -493,8 +506,8 @@ def test_fault_64_a_log_that_nobody_reads_holds_up_no_message(tmp_path: Path) ->
     assert max(seconds for _, seconds in answers) < FAST_S
 
 
-def test_fault_64_error_reports_that_hang_hold_up_nobody(tmp_path: Path, black_hole: int) -> None:
-    with product(tmp_path, SENTRY_DSN=f"http://key@127.0.0.1:{black_hole}/1") as app:
+def test_fault_64_error_reports_that_hang_hold_up_nobody(tmp_path: Path, black_hole: socket.socket) -> None:
+    with product(tmp_path, SENTRY_DSN=f"http://key@127.0.0.1:{_port(black_hole)}/1") as app:
         handler = Handler(app)
         with locked_sqlite(tmp_path / "app.db"):
             answers = [handler.post(f"locked-{number}") for number in range(2)]
@@ -508,19 +521,26 @@ def test_fault_64_error_reports_that_hang_hold_up_nobody(tmp_path: Path, black_h
 # --- the engine
 
 
-def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(tmp_path: Path, black_hole: int) -> None:
-    with product(tmp_path, REDIS_URL=f"redis://127.0.0.1:{black_hole}/0") as app:
+def test_fault_20_a_black_holed_redis_does_not_slow_the_handler(
+    tmp_path: Path, black_hole: socket.socket
+) -> None:
+    began = time.monotonic()
+    with product(tmp_path, REDIS_URL=f"redis://127.0.0.1:{_port(black_hole)}/0") as app:
         handler = Handler(app)
         answers = [handler.post(f"m-{number}") for number in range(20)]
+    breaks = (time.monotonic() - began) // BREAK_S
 
     assert {status for status, _ in answers} == {200}
-    assert max(seconds for _, seconds in answers) < 1.0
-    assert sorted(seconds for _, seconds in answers)[-2] < 0.2  # only one of them found out
+    assert max(seconds for _, seconds in answers) < FAST_S
+    assert 1 <= _callers(black_hole) <= 1 + breaks  # one finds out for all, and again after each break
 
 
-def test_fault_20_without_an_engine_the_sweeper_does_the_work_itself(tmp_path: Path, black_hole: int) -> None:
-    redis_url = f"redis://127.0.0.1:{black_hole}/0"
-    with product(tmp_path, REDIS_URL=redis_url, TIMING="rehint_s=0.01") as app:
+def test_fault_20_without_an_engine_the_sweeper_does_the_work_itself(
+    tmp_path: Path, black_hole: socket.socket
+) -> None:
+    with product(
+        tmp_path, REDIS_URL=f"redis://127.0.0.1:{_port(black_hole)}/0", TIMING="rehint_s=0.01"
+    ) as app:
         handler = Handler(app)
         parts = services()
         accounts.connect(

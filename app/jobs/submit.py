@@ -128,13 +128,12 @@ def _reason_not_to_send(
 
 def _is_its_turn(services: Services, message: Message, account: Account, now: datetime) -> bool:
     """Whether the account's breaker and pace let this message through now; else it waits for its turn."""
-    is_open = account.bad_calls >= accounts.BAD_CALLS_TO_PAUSE
-    if message.slot_at is not None and message.slot_at <= now and not is_open:
+    if message.slot_at is not None and message.slot_at <= now and not account.is_silent:
         return True  # its turn was given out before; another one would begin the waiting anew
     turn = accounts.take_turn(account, now=now, breaker_s=services.timing.breaker_s)
     if turn.is_given and turn.at <= now:
         return True
-    if is_open and not turn.is_given:
+    if account.is_silent and not turn.is_given:
         submissions.all_wait_in_queue(message, until=turn.at)
         return False
     until, slot = turn.at, turn.at if turn.is_given else None
@@ -266,8 +265,7 @@ def _record(services: Services, claim: Claim, account: Account, gateway: Gateway
         case Unknown():
             settle_unknown(services, claim, gateway, outcome.reason)
             _count_no_answer(services, account, now)
-    was_silent = account.bad_calls >= accounts.BAD_CALLS_TO_PAUSE
-    if was_silent and isinstance(outcome, Accepted):
+    if account.is_silent and isinstance(outcome, Accepted):  # it was, before this call
         submissions.all_may_go(claim.message, now=now)
     log.info(
         "message submitted",

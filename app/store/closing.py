@@ -48,13 +48,13 @@ def close_attempt(
     )
 
 
-def waiting_for_report(now: datetime, timing: Timing) -> dict[str, Any]:
+def waiting_for_report(now: datetime, timing: Timing, *, poll_at: datetime | None = None) -> dict[str, Any]:
     """A message that the gateway surely has: nothing is sent again, its report or this deadline ends it."""
     deadline = now + timing.span("report_deadline_s")
     return {
         "work": Work.WAITING,
         "deadline_at": deadline,
-        "due_at": deadline,
+        "due_at": min(filter(None, (poll_at, deadline))),
         "hinted_at": None,
         "reason": Reason.NONE,
         "reason_text": "",

@@ -199,8 +199,7 @@ def _work_after(row: AnyRow, status: MessageStatus, now: datetime, timing: Timin
     if row.work == Work.CLOSED:
         return {}
     # The report proves that the gateway has the message: no second submission, wait for the end.
-    values = waiting_for_report(now, timing)
-    return {**values, "due_at": min(filter(None, (row.poll_at, values["deadline_at"])))}
+    return waiting_for_report(now, timing, poll_at=row.poll_at)
 
 
 def _status_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:

@@ -364,7 +364,7 @@ job_runs = sa.Table(
     Column("last_run_at", UtcDateTime),
 )
 
-# Literal for the same reason as above.
+# Literal, as TEXT_CAN_GO is.
 WENT_WRONG = "error <> ''"
 
 # REST calls of the last days with secrets removed, as the marketplace demands.

@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sandbox.client import PortalSandbox
 from sandbox.gateway_client import GatewayClient
 from sandbox.stack import Stack
+from scripts.bench_rows import share_of
 from tests.services import Postgres, Redis, ServiceMissing
 
 HANG_S = 20.0
@@ -92,8 +92,8 @@ class Bench:
         return {
             "handler_p50_ms": latency["p50"],
             "handler_p99_ms": latency["p99"],
-            "to_gateway_p50_ms": _share(waits, 0.5),
-            "to_gateway_p99_ms": _share(waits, 0.99),
+            "to_gateway_p50_ms": share_of(waits, 0.5),
+            "to_gateway_p99_ms": share_of(waits, 0.99),
         }
 
     def _waits(self, name: str, count: int) -> list[float]:
@@ -112,10 +112,6 @@ class Bench:
             for message in self._gateway.messages()
             if message["text"].startswith(f"{name} ")
         }
-
-
-def _share(values: Sequence[float], share: float) -> float:
-    return round(values[min(len(values) - 1, int(len(values) * share))], 1)
 
 
 def _lines(figures: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ from app.services import services
 from app.store import messages, portals, retention
 from app.store.database import utcnow
 from app.store.retention import Removed
-from scripts.bench_rows import DATABASES, fill, product_on
+from scripts.bench_rows import DATABASES, fill, product_on, share_of
 from tests.product import ENVIRONMENT, a_portal
 
 ALONE_S = 15.0
@@ -69,10 +69,8 @@ def _measure(database: str, count: int) -> dict[str, Any]:
     return {
         "messages": count,
         "purge_s": round(took_s, 1),
-        **{
-            f"{name}_{share}_ms": [_share(values, part) for values in (alone, beside)]
-            for name, share, part in (("store", "p50", 0.5), ("store", "p99", 0.99))
-        },
+        "store_p50_ms": [share_of(alone, 0.5), share_of(beside, 0.5)],
+        "store_p99_ms": [share_of(alone, 0.99), share_of(beside, 0.99)],
     }
 
 
@@ -88,10 +86,6 @@ def _store_until(portal: Portal, name: str, is_over: Callable[[], bool]) -> list
         messages.accept(seen, incoming, now=utcnow(), timing=Timing())
         waits.append((time.monotonic() - intended) * 1000)
     return sorted(waits)
-
-
-def _share(values: list[float], share: float) -> float:
-    return round(values[int(len(values) * share)], 1)
 
 
 def _purge(environment: dict[str, str]) -> None:

@@ -1,10 +1,10 @@
-"""What benchmarks of the store share: the product on either database, and many messages in it."""
+"""What benchmarks share: the product on either database, many messages in it, and shares of their figures."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -62,3 +62,8 @@ def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> Non
         rows = [{**row, "message_id": f"{prefix}-{n}"} for n in range(start, min(start + _CHUNK, count))]
         with writing() as connection:
             connection.execute(sa.insert(messages), rows)
+
+
+def share_of(values: Sequence[float], share: float) -> float:
+    """The value that this share of the sorted ones does not reach."""
+    return round(values[min(len(values) - 1, int(len(values) * share))], 1)

@@ -324,8 +324,7 @@ def test_fault_57_a_slow_answer_does_not_set_the_clock(on_postgresql: Handler, s
         raw = connection.connection.dbapi_connection
         database_room._clock.set_by(_Late(raw, slow_s))
 
-    assert abs(before) < 0.02
-    assert abs(_behind_the_database()) < 0.02
+    assert abs(_behind_the_database() - before) < slow_s / 4
 
 
 class _Late:
@@ -341,10 +340,15 @@ class _Late:
 
 
 def _behind_the_database() -> float:
-    before = utcnow()
-    with database_room.statement() as connection:
-        at = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-    return float((at - before - (utcnow() - before) / 2).total_seconds())
+    """By the quickest of some answers, as that tells the time best."""
+    answers = []
+    for _ in range(10):
+        before = utcnow()
+        with database_room.statement() as connection:
+            at = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        took = utcnow() - before
+        answers.append((took, at - before - took / 2))
+    return min(answers)[1].total_seconds()
 
 
 # --- SQLite

@@ -176,7 +176,7 @@ def test_hundreds_of_portals_are_cheap(stage: Stage) -> None:
     started = time.monotonic()
     portals = stage.sandbox.create_portals(300, bucket=False)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     assert len({portal["member_id"] for portal in portals}) == 300
     assert len({portal["client_endpoint"] for portal in portals}) == 300
 

@@ -132,13 +132,13 @@ def test_without_races_a_message_is_sent_at_once(live: Stage) -> None:
 
 
 def test_copies_are_posted_at_the_same_time_under_one_id(live: Stage) -> None:
-    live.listener.delay_s = 0.2
+    live.listener.delay_s = 1.0
     started = time.monotonic()
     live.sandbox.send_sms(copies=4)
 
     forms = [item.form for item in live.listener.wait(live.handler_path, 4)]
 
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 3
     assert len({form["message_id"] for form in forms}) == 1
 
 

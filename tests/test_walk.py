@@ -180,6 +180,7 @@ def test_a_killed_worker_costs_nothing_where_the_gateway_drops_repeats(install: 
     assert_told_truly(installed)
 
 
+@EMBEDDED
 def test_a_killed_worker_leaves_at_most_what_was_in_flight_unknown(install: Install) -> None:
     installed = install()
     installed.gateway.behave(latency_s=0.5, reports={"words": []})  # nothing comes to resolve them

@@ -12,7 +12,7 @@ import pytest
 from tests.sandbox.stage import Stage
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Frame, Page
+    from playwright.sync_api import Frame, Page, Route
 
 # The wire protocol as the official SDK speaks it: "method:JSON:callback:SID", JSON left out when empty.
 BRIDGE = """
@@ -85,6 +85,22 @@ def test_form_is_posted_into_a_frame_named_for_the_portal(live: Stage, portal_pa
     assert (init["IS_ADMIN"], init["INSTALL"], init["LANG"], init["PROTOCOL"]) == (True, False, "en", "0")
     assert init["FIRST_RUN"] is True
     assert call(frame, "setInstall", {"install": True}) is True
+
+
+def test_nothing_is_opened_before_the_page_knows_its_portal(live: Stage, page: Page) -> None:
+    """It would install the application once more, as nobody."""
+    installed = len(live.listener.at("/install"))
+    held: list[Route] = []
+    page.route("**/_portal/state*", lambda route: held.append(route), times=1)
+    page.goto(live.info["url"])
+    page.wait_for_timeout(100)
+    early = [page.locator(selector).is_enabled() for selector in ("#show-app", "#user", "#lang")]
+    held[0].continue_()
+
+    open_app(page)
+
+    assert early == [False, False, False]
+    assert len(live.listener.at("/install")) == installed
 
 
 def test_install_finish_reloads_the_frame_with_the_application(live: Stage, portal_page: Page) -> None:

@@ -79,7 +79,9 @@ function fillUsers() {
   const first = !$("user").options.length;
   fillOptions($("user"), rows);
   fillOptions($("role-user"), rows);
-  if (first) $("lang").value = userLanguage();
+  if (!first) return;
+  $("lang").value = userLanguage();
+  $("user").disabled = $("lang").disabled = false;
 }
 
 function userLanguage() {

@@ -102,19 +102,17 @@ def stack(request: pytest.FixtureRequest) -> Iterator[StackFactory]:
 
 # --- The browser
 
-_BROWSER_TIMEOUT_MS = 5_000
-
 
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """Debian's Chromium. Its contexts give up after five seconds, and end with the test."""
+    """Debian's Chromium. Its contexts give up when `desk` does, and end with the test."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Chromium is not installed; scripts/prerequisites does it")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = desk.launch(playwright, chromium)
-        browser.on("context", lambda context: context.set_default_timeout(_BROWSER_TIMEOUT_MS))
+        browser.on("context", lambda context: context.set_default_timeout(desk.PATIENCE_MS))
         # Playwright leaves its loop marked as running in this thread; see pytest_runtest_setup.
         loop = request.config.stash[_LOOP] = asyncio.get_running_loop()
         yield browser

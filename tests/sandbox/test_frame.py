@@ -29,7 +29,7 @@ BRIDGE = """
     const id = `c${Object.keys(waiting).length}`;
     const answer = new Promise((resolve) => {
       waiting[id] = resolve;
-      setTimeout(() => resolve("no answer"), 800);
+      setTimeout(() => resolve("no answer"), 2000);
     });
     const parts = params ? [method, JSON.stringify(params), id, sid] : [method, id, sid];
     parent.postMessage(parts.join(":"), `http://${host}`);

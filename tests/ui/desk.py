@@ -63,7 +63,6 @@ class Desk:
         self.problems: list[str] = []
         self.tokens: set[str] = set()
         self.addresses: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note_console)
         page.on("pageerror", self._note_exception)
         page.on("request", self._note_request)

@@ -93,7 +93,8 @@ def test_nothing_is_opened_before_the_page_knows_its_portal(live: Stage, page: P
     held: list[Route] = []
     page.route("**/_portal/state*", lambda route: held.append(route), times=1)
     page.goto(live.info["url"])
-    page.wait_for_timeout(100)
+    while not held:
+        page.wait_for_timeout(20)
     early = [page.locator(selector).is_enabled() for selector in ("#show-app", "#user", "#lang")]
     held[0].continue_()
 

@@ -80,6 +80,7 @@ class Config:
     client_secret: str = field(repr=False)
     oauth_servers: tuple[str, ...] = DEFAULT_OAUTH_SERVERS
     allow_private_network: bool = False
+    gateway_hosts: Mapping[str, str] = field(default_factory=dict)  # slug -> origin of a vendor's double
     app_name: str = "SMS Provider"
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
@@ -127,6 +128,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         client_secret=_required(environ, "B24_CLIENT_SECRET", "the application's key from its Bitrix24 card"),
         oauth_servers=_oauth_servers(environ.get("B24_OAUTH_SERVERS", ""), http_ok=allow_private),
         allow_private_network=allow_private,
+        gateway_hosts=_gateway_hosts(environ.get("GATEWAY_HOSTS", ""), is_development=allow_private),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
         sentry_dsn=environ.get("SENTRY_DSN", ""),
@@ -184,6 +186,22 @@ def _oauth_servers(value: str, *, http_ok: bool) -> tuple[str, ...]:
     if not servers:
         return DEFAULT_OAUTH_SERVERS
     return tuple(_origin(server, "B24_OAUTH_SERVERS", http_ok=http_ok) for server in servers)
+
+
+def _gateway_hosts(value: str, *, is_development: bool) -> dict[str, str]:
+    """Where a vendor's double listens. Credentials go there, so an operation must not have it by mistake."""
+    found: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        slug, _, origin = item.partition("=")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", slug) or not origin or slug in found:
+            raise ConfigError(
+                "GATEWAY_HOSTS wants slug=origin pairs, each slug once, such as"
+                " infobip=http://127.0.0.1:9001,smsc=http://127.0.0.1:9002"
+            )
+        found[slug] = _origin(origin, "GATEWAY_HOSTS", http_ok=True)
+    if found and not is_development:
+        raise ConfigError("GATEWAY_HOSTS is for development: it needs ALLOW_PRIVATE_NETWORK=1")
+    return found
 
 
 def _database_url(value: str) -> str:

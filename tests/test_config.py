@@ -52,6 +52,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("B24_OAUTH_SERVERS", "http://oauth.bitrix.info"),
         ("B24_OAUTH_SERVERS", "https://oauth.bitrix.info/rest/"),
         ("ALLOW_PRIVATE_NETWORK", "yes"),
+        ("GATEWAY_HOSTS", "twilio=https://127.0.0.1:9001"),  # not without ALLOW_PRIVATE_NETWORK=1
         ("LOG_LEVEL", "LOUD"),
         ("SUPPORT_CONTACT", "call us"),
         ("SUPPORT_CONTACT", "javascript:alert(1)"),
@@ -83,6 +84,27 @@ def test_a_private_network_may_be_plain_http() -> None:
     )
 
     assert config.oauth_servers == ("http://127.0.0.1:9000", "https://oauth.bitrix.info")
+
+
+def test_doubles_of_vendors_are_pairs_of_slug_and_origin() -> None:
+    config = load_config(
+        {
+            **GOOD,
+            "ALLOW_PRIVATE_NETWORK": "1",
+            "GATEWAY_HOSTS": "infobip=http://127.0.0.1:9001, smsc=https://[::1]:9002/,",
+        }
+    )
+
+    assert config.gateway_hosts == {"infobip": "http://127.0.0.1:9001", "smsc": "https://[::1]:9002"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["infobip", "infobip=", "=http://a", "Infobip=http://a", "a=b", "a=http://b/c", "a=http://b,a=http://c"],
+)
+def test_a_double_that_cannot_be_read_is_named(value: str) -> None:
+    with pytest.raises(ConfigError, match="GATEWAY_HOSTS"):
+        load_config({**GOOD, "ALLOW_PRIVATE_NETWORK": "1", "GATEWAY_HOSTS": value})
 
 
 def test_no_secret_is_in_the_printed_configuration() -> None:

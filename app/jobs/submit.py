@@ -164,7 +164,9 @@ def _submit(services: Services, message: Message, recipient: Recipient, account:
     deadline = time.monotonic() + services.timing.gateway_deadline_s
     adapter = services.gateways.get(account.slug)
     assert adapter is not None
-    gateway = adapter(account.settings, Context(http=_UntilDeadline(services.http, deadline)))
+    gateway = adapter(
+        account.settings, Context(http=_UntilDeadline(services.gateway_http(adapter.slug), deadline))
+    )
     claim = claims.claim(
         message,
         account_id=account.id,

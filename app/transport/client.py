@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import certifi
@@ -108,6 +110,7 @@ class HttpClient:
         resolver: Resolver = resolve,
     ) -> None:
         self.allow_private = allow_private
+        self._double: Target | None = None
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._adapter = GuardedAdapter(
@@ -118,6 +121,15 @@ class HttpClient:
                 ssl_context=ssl.create_default_context(cafile=ca_file or certifi.where()),
             )
         )
+
+    def towards(self, origin: str) -> HttpClient:
+        """This client with `origin` in place of every call's own: for a double of a vendor.
+
+        Path and query stay as they are; the Host header names the double.
+        """
+        other = copy.copy(self)
+        other._double = parse_url(origin, None, allow_private=self.allow_private)
+        return other
 
     def request(
         self,
@@ -169,6 +181,8 @@ class HttpClient:
         auth: tuple[str, str] | None,
     ) -> requests.PreparedRequest:
         target = parse_url(url, params, allow_private=self.allow_private)
+        if (double := self._double) is not None:
+            target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
         try:
             return _written(method, target, headers, data, json, auth)
         except (ValueError, TypeError, RecursionError) as error:

@@ -123,7 +123,7 @@ def _wire(config: Config) -> Services:
         oauth=oauth,
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
-        gateways=load_registry(),
+        gateways=load_registry(config.gateways_allow),
     )
 
 

@@ -81,6 +81,7 @@ class Config:
     oauth_servers: tuple[str, ...] = DEFAULT_OAUTH_SERVERS
     allow_private_network: bool = False
     gateway_hosts: Mapping[str, str] = field(default_factory=dict)  # slug -> origin of a vendor's double
+    gateways_allow: tuple[str, ...] = ()  # adapters of other packages that may be loaded
     app_name: str = "SMS Provider"
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
@@ -129,6 +130,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         oauth_servers=_oauth_servers(environ.get("B24_OAUTH_SERVERS", ""), http_ok=allow_private),
         allow_private_network=allow_private,
         gateway_hosts=_gateway_hosts(environ.get("GATEWAY_HOSTS", ""), is_development=allow_private),
+        gateways_allow=_names(environ, "GATEWAYS_ALLOW"),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
         sentry_dsn=environ.get("SENTRY_DSN", ""),
@@ -152,6 +154,13 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{name} wants 0 or 1")
     return value == "1"
+
+
+def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", word) for word in names):
+        raise ConfigError(f"{name} wants slugs of gateways, separated by commas")
+    return names
 
 
 def _folder(environ: Mapping[str, str], name: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from app.domain.status import MessageStatus
@@ -74,3 +75,23 @@ class Reports:
     reply_body: str = "OK"
     reply_status: int = 200
     reply_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What is left on an account: `currency` is a code, or the gateway's own unit ("points", "SMS")."""
+
+    amount: Decimal
+    currency: str = ""
+
+    @classmethod
+    def read(cls, amount: str, currency: str = "") -> Balance | None:
+        """From a gateway's words; None when the amount is no number."""
+        try:
+            number = Decimal(amount.strip().replace(",", "."))
+        except InvalidOperation:
+            return None
+        return cls(number, currency.strip()) if number.is_finite() else None
+
+    def __str__(self) -> str:
+        return f"{self.amount:f} {self.currency}".strip()

@@ -8,9 +8,34 @@ from typing import Any
 
 from app.domain.outcomes import RefusalKind, Refused, Unknown
 from app.domain.texts import clean
-from app.transport import HttpAnswer
+from app.transport import AddressRefused, HttpAnswer, NoAnswer, NotSent
 
 WORD_LIMIT = 200
+
+
+class QuestionRefused(Exception):
+    """The gateway's answer to a question (balance, originators, webhooks) is a refusal, or makes no sense.
+
+    The text is the gateway's own words, for people to read; `outcome` is what they mean.
+    """
+
+    def __init__(self, outcome: Refused | Unknown) -> None:
+        self.outcome = outcome
+        if isinstance(outcome, Refused):
+            super().__init__(f"{outcome.code} {outcome.text}".strip())
+        else:
+            super().__init__(outcome.reason)
+
+
+def outcome_of(error: Exception) -> Refused | Unknown:
+    """What a submission means whose call failed with this: an adapter's own fault leaves it unknown."""
+    if isinstance(error, AddressRefused):  # nobody but the admin can mend this
+        return Refused(RefusalKind.CONFIG, "address", str(error))
+    if isinstance(error, NotSent):
+        return Refused(RefusalKind.TEMPORARY, "not_sent", str(error))
+    if isinstance(error, NoAnswer):
+        return Unknown(str(error))
+    return Unknown(f"the adapter failed: {type(error).__name__}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,20 @@ def refusal(answer: HttpAnswer, table: ErrorTable | None = None) -> Refused | Un
         return None
     pause_s = answer.retry_after_s if kind in _LATER else None
     return Refused(kind, code or f"HTTP {answer.status}", text or _plain_text(answer), pause_s)
+
+
+def body_of(answer: HttpAnswer, table: ErrorTable | None = None) -> Any:
+    """The parsed body of an answer to a question that is not a submission.
+
+    Raises:
+        QuestionRefused: the answer says something against it, or is not JSON.
+    """
+    if against := refusal(answer, table):
+        raise QuestionRefused(against)
+    body = json_or_none(answer)
+    if body is None:
+        raise QuestionRefused(Unknown("The answer is not JSON."))
+    return body
 
 
 def _kind_of_status(status: int, table: ErrorTable) -> RefusalKind | None:

@@ -1,7 +1,10 @@
 """The interface of a gateway adapter: one class, declared as data where it can be.
 
 An adapter translates and nothing more: no database, no retry, no clock, no Flask. It builds a request,
-reads an answer, and reads reports. `gateways.registry` finds every adapter in this folder at start.
+reads an answer, and reads reports. The core alone makes the calls (`context.http`), keeps to deadlines and
+the pace, repeats, redacts, checks addresses, orders statuses and puts parts together.
+`gateways.registry` finds every adapter in `gateways/adapters`, every preset in `gateways/presets` and what
+the operator allows of other packages at start.
 """
 
 from __future__ import annotations
@@ -13,8 +16,12 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import parse_qsl
 
-from app.domain.outcomes import DeliveryReport, Outcome, Reports
-from app.transport import HttpAnswer
+from app.domain.outcomes import Balance, DeliveryReport, Outcome, Reports
+from app.gateways.answers import QuestionRefused, outcome_of
+from app.transport import HttpAnswer, NotSent, TransportError
+
+# Raised with every change that an adapter outside this repository has to follow.
+INTERFACE_VERSION = 1
 
 FieldKind = Literal["text", "secret", "url", "int", "bool", "choice", "originator", "json"]
 
@@ -26,6 +33,9 @@ class Field:
     A `secret` value is encrypted at rest and never sent back to a browser; `write_only` makes one of any
     other kind (headers with a key in them). `kind="json"` holds a JSON object as text (headers, a
     template, a map of words). `choices` are (value, label) pairs. A `bool` is "true" or "false".
+    `names_account` marks what tells one account at the gateway from another (its address, login or account
+    id): a change of it begins a new account here, and the old one lives until its messages are over. A key
+    or password that is merely renewed is not marked.
     """
 
     name: str
@@ -39,6 +49,7 @@ class Field:
     example: str = ""
     advanced: bool = False
     write_only: bool = False
+    names_account: bool = False
 
     @property
     def secret(self) -> bool:
@@ -54,10 +65,14 @@ class Capabilities:
     signed_callback: bool = False
     idempotent: bool = False  # a second submission with the same reference is dropped by the gateway
     lookup: bool = False  # `look_up` can tell whether a reference was taken
-    balance: bool = False
+    balance: bool = False  # `balance` can tell what is left
     originators: bool = False  # `originators` can list what the account may send from
+    webhooks: bool = False  # `on_enable` tells the gateway where to report; nobody pastes an address
+    bulk_max: int = 1  # messages that one call of `submit_many` may carry; 1: only `submit` is called
+    own_sender: bool = True  # False: messages leave under the account's own number, whatever we say
+    sends: bool = True  # False: a trial; nothing leaves the application
     poll_after_s: float = 600.0  # pause before the first `poll` of a message; the core then waits longer
-    poll_max: int = 50  # ids in one call of `poll`
+    poll_max: int = 50  # messages in one call of `poll`
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,15 @@ class Outgoing:
     encoding: Literal["gsm7", "ucs2"]
     segments: int
     validity_s: int
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One part of a message that the gateway took, as `poll` asks for it."""
+
+    gateway_message_id: str
+    recipient: str = ""  # E.164 with "+"; empty where it was erased
+    reference: str = ""  # ours
 
 
 @dataclass(frozen=True)
@@ -108,11 +132,35 @@ class ReportRejected(Exception):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The answer to "Save and check": `text` says what is wrong and what to do, or the good news."""
+    """The answer to "Save and check".
+
+    `text` and `why` are fixed sentences of ours, found in the catalogue of translations: what is wrong and
+    what to do, or the good news; and what became of the call where nobody answered. `words` are the
+    gateway's own, shown apart and as they are.
+    """
 
     ok: bool
     text: str
     balance: str = ""
+    words: str = ""
+    why: str = ""
+
+    @classmethod
+    def refused(cls, error: QuestionRefused, text: str = "") -> CheckResult:
+        """The gateway answered, and not well."""
+        return cls(False, text or "The gateway did not accept the sign-in or the question.", words=str(error))
+
+    @classmethod
+    def unreachable(cls, error: TransportError) -> CheckResult:
+        """The gateway was not reached, or gave no answer."""
+        if isinstance(error, NotSent):
+            return cls(False, "The gateway could not be reached.", why=str(error))
+        return cls(False, "The gateway gave no complete answer.", why=str(error))
+
+    @property
+    def summary(self) -> str:
+        """All of it in one line, for a row."""
+        return " ".join(filter(None, (self.text, f"({self.why})" if self.why else "", self.words)))
 
 
 class Http(Protocol):
@@ -148,15 +196,28 @@ class SettingsInvalid(Exception):
 
 
 class Gateway:
-    """Base of all adapters. Subclasses set the class data and write `submit` and `parse_reports`."""
+    """Base of all adapters. Subclasses set the class data and write `submit` and `parse_reports`.
+
+    What an adapter may rely on: `settings` has every declared field, validated; `context.http` keeps to the
+    deadline of the whole submission by itself, so that several calls in one method are safe. What the core
+    relies on: no method keeps state between calls, or does anything but build requests and read answers.
+    """
 
     slug: ClassVar[str]  # in URLs and rows: never changes
     title: ClassVar[str]
+    # For the list that people choose from.
+    kind: ClassVar[Literal["adapter", "preset"]] = "adapter"
+    regions: ClassVar[tuple[str, ...]] = ()  # ISO codes of countries, or "*" for everywhere
+    needs: ClassVar[str] = ""  # what to have at hand, such as "An API key"
     docs_url: ClassVar[str] = ""
+    sign_up_url: ClassVar[str] = ""
+    key_url: ClassVar[str] = ""  # the page of the gateway's console where the key is shown
     capabilities: ClassVar[Capabilities] = Capabilities()
     fields: ClassVar[tuple[Field, ...]] = ()
     # The gateway's codes in plain words for an admin: what it means, what to do.
     explanations: ClassVar[Mapping[str, str]] = {}
+    # Adapters from outside this repository state the INTERFACE_VERSION that they were written for.
+    interface_version: ClassVar[int] = INTERFACE_VERSION
 
     def __init__(self, settings: Mapping[str, str], context: Context) -> None:
         # Settings stored by an earlier release lack the fields that came since.
@@ -172,12 +233,28 @@ class Gateway:
     def originator(self) -> str:
         return self.settings.get("originator", "")
 
+    # --- submissions; the core calls them through `gateways.submission.submit_all`
+
     def submit(self, message: Outgoing) -> Outcome:
         """Hand one message over. An exception other than `NotSent` counts as `Unknown`."""
         raise NotImplementedError
 
+    def submit_many(self, messages: Sequence[Outgoing]) -> list[Outcome]:
+        """Hand over up to `bulk_max` messages, of one account, with any texts and originators.
+
+        One outcome for each message, in their order. An item that the answer does not mention is `Unknown`
+        and taints no other. An exception speaks for all of them: `NotSent` none was taken, else all are
+        unknown. An adapter that needs several calls turns the failure of one into outcomes with `outcome_of`.
+        """
+        return [_outcome_alone(self, message) for message in messages]
+
+    # --- delivery reports
+
     def parse_reports(self, request: InboundHttp) -> Reports:
         """Read a call at the report URL; pure. Junk may raise ValueError or KeyError: answered 400.
+
+        A call without any report in it (a console's probe, an event of another kind) is `Reports(())`: it
+        is answered like a report. HEAD, and calls without a query and a body, never come here.
 
         Raises:
             ReportRejected: the signature is missing or wrong: 403.
@@ -188,17 +265,53 @@ class Gateway:
         """Whether the gateway took `reference`; None when it cannot tell. Needs `lookup`."""
         return None
 
-    def poll(self, ids: Sequence[str]) -> list[DeliveryReport]:
-        """Reports fetched by the gateway's own ids; for gateways that do not call us."""
+    def poll(self, sent: Sequence[Submitted]) -> list[DeliveryReport]:
+        """Reports fetched for up to `poll_max` parts, in any order; for gateways that do not call us.
+
+        What the gateway does not know is left out. Reports name their message by the ids of `sent`.
+        """
         return []
 
+    # --- the account
+
+    def balance(self) -> Balance | None:
+        """What is left; None when the answer does not say. Needs `balance` among the capabilities.
+
+        Raises:
+            TransportError: the gateway was not reached.
+            QuestionRefused: it answered, and not well; see `answers.body_of`.
+        """
+        return None
+
     def originators(self) -> list[str]:
-        """What the account may send from, for the settings form; raises TransportError."""
+        """What the account may send from, for the settings form; raises as `balance` does."""
         return []
 
     def check(self) -> CheckResult:
-        """A cheap authenticated call that costs no message; for "Save and check"."""
-        return CheckResult(ok=True, text="Saved. This gateway has nothing to check; send a test SMS.")
+        """A cheap authenticated call that costs no message, for "Save and check"; raises nothing.
+
+        This one asks for the balance. Gateways without one ask something else that needs the key.
+        """
+        if not self.active_capabilities.balance:
+            return CheckResult(ok=True, text="Saved. This gateway has nothing to check; send a test SMS.")
+        try:
+            balance = self.balance()
+        except QuestionRefused as error:
+            return CheckResult.refused(error)
+        except TransportError as error:
+            return CheckResult.unreachable(error)
+        text = "The gateway answers and accepts the sign-in."
+        return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
+
+    def on_enable(self, report_url: str) -> None:
+        """Tell the gateway to report to `report_url`; repeated, so it looks first what is there.
+
+        Called after each "Save and check" that went well, and with the regular check. Raises as `balance`
+        does. Needs `webhooks`.
+        """
+
+    def on_disable(self, report_url: str) -> None:
+        """Take back what `on_enable` did for this address, and nothing else; what is gone is gone well."""
 
     @classmethod
     def validate_settings(cls, settings: Mapping[str, str]) -> None:
@@ -207,6 +320,13 @@ class Gateway:
         Raises:
             SettingsInvalid: naming the fields.
         """
+
+
+def _outcome_alone(gateway: Gateway, message: Outgoing) -> Outcome:
+    try:
+        return gateway.submit(message)
+    except Exception as error:
+        return outcome_of(error)
 
 
 @dataclass(frozen=True)

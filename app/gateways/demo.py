@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
+from app.domain.outcomes import (
+    Accepted,
+    Balance,
+    DeliveryReport,
+    Outcome,
+    RefusalKind,
+    Refused,
+    Reports,
+    Unknown,
+)
 from app.domain.status import MessageStatus
-from app.gateways.base import Capabilities, CheckResult, Field, Gateway, InboundHttp, Outgoing
+from app.gateways.base import Capabilities, CheckResult, Field, Gateway, InboundHttp, Outgoing, Submitted
 
 _MARK = "demo"
 
@@ -58,7 +68,7 @@ class Demo(Gateway):
 
     slug = "demo"
     title = "Demo (sends nothing)"
-    capabilities = Capabilities(reports="poll", lookup=True, balance=True, poll_after_s=1.5)
+    capabilities = Capabilities(reports="poll", lookup=True, balance=True, sends=False, poll_after_s=1.5)
     fields = (
         Field(
             "originator", "Originator", "originator", "Shown nowhere: the demo sends nothing.", default="DEMO"
@@ -74,15 +84,19 @@ class Demo(Gateway):
     def look_up(self, reference: str, recipient: str) -> Outcome | None:
         return _accepted("delivered", reference) if recipient[-2:] in _FOUND else None
 
-    def poll(self, ids: Sequence[str]) -> list[DeliveryReport]:
-        return [report for report in map(_report, ids) if report is not None]
+    def poll(self, sent: Sequence[Submitted]) -> list[DeliveryReport]:
+        found = (_report(part.gateway_message_id) for part in sent)
+        return [report for report in found if report is not None]
 
     def parse_reports(self, request: InboundHttp) -> Reports:
         raise ValueError("the demo gateway makes no calls")
 
+    def balance(self) -> Balance:
+        return Balance(Decimal("0.00"))
+
     def check(self) -> CheckResult:
         text = "Ready. Nothing is sent; the last two digits of a number choose what happens."
-        return CheckResult(ok=True, text=text, balance="0.00")
+        return CheckResult(ok=True, text=text, balance=str(self.balance()))
 
 
 def _accepted(word: str, reference: str, *, segments: int | None = None) -> Accepted:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
 from app.domain.status import MessageStatus
-from app.gateways.answers import ErrorTable, at_path, json_or_none, refusal, word, word_at
+from app.gateways.answers import ErrorTable, QuestionRefused, at_path, json_or_none, refusal, word, word_at
 from app.gateways.base import (
     Capabilities,
     CheckResult,
@@ -226,13 +226,15 @@ class HttpGateway(Gateway):
         try:
             return self._check_account(url) if url else self._check_address()
         except TransportError as error:
-            return CheckResult(ok=False, text=f"The gateway could not be reached: {error}.")
+            return CheckResult.unreachable(error)
+        except QuestionRefused as error:
+            return CheckResult.refused(error)
 
     def _check_account(self, url: str) -> CheckResult:
         answer = self._call("GET", url, {})
         against = refusal(answer, self._errors)
         if against is not None:
-            return CheckResult(ok=False, text=_complaint(against))
+            raise QuestionRefused(against)
         path = self.settings.get("balance_path", "")
         balance = word_at(json_or_none(answer), path) if path else ""
         return CheckResult(ok=True, text="The gateway answers and accepts the sign-in.", balance=balance)
@@ -486,13 +488,6 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, str]:
 
 def _recipient_values(recipient: str) -> dict[str, str]:
     return {"to": recipient, "to_digits": recipient.removeprefix("+")}
-
-
-def _complaint(against: Refused | Unknown) -> str:
-    if isinstance(against, Unknown):
-        return against.reason
-    said = " ".join(filter(None, (against.code, against.text)))
-    return f"The gateway refused the sign-in or the check: {said}."
 
 
 # --- reports

@@ -1,15 +1,21 @@
-"""Finds the adapters: every module of this folder is imported at start, and its gateways are kept."""
+"""Finds the adapters at start: those of this build, and those of other packages that the operator allows."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 import app.gateways
-from app.gateways.base import Field, Gateway, Registry
+from app.gateways.base import INTERFACE_VERSION, Field, Gateway, Registry
+
+log = logging.getLogger(__name__)
+
+ENTRY_POINTS = "b24sms.gateways"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -18,15 +24,50 @@ class AdapterInvalid(Exception):
     """An adapter that must not be started with: a name taken twice, or a declaration that cannot work."""
 
 
-def load_registry() -> Registry:
-    """All adapters of the folder, sorted by slug.
+def load_registry(allowed: Collection[str] = ()) -> Registry:
+    """All gateways of this build, and of other installed packages those whose slugs are `allowed`.
+
+    A package that is merely installed brings no code near the secrets: it has to be named. One that cannot
+    be loaded is left out and logged; the others work on, and its accounts wait.
 
     Raises:
-        AdapterInvalid: the application must not start.
+        AdapterInvalid: a gateway of this build contradicts itself; the application must not start.
     """
+    own = build_registry(_own_gateways())
+    guests = [found for name in sorted(allowed) if (found := _guest(name, own)) is not None]
+    return build_registry([*own.adapters.values(), *guests])
+
+
+def _own_gateways() -> Iterator[type[Gateway]]:
     names = sorted(module.name for module in pkgutil.iter_modules(app.gateways.__path__))
     modules = [importlib.import_module(f"{app.gateways.__name__}.{name}") for name in names]
-    return build_registry(gateway for module in modules for gateway in _gateways_in(module))
+    return (gateway for module in modules for gateway in _gateways_in(module))
+
+
+def _guest(slug: str, own: Registry) -> type[Gateway] | None:
+    """An allowed adapter of another package; None, with the reason in the log, when it cannot be used."""
+    entry = next(iter(entry_points(group=ENTRY_POINTS, name=slug)), None)
+    if entry is None or own.get(slug) is not None:
+        why = "this build has one of that name" if entry else "no installed package has it"
+        log.error("allowed gateway is not loaded", extra={"gateway": slug, "why": why})
+        return None
+    try:
+        return _checked_guest(entry)
+    except Exception as error:
+        log.exception("allowed gateway is not loaded", extra={"gateway": slug, "why": str(error)})
+        return None
+
+
+def _checked_guest(entry: EntryPoint) -> type[Gateway]:
+    gateway = entry.load()
+    if not (isinstance(gateway, type) and issubclass(gateway, Gateway)):
+        raise AdapterInvalid(f"{entry.value} is not a subclass of Gateway")
+    if gateway.slug != entry.name:
+        raise AdapterInvalid(f"{entry.value} has the slug {gateway.slug!r}, not {entry.name!r}")
+    if vars(gateway).get("interface_version") != INTERFACE_VERSION:
+        raise AdapterInvalid(f"{entry.value} was not written for interface version {INTERFACE_VERSION}")
+    check_declaration(gateway)
+    return gateway
 
 
 def build_registry(gateways: Iterable[type[Gateway]]) -> Registry:

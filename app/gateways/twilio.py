@@ -9,9 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
+from app.domain.outcomes import Accepted, Balance, DeliveryReport, Outcome, RefusalKind, Reports, Unknown
 from app.domain.status import MessageStatus
-from app.gateways.answers import ErrorTable, at_path, json_or_none, refusal, word, word_at
+from app.gateways.answers import (
+    ErrorTable,
+    QuestionRefused,
+    at_path,
+    body_of,
+    json_or_none,
+    refusal,
+    word,
+    word_at,
+)
 from app.gateways.base import (
     Capabilities,
     CheckResult,
@@ -21,6 +30,7 @@ from app.gateways.base import (
     Outgoing,
     ReportRejected,
     SettingsInvalid,
+    Submitted,
 )
 from app.transport import HttpAnswer, TransportError
 
@@ -130,7 +140,11 @@ class Twilio(Gateway):
 
     slug = "twilio"
     title = "Twilio"
+    regions = ("*",)
+    needs = "Account SID and Auth Token"
     docs_url = "https://www.twilio.com/docs/messaging/api/message-resource"
+    sign_up_url = "https://www.twilio.com/try-twilio"
+    key_url = "https://console.twilio.com/"
     capabilities = Capabilities(
         reports="both",
         per_message_callback=True,
@@ -144,6 +158,7 @@ class Twilio(Gateway):
         Field(
             "account_sid",
             "Account SID",
+            names_account=True,
             required=True,
             pattern=r"AC[0-9a-fA-F]{32}",
             example="AC0123456789abcdef0123456789abcdef",
@@ -214,31 +229,38 @@ class Twilio(Gateway):
         )
         return refusal(answer, _ERRORS) or _accepted(answer)
 
-    def poll(self, ids: Sequence[str]) -> list[DeliveryReport]:
-        answers = (self._call("GET", f"Messages/{quote(sid, safe='')}.json", timeout_s=4.0) for sid in ids)
+    def poll(self, sent: Sequence[Submitted]) -> list[DeliveryReport]:
+        pages = (f"Messages/{quote(part.gateway_message_id, safe='')}.json" for part in sent)
+        answers = (self._call("GET", page, timeout_s=4.0) for page in pages)
         return list(_polled(answers))
+
+    def balance(self) -> Balance | None:
+        return self._balance(self._sign_in)
 
     def check(self) -> CheckResult:
         """The balance, asked with the Auth Token and with the API key when there is one."""
-        ways = [(self.settings["account_sid"], self.settings["auth_token"])]
-        if self._sign_in not in ways:
-            ways.append(self._sign_in)
-        balance = ""
-        for user, secret in ways:
+        ways = {"Auth Token": (self.settings["account_sid"], self.settings["auth_token"])}
+        if self.settings["api_key_sid"]:
+            ways["API key"] = self._sign_in
+        balance = None
+        for name, sign_in in ways.items():
             try:
-                answer = self._call("GET", "Balance.json", auth=(user, secret))
+                balance = self._balance(sign_in)
             except TransportError as error:
-                return CheckResult(ok=False, text=f"Twilio could not be reached: {error}.")
-            if against := refusal(answer, _ERRORS):
-                return CheckResult(ok=False, text=_complaint(user, against))
-            body = json_or_none(answer)
-            balance = f"{word_at(body, 'balance')} {word_at(body, 'currency')}".strip()
-        return CheckResult(ok=True, text="Twilio knows the account and accepts the keys.", balance=balance)
+                return CheckResult.unreachable(error)
+            except QuestionRefused as error:
+                return CheckResult.refused(error, f"Twilio refused the Account SID with this {name}.")
+        text = "Twilio knows the account and accepts the keys."
+        return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
+
+    def _balance(self, sign_in: tuple[str, str]) -> Balance | None:
+        body = body_of(self._call("GET", "Balance.json", auth=sign_in), _ERRORS)
+        return Balance.read(word_at(body, "balance"), word_at(body, "currency"))
 
     def originators(self) -> list[str]:
         """The account's numbers that can send SMS; names and services are not listed by Twilio here."""
         answer = self._call("GET", "IncomingPhoneNumbers.json", params={"PageSize": "100"})
-        numbers = at_path(json_or_none(answer), "incoming_phone_numbers")
+        numbers = at_path(body_of(answer, _ERRORS), "incoming_phone_numbers")
         can_send = [item for item in numbers or [] if at_path(item, "capabilities.sms") is True]
         return [number for item in can_send if (number := word_at(item, "phone_number"))]
 
@@ -303,14 +325,6 @@ def _polled(answers: Iterator[HttpAnswer]) -> Iterator[DeliveryReport]:
                 code=word_at(body, "error_code"),
                 text=word_at(body, "error_message"),
             )
-
-
-def _complaint(user: str, against: Refused | Unknown) -> str:
-    name = "API key" if user.startswith("SK") else "Auth Token"
-    if isinstance(against, Unknown):
-        return against.reason
-    said = " ".join(filter(None, (against.code, against.text)))
-    return f"Twilio refused the Account SID with this {name}: {said}"
 
 
 # --- signatures

@@ -7,7 +7,7 @@ import random
 from datetime import timedelta
 
 from app.domain.incidents import FAILED_CHECKS_TO_TELL
-from app.gateways.base import Gateway
+from app.gateways.base import CheckResult, Gateway
 from app.services import Services
 from app.store import accounts
 from app.store.accounts import Check
@@ -46,5 +46,5 @@ def _check(services: Services, gateway: Gateway) -> Check:
     try:
         result = gateway.check()
     except TransportError as error:
-        return Check(False, f"The gateway could not be reached: {error}.", "", services.now())
-    return Check(result.ok, result.text, result.balance, services.now())
+        result = CheckResult.unreachable(error)
+    return Check(result.ok, result.summary, result.balance, services.now())

@@ -8,6 +8,7 @@ from datetime import timedelta
 from app.domain.messages import Message, Reason, Work
 from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.status import MessageStatus
+from app.gateways.base import Submitted
 from app.jobs.submit import hint_push, may_resend
 from app.services import Services
 from app.store import accounts, claims, messages, reports, submissions
@@ -92,8 +93,9 @@ def _poll(services: Services, message: Message) -> None:
         messages.next_poll(message.id, None)
         return
     _, polls, ids = waiting
+    sent = [Submitted(gateway_id, message.recipient) for gateway_id in ids]
     try:
-        found: list[DeliveryReport] = gateway.poll(ids)
+        found: list[DeliveryReport] = gateway.poll(sent) if sent else []
     except Exception:
         log.exception("poll failed", extra={"gateway": account.slug, "message_row": message.id})
         found = []

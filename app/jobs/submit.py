@@ -16,11 +16,12 @@ from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure, measure
 from app.gateways.base import Context, Gateway, Outgoing
+from app.gateways.submission import submit_all
 from app.services import Services
 from app.store import accounts, claims, messages, outbox, portals, senders, submissions
 from app.store.accounts import Account
 from app.store.database import StoreUnavailable
-from app.transport import AddressRefused, HttpAnswer, HttpClient, NoAnswer, NotSent
+from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def _submit(services: Services, message: Message, recipient: Recipient, account:
     if time.monotonic() >= deadline:  # this worker was asleep since the claim
         claims.give_back(claim, now=services.now())
         return
-    outcome = _call(gateway, outgoing)
+    (outcome,) = submit_all(gateway, [outgoing])
     _keep_trying(lambda: _record(services, claim, account, gateway, outcome))
 
 
@@ -207,21 +208,6 @@ def _outgoing(
         segments=size.segments,
         validity_s=max(60, int((message.expires_at - services.now()).total_seconds())),
     )
-
-
-def _call(gateway: Gateway, outgoing: Outgoing) -> Outcome:
-    """The gateway's answer as a value; an exception of the adapter leaves the outcome unknown."""
-    try:
-        return gateway.submit(outgoing)
-    except AddressRefused as error:  # nobody but the admin can mend this
-        return Refused(RefusalKind.CONFIG, "address", str(error))
-    except NotSent as error:
-        return Refused(RefusalKind.TEMPORARY, "not_sent", str(error))
-    except NoAnswer as error:
-        return Unknown(str(error))
-    except Exception as error:
-        log.exception("adapter failed", extra={"gateway": gateway.slug})
-        return Unknown(f"the adapter failed: {type(error).__name__}")
 
 
 def _keep_trying(record: Callable[[], None]) -> None:

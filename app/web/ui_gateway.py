@@ -48,7 +48,7 @@ def save_and_check() -> Response:
     except SettingsInvalid as invalid:
         return ui.page("gateway.html", status=422, **_facts(adapter, given=given, errors=invalid.errors))
     result = _check(account)
-    accounts.record_check(account.id, Check(result.ok, result.text, result.balance, services().now()))
+    accounts.record_check(account.id, Check(result.ok, result.summary, result.balance, services().now()))
     return ui.page(
         "gateway.html", status=200 if result.ok else 502, **_facts(adapter, result=_result_text(result))
     )
@@ -61,7 +61,7 @@ def _check(account: Account) -> CheckResult:
         with ui_session.outward():
             return gateway.check()
     except TransportError as error:
-        return CheckResult(ok=False, text=_("The gateway could not be reached: %(why)s.", why=error))
+        return CheckResult.unreachable(error)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _result_text(result: CheckResult) -> Result:
     else:
         text = Trouble(
             _("Saved, but the check failed"),
-            text_of(result.text),
+            " ".join(filter(None, (text_of(result.text), text_of(result.why), result.words))),
             _("Messages will wait or fail until this is mended. Correct the settings and check again."),
         )
     return Result(result.ok, text, result.balance)

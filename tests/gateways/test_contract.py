@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
-from app.gateways.base import Gateway, ReportRejected, SettingsInvalid
+from app.gateways.base import Gateway, ReportRejected, SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
 from app.transport import NoAnswer, NotSent, TransportError
 from tests.gateways.peer import Handler, Peer, answer, close, drip, hang, reset, say
@@ -322,7 +322,7 @@ def test_other_calls_fail_as_plainly(slug: str, fault: str) -> None:
         adapter = make(slug, Rerouted(peer.url, timeout_s=0.3))
         if adapter.active_capabilities.reports in ("poll", "both"):
             with pytest.raises(TransportError):
-                adapter.poll(["id1"])
+                adapter.poll([Submitted("id1")])
         result = adapter.check()
 
     assert not result.ok
@@ -344,11 +344,11 @@ def test_refused_check_says_so(slug: str, status: str) -> None:
 @pytest.mark.parametrize("junk", _JUNK)
 def test_polling_survives_junk(slug: str, junk: str) -> None:
     if slug not in _ON_NETWORK:
-        assert make(slug, None).poll(["", "junk", "a.b", "\x00"]) == []
+        assert make(slug, None).poll([Submitted(id) for id in ("", "junk", "a.b", "\x00")]) == []
         return
     with Peer(answer(_JUNK[junk])) as peer:
         adapter = make(slug, Rerouted(peer.url))
-        assert adapter.poll(["id1", "../id2"]) == []
+        assert adapter.poll([Submitted("id1"), Submitted("../id2")]) == []
         assert adapter.look_up("r1", MESSAGE.recipient) is None
 
 

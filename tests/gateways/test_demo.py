@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
+from app.gateways.base import Submitted
 from app.gateways.demo import CASES
 from tests.gateways.world import MESSAGE, make
 
@@ -17,7 +18,7 @@ def _walk(digits: str) -> tuple[object, list[MessageStatus | None]]:
     gateway = make("demo", None)
     outcome = gateway.submit(replace(MESSAGE, recipient=f"+491511234{digits}"))
     ids = outcome.ids if isinstance(outcome, Accepted) else ()
-    return outcome, [report.status for report in gateway.poll(ids)]
+    return outcome, [report.status for report in gateway.poll([Submitted(id) for id in ids])]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_unknown_outcomes_and_the_one_that_is_found() -> None:
     assert gateway.look_up("r1", "+4915112340007") is None
     found = gateway.look_up("r1", "+4915112340008")
     assert isinstance(found, Accepted)
-    (report,) = gateway.poll(found.ids)
+    (report,) = gateway.poll([Submitted(*found.ids)])
     assert (report.reference, report.status) == ("r1", MessageStatus.DELIVERED)
 
 
@@ -72,7 +73,7 @@ def test_reports_carry_reference_and_id() -> None:
     outcome = gateway.submit(replace(MESSAGE, reference="a.b-c"))
     assert isinstance(outcome, Accepted)
 
-    (report,) = gateway.poll(outcome.ids)
+    (report,) = gateway.poll([Submitted(*outcome.ids)])
 
     assert (report.reference, report.gateway_message_id) == ("a.b-c", outcome.ids[0])
 

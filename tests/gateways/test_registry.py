@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint, EntryPoints
+
 import pytest
 
+from app.gateways import registry
 from app.gateways.base import Field, Gateway, SettingsInvalid
 from app.gateways.registry import AdapterInvalid, build_registry, load_registry
 from app.gateways.settings import validate_settings
@@ -37,6 +40,50 @@ def test_all_adapters_are_found_in_order() -> None:
 def test_name_taken_twice_stops_the_start() -> None:
     with pytest.raises(AdapterInvalid, match="acme"):
         build_registry([_Acme, _SameName])
+
+
+class Guest(Gateway):
+    """What another package would bring."""
+
+    slug = "guest"
+    title = "Guest"
+    interface_version = 1
+
+
+class Stale(Gateway):
+    slug = "stale"
+    title = "Written for another interface"
+    interface_version = 0
+
+
+class Usurper(Gateway):
+    slug = "twilio"
+    title = "Not the one of this build"
+    interface_version = 1
+
+
+@pytest.fixture
+def packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other packages are installed, and bring adapters."""
+    names = {"guest": "Guest", "stale": "Stale", "twilio": "Usurper", "broken": "Nobody", "odd": "Guest"}
+    found = EntryPoints(
+        EntryPoint(slug, f"{__name__}:{name}", registry.ENTRY_POINTS) for slug, name in names.items()
+    )
+    monkeypatch.setattr(registry, "entry_points", found.select)
+
+
+@pytest.mark.usefixtures("packages")
+def test_installed_package_brings_nothing_until_its_adapter_is_allowed() -> None:
+    assert load_registry().get("guest") is None
+    assert load_registry(["guest"]).get("guest") is Guest
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("slug", ["stale", "broken", "odd", "missing", "twilio"])
+def test_allowed_adapter_that_cannot_be_used_disables_itself_alone(slug: str) -> None:
+    found = load_registry([slug, "guest"])
+
+    assert found.adapters == load_registry(["guest"]).adapters
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from twilio.rest import Client
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused
 from app.domain.status import MessageStatus
-from app.gateways.base import InboundHttp, ReportRejected, SettingsInvalid
+from app.gateways.base import InboundHttp, ReportRejected, SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
 from app.gateways.twilio import _ERRORS, _STATUSES, Twilio, is_signed, sign
 from app.transport import HttpAnswer
@@ -88,7 +88,7 @@ def test_polling_and_balance_are_the_vendors_own() -> None:
     gateway = make("twilio", http)
     client = Client(_ACCOUNT, "12345", http_client=recorder)
 
-    gateway.poll([_SID])
+    gateway.poll([Submitted(_SID)])
     client.messages(_SID).fetch()
     gateway.check()
     client.balance.fetch()
@@ -151,7 +151,7 @@ def test_error_codes(status: int, code: int, kind: RefusalKind) -> None:
 def test_polled_message() -> None:
     body = {"sid": _SID, "status": "undelivered", "error_code": 30003, "error_message": "Gone", "to": "+1"}
 
-    (report,) = make("twilio", Recorded(json_answer(body))).poll([_SID])
+    (report,) = make("twilio", Recorded(json_answer(body))).poll([Submitted(_SID)])
 
     assert (report.status, report.code, report.text) == (MessageStatus.UNDELIVERED, "30003", "Gone")
     assert report.gateway_message_id == _SID
@@ -160,7 +160,9 @@ def test_polled_message() -> None:
 def test_polling_skips_what_twilio_does_not_have() -> None:
     http = Recorded(json_answer({"code": 20404}, 404), json_answer({"sid": _SID, "status": "sent"}))
 
-    assert [report.status for report in make("twilio", http).poll(["x/../y", _SID])] == [MessageStatus.SENT]
+    assert [
+        report.status for report in make("twilio", http).poll([Submitted("x/../y"), Submitted(_SID)])
+    ] == [MessageStatus.SENT]
     assert http.calls[0]["url"].endswith("/Messages/x%2F..%2Fy.json")
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
 from flask import current_app
+from sqlalchemy.engine import Connection
 
 import app.store.tables  # noqa: F401 - fills the metadata that autogenerate compares with
 from app.store.database import UtcDateTime, db
+
+ONE_AT_A_TIME = 7305117  # the number of the lock
+LOOK_EVERY_S = 0.5
 
 
 def render_item(kind: str, item: Any, _autogen: Any) -> str | bool:
@@ -19,19 +26,50 @@ def render_item(kind: str, item: Any, _autogen: Any) -> str | bool:
 
 
 def run() -> None:
+    """Each migration is a transaction of its own, so that one may leave it to build an index."""
     options = current_app.extensions["migrate"].configure_args
     with db.engine.connect() as connection:
-        is_postgresql = connection.dialect.name == "postgresql"
-        context.configure(
-            connection=connection, target_metadata=db.metadata, render_item=render_item, **options
-        )
-        with context.begin_transaction():
-            if is_postgresql:
-                # A migration may take its time, but must not make everybody wait for its locks,
-                # and two releases at once must not both run it.
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305117)")
-            context.run_migrations()
+        alone = _alone_on_postgresql if connection.dialect.name == "postgresql" else _alone_on_sqlite
+        with alone(connection):
+            context.configure(
+                connection=connection,
+                target_metadata=db.metadata,
+                render_item=render_item,
+                transaction_per_migration=True,
+                **options,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+
+
+@contextmanager
+def _alone_on_postgresql(connection: Connection) -> Iterator[None]:
+    """A migration may take its time, but must not make everybody wait for its locks, and two releases at once
+    must not both run it. The lock is asked for again and again instead of waited for: who waits has a
+    transaction open, and building an index waits for that.
+    """
+    raw: Any = connection.connection.dbapi_connection
+    raw.autocommit = True
+    raw.execute("SET statement_timeout = 0")
+    while not raw.execute("SELECT pg_try_advisory_lock(%s)", (ONE_AT_A_TIME,)).fetchone()[0]:
+        time.sleep(LOOK_EVERY_S)
+    raw.autocommit = False
+    try:
+        yield
+    finally:
+        connection.invalidate()  # and with it the lock and the settings
+
+
+@contextmanager
+def _alone_on_sqlite(connection: Connection) -> Iterator[None]:
+    """A table made anew is dropped under its old name, which must not take along what refers to its rows."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        raw.execute("PRAGMA foreign_keys=ON")
 
 
 run()

@@ -9,6 +9,8 @@ from app.store.database import BigId, UtcDateTime, db
 
 
 def _id() -> Column[int]:
+    """The row's number. Each table with one says `sqlite_autoincrement`: SQLite would use the number of a
+    deleted row again, and every late write that goes by it would meet a stranger's row."""
     return Column("id", BigId, primary_key=True)
 
 
@@ -57,10 +59,16 @@ portals = sa.Table(
     Column("bucket_at", UtcDateTime),
     # Pauses that the portal asked for, as unix times: by method, under "" for all calls.
     Column("call_pauses", sa.JSON, nullable=False, server_default="{}"),
+    # Which installation this is: each one that is verified gets a new number, and what belongs to the one
+    # before (an event, an erasure) does nothing any more.
+    Column("generation", Integer, nullable=False, server_default="1"),
+    Column("opened_at", UtcDateTime),  # when one of its users, verified, last opened the app
+    Column("looked_at", UtcDateTime),  # when an event without an administrator's proof last made us look
     Column("suspect_since", UtcDateTime),  # first heard that the app is not installed; to be confirmed
     Column("erased_at", UtcDateTime),  # its data, some time after the app was removed
     Column("last_pushed_at", UtcDateTime),
     _now("created_at"),
+    sqlite_autoincrement=True,
 )
 
 credentials = sa.Table(
@@ -77,8 +85,17 @@ credentials = sa.Table(
     Column("refreshed_at", UtcDateTime, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("broken", Text, nullable=False, server_default=""),
+    Column("broken_at", UtcDateTime),  # since when
     Column("language", String(8), nullable=False, server_default=""),  # as the user last opened the app
     sa.UniqueConstraint("portal_id", "user_id"),
+    Index(
+        "ix_credentials_service",
+        "portal_id",
+        unique=True,
+        postgresql_where=text("is_service"),
+        sqlite_where=text("is_service"),
+    ),
+    sqlite_autoincrement=True,
 )
 
 senders = sa.Table(
@@ -96,6 +113,7 @@ senders = sa.Table(
     Column("error", Text, nullable=False, server_default=""),
     Column("removed_at", UtcDateTime),
     sa.UniqueConstraint("portal_id", "code"),
+    sqlite_autoincrement=True,
 )
 
 gateway_accounts = sa.Table(
@@ -133,6 +151,7 @@ gateway_accounts = sa.Table(
     _now("created_at"),
     Index("ix_gateway_accounts_probe_at", "probe_at"),
     Index("ix_gateway_accounts_next_check_at", "next_check_at"),
+    sqlite_autoincrement=True,
 )
 
 # Texts that only wait for their time to be over. Literal, because SQLite uses a partial index only for a
@@ -243,6 +262,7 @@ messages = sa.Table(
         postgresql_where=text("work IN ('queued', 'submitting')"),
         sqlite_where=text("work IN ('queued', 'submitting')"),
     ),
+    sqlite_autoincrement=True,
 )
 
 attempts = sa.Table(
@@ -270,6 +290,7 @@ attempts = sa.Table(
         postgresql_where=text("cost <> ''"),
         sqlite_where=text("cost <> ''"),
     ),
+    sqlite_autoincrement=True,
 )
 
 # The gateway's own ids: one for each part of a message that it reports on.
@@ -284,6 +305,7 @@ parts = sa.Table(
     Column("call", Integer, nullable=False, server_default="1"),  # of the attempt; each may yield parts
     sa.UniqueConstraint("attempt_id", "gateway_message_id"),
     Index("ix_parts_account_id_gateway_message_id", "account_id", "gateway_message_id"),
+    sqlite_autoincrement=True,
 )
 
 message_events = sa.Table(
@@ -295,6 +317,7 @@ message_events = sa.Table(
     Column("event", String(30), nullable=False),
     Column("detail", Text, nullable=False, server_default=""),
     Index("ix_message_events_message_row_id", "message_row_id"),
+    sqlite_autoincrement=True,
 )
 
 # Reports that match nothing yet: they can outrun the answer to the submission.
@@ -310,6 +333,7 @@ parked_reports = sa.Table(
     Index("ix_parked_reports_received_at", "received_at"),
     Index("ix_parked_reports_account_id_reference", "account_id", "reference"),
     Index("ix_parked_reports_account_id_gateway_message_id", "account_id", "gateway_message_id"),
+    sqlite_autoincrement=True,
 )
 
 # Events of the portal's life (install, update, uninstall, payment): stored first, acted upon by a job.
@@ -321,11 +345,14 @@ portal_events = sa.Table(
     Column("event", String(40), nullable=False),
     Column("payload", Text, nullable=False),  # sealed: it carries tokens
     Column("is_verified", Boolean, nullable=False),
+    # The portal's installation when the event came in; 0 when we knew no such portal.
+    Column("generation", Integer, nullable=False, server_default="0"),
     _now("received_at"),
     Column("due_at", UtcDateTime),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("result", Text, nullable=False, server_default=""),
     Index("ix_portal_events_due_at", "due_at"),
+    sqlite_autoincrement=True,
 )
 
 # Troubles that last, and what people were told of them. One that ended is kept for a while.
@@ -354,6 +381,7 @@ incidents = sa.Table(
         sqlite_where=text("ended_at IS NULL"),
     ),
     Index("ix_incidents_notice_due_at", "notice_due_at"),
+    sqlite_autoincrement=True,
 )
 
 job_runs = sa.Table(
@@ -391,4 +419,5 @@ rest_calls = sa.Table(
         postgresql_where=text(WENT_WRONG),
         sqlite_where=text(WENT_WRONG),
     ),
+    sqlite_autoincrement=True,
 )

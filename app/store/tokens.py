@@ -64,6 +64,7 @@ def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -
         "expires_at": opener.tokens.expires_at,
         "refreshed_at": now,
         "broken": "",
+        "broken_at": None,
     }
     if opener.tokens.refresh_token:  # not every call brings one, and the one we have stays good
         values["refresh_token"] = box.seal(opener.member_id, opener.tokens.refresh_token)
@@ -71,8 +72,9 @@ def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -
         values["language"] = language[:8]
     mine = (credentials.c.portal_id == portal_id) & (credentials.c.user_id == opener.user_id)
     with writing() as connection:
+        _lock_portal(connection, portal_id)
         row = connection.execute(
-            sa.select(credentials.c.expires_at, credentials.c.broken).where(mine).with_for_update()
+            sa.select(credentials.c.expires_at, credentials.c.broken).where(mine)
         ).first()
         if row is None:
             connection.execute(
@@ -87,17 +89,35 @@ def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -
             connection.execute(
                 sa.update(credentials).where(mine).values(version=credentials.c.version + 1, **values)
             )
-        service_works = connection.execute(
-            sa.select(credentials.c.id).where(
-                credentials.c.portal_id == portal_id, credentials.c.is_service, credentials.c.broken == ""
-            )
-        ).first()
-        if service_works is None:
-            connection.execute(
-                sa.update(credentials).where(credentials.c.portal_id == portal_id).values(is_service=False)
-            )
-            connection.execute(sa.update(credentials).where(mine).values(is_service=True))
+        _elect(connection, portal_id)
         _drop_surplus(connection, portal_id)
+
+
+def _lock_portal(connection: sa.Connection, portal_id: int) -> None:
+    """Who keeps, breaks or revives tokens of a portal does it alone: they decide together who speaks."""
+    connection.execute(sa.select(portals.c.id).where(portals.c.id == portal_id).with_for_update())
+
+
+def _elect(connection: sa.Connection, portal_id: int) -> bool:
+    """See to it that a working credential speaks for the portal; False when there is none.
+
+    The one that speaks keeps doing so while it works; else the one that was refreshed last takes over.
+    """
+    if connection.scalar(sa.select(credentials.c.id).where(*_works(portal_id))) is not None:
+        return True
+    mine = credentials.c.portal_id == portal_id
+    next_one = connection.scalar(
+        sa.select(credentials.c.id)
+        .where(mine, credentials.c.broken == "", credentials.c.is_admin)
+        .order_by(credentials.c.refreshed_at.desc(), credentials.c.id)
+        .limit(1)
+    )
+    if next_one is None:
+        return False
+    # One after the other: no two may speak, not even within a statement.
+    connection.execute(sa.update(credentials).where(mine, credentials.c.is_service).values(is_service=False))
+    connection.execute(sa.update(credentials).where(credentials.c.id == next_one).values(is_service=True))
+    return True
 
 
 def _drop_surplus(connection: sa.Connection, portal_id: int) -> None:
@@ -152,7 +172,7 @@ def store_refreshed(credential: Credential, member_id: str, tokens: TokenPair, *
     with writing() as connection:
         changed = connection.execute(
             sa.update(credentials)
-            .where(credentials.c.id == credential.id, credentials.c.version == credential.version)
+            .where(_is(credential))
             .values(
                 access_token=box.seal(member_id, tokens.access_token),
                 refresh_token=box.seal(member_id, tokens.refresh_token),
@@ -160,42 +180,34 @@ def store_refreshed(credential: Credential, member_id: str, tokens: TokenPair, *
                 refreshed_at=now,
                 version=credentials.c.version + 1,
                 broken="",
+                broken_at=None,
             )
         ).rowcount
     return bool(changed)
 
 
-def mark_broken(credential: Credential, reason: str) -> bool:
+def mark_broken(credential: Credential, reason: str, *, now: datetime) -> bool:
     """Stop using a credential; True when a spare took over, False when an admin is needed.
 
     One that was refreshed meanwhile is not the one that failed, so it stays.
     """
     with writing() as connection:
+        _lock_portal(connection, credential.portal_id)
         connection.execute(
             sa.update(credentials)
-            .where(credentials.c.id == credential.id, credentials.c.version == credential.version)
-            .values(broken=reason[:200])
+            .where(_is(credential), credentials.c.broken == "")
+            .values(broken=reason[:200] or "?", broken_at=now)
         )
-        if connection.scalar(sa.select(credentials.c.id).where(*_works(credential.portal_id))) is not None:
-            return True
-        spare = connection.scalar(
-            sa.select(credentials.c.id)
-            .where(
-                credentials.c.portal_id == credential.portal_id,
-                credentials.c.broken == "",
-                credentials.c.is_admin,
-            )
-            .order_by(credentials.c.refreshed_at.desc())
-            .limit(1)
-        )
-        if spare is None:
-            return False
-        connection.execute(
-            sa.update(credentials)
-            .where(credentials.c.portal_id == credential.portal_id)
-            .values(is_service=credentials.c.id == spare)
-        )
-    return True
+        return _elect(connection, credential.portal_id)
+
+
+def _is(credential: Credential) -> sa.ColumnElement[bool]:
+    """This user's tokens, as they were read."""
+    return sa.and_(
+        credentials.c.id == credential.id,
+        credentials.c.portal_id == credential.portal_id,
+        credentials.c.version == credential.version,
+    )
 
 
 def _works(portal_id: int) -> tuple[sa.ColumnElement[bool], ...]:
@@ -221,11 +233,14 @@ def administrators(portal_id: int) -> list[tuple[str, str]]:
 def revive(portal_id: int) -> None:
     """Try again what may have passed: the rights of a user who lost them."""
     with writing() as connection:
-        connection.execute(
+        _lock_portal(connection, portal_id)
+        revived = connection.execute(
             sa.update(credentials)
             .where(credentials.c.portal_id == portal_id, credentials.c.broken.in_(PASSING))
-            .values(broken="")
-        )
+            .values(broken="", broken_at=None)
+        ).rowcount
+        if revived:
+            _elect(connection, portal_id)
 
 
 def idle_since(moment: datetime, *, limit: int) -> list[int]:
@@ -303,7 +318,7 @@ class PortalTokens:
         portal_store.update_address(self.portal_id, client_endpoint=client_endpoint)
 
     def mark_broken(self, credential: Credential, reason: str) -> bool:
-        return mark_broken(credential, reason)
+        return mark_broken(credential, reason, now=self._now())
 
     def expires_soon(self, credential: Credential) -> bool:
         return credential.tokens.expires_at <= self._now() + timedelta(seconds=60)

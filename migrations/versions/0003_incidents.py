@@ -50,7 +50,6 @@ def upgrade() -> None:
     op.add_column(
         "gateway_accounts", sa.Column("failed_check_text", sa.Text(), server_default="", nullable=False)
     )
-    op.create_index("ix_gateway_accounts_next_check_at", "gateway_accounts", ["next_check_at"], unique=False)
     op.add_column(
         "credentials", sa.Column("language", sa.String(length=8), server_default="", nullable=False)
     )
@@ -59,7 +58,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     # Column by column: a table made anew, as batch mode does it, would take along what refers to its rows.
     op.drop_column("credentials", "language")
-    op.drop_index("ix_gateway_accounts_next_check_at", table_name="gateway_accounts")
     for name in ("failed_check_text", "failed_checks", "next_check_at"):
         op.drop_column("gateway_accounts", name)
     with op.batch_alter_table("incidents", schema=None) as batch_op:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from migrations import online
 
 revision = "0004"
-down_revision = "0003"
+down_revision = "0003a"
 branch_labels = None
 depends_on = None
 
@@ -14,7 +15,7 @@ TEXT_CAN_GO = "text <> '' AND work = 'closed' AND push_due_at IS NULL"
 
 
 def upgrade() -> None:
-    op.create_index(
+    online.create_index(
         "ix_messages_text_can_go",
         "messages",
         ["portal_id", "received_at"],
@@ -25,4 +26,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_messages_text_can_go", table_name="messages")
+    online.drop_index("ix_messages_text_can_go", "messages")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from migrations import online
 
 revision = "0005"
 down_revision = "0004"
@@ -14,7 +15,7 @@ WENT_WRONG = "error <> ''"
 
 
 def upgrade() -> None:
-    op.create_index(
+    online.create_index(
         "ix_rest_calls_went_wrong",
         "rest_calls",
         ["portal_id", "error"],
@@ -25,4 +26,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_rest_calls_went_wrong", table_name="rest_calls")
+    online.drop_index("ix_rest_calls_went_wrong", "rest_calls")

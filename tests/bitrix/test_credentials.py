@@ -107,7 +107,7 @@ def test_late_writer_does_not_overwrite_newer_tokens(installed: PortalWorld) -> 
     assert newer is not None
 
     stored = tokens.store_refreshed(stale, installed.row.member_id, stale.tokens, now=installed.now())
-    still_good = tokens.mark_broken(stale, "INVALID_GRANT")
+    still_good = tokens.mark_broken(stale, "INVALID_GRANT", now=installed.now())
 
     assert not stored
     assert still_good

@@ -95,7 +95,7 @@ def _state(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 def _broken_tokens(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     credential = tokens.service(admin.portal.id)
     assert credential is not None
-    tokens.mark_broken(credential, "INVALID_GRANT")
+    tokens.mark_broken(credential, "INVALID_GRANT", now=utcnow())
 
 
 def _no_sender(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo tour test quick chaos lint format bench-refresh bench-push bench-fairness bench-sweep bench-retention clean
+.PHONY: help setup demo tour test quick chaos lint format texts release-check bench-refresh bench-push bench-fairness bench-sweep bench-retention clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,14 @@ format: ## put the code into its format, mend what can be mended
 	@scripts/setup dev
 	@$(PYTHON) -m ruff format
 	@$(PYTHON) -m ruff check --fix
+
+texts: ## count and list what the languages lack; TEXTS=update adds it to the catalogues
+	@scripts/setup dev
+	@$(PYTHON) scripts/texts.py $(TEXTS)
+
+release-check: ## what must hold before a release beyond the tests: every text in every language
+	@scripts/setup dev
+	@$(PYTHON) scripts/texts.py check
 
 bench-refresh: ## measure a storm of token refreshes: 64 processes, 500 portals
 	@scripts/setup dev

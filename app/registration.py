@@ -20,11 +20,11 @@ from app.bitrix.client import SENDER_UPDATE, PortalClient
 from app.bitrix.errors import AlreadyBound, MethodMissing, PortalError, Refused
 from app.bitrix.sender_names import Localized, matched
 from app.domain.portals import Portal
-from app.domain.sender_texts import DESCRIPTIONS, LANGUAGES
 from app.services import Services
 from app.store import portals, senders
 from app.store.senders import Sender
 from app.transport import TransportError
+from app.words.sender_names import descriptions, languages
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Reconciled:
 def texts_of(sender: Sender, app_name: str) -> tuple[Localized, Localized]:
     """Name and description as the portal shows them; what the admin left empty is the product's own."""
     label = f"{app_name} {sender.originator}".strip() if sender.code != senders.FIRST_CODE else app_name
-    name = sender.name or dict.fromkeys(LANGUAGES, label)
-    return matched(name, sender.description or dict(DESCRIPTIONS))
+    name = sender.name or dict.fromkeys(languages(), label)
+    return matched(name, sender.description or dict(descriptions()))
 
 
 class InPortal(StrEnum):

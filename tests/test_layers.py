@@ -18,12 +18,13 @@ ARROWS: dict[str, set[str]] = {
     "error_reports": set(),
     "newkey": set(),
     "transport": set(),
+    "words": {"domain"},
     "engine": {"config", "domain"},
     "gateways": {"domain", "transport"},
     "bitrix": {"domain", "transport"},
     "store": {"domain", "config"},
     "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},
-    "registration": {"bitrix", "domain", "services", "store", "transport"},
+    "registration": {"bitrix", "domain", "services", "store", "transport", "words"},
     "gateway_accounts": {"domain", "gateways", "store"},
     "jobs": {
         "bitrix",
@@ -35,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
         "services",
         "store",
         "transport",
+        "words",
     },
     "web": {
         "bitrix",
@@ -46,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "services",
         "store",
         "transport",
+        "words",
     },
     "cli": {
         "bitrix",
@@ -57,6 +60,7 @@ ARROWS: dict[str, set[str]] = {
         "services",
         "store",
         "transport",
+        "words",
     },
 }
 

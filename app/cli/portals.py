@@ -10,10 +10,10 @@ from flask.cli import AppGroup
 
 from app.bitrix.errors import is_known_code
 from app.cli.output import as_json, plain, portal_of, show
-from app.domain.portal_texts import meaning_of
 from app.domain.portals import Portal
 from app.services import services
 from app.store import accounts, messages, portal_events, portals, rest_log, senders, tokens
+from app.words.portal_states import meaning_of
 
 portals_group = AppGroup("portals", help="Portals that installed the application.")
 

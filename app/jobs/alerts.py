@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from app.bitrix.client import PortalClient
 from app.bitrix.errors import AccessDenied, PortalError, Refused
 from app.domain.incidents import IncidentKind
-from app.domain.notice_texts import notice_text
 from app.domain.portals import Portal
 from app.domain.retry import pause_before
 from app.services import Services
 from app.store import incidents, portals, tokens
 from app.store.incidents import Notice
 from app.transport import TransportError
+from app.words.notices import notice_text
 
 log = logging.getLogger(__name__)
 

@@ -5,18 +5,14 @@ An adapter is one file in English and needs no other; what is not translated sta
 
 from __future__ import annotations
 
-from flask_babel import Domain
-
 from app.gateways.base import Field
-from app.web.ui_language import TRANSLATIONS
+from app.web.ui_language import adapters_text
 from app.web.ui_language import gettext as _
-
-_domain = Domain(translation_directories=str(TRANSLATIONS), domain="gateways")
 
 
 def text_of(text: str) -> str:
     """A text of an adapter, translated if the catalogue of the gateways has it."""
-    return str(_domain.get_translations().ugettext(text)) if text else ""
+    return adapters_text(text) if text else ""
 
 
 def problem_text(problem: str, field: Field) -> str:

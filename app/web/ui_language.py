@@ -1,21 +1,22 @@
-"""Which language a person reads: Bitrix24's own codes to locales, writing from right to left, and times."""
+"""Which language a person reads: its texts, writing from right to left, numbers and times."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import phonenumbers
 from babel import Locale
 from babel.dates import format_skeleton
 from babel.numbers import format_currency, format_percent, get_decimal_symbol
+from babel.support import NullTranslations
 from babel.units import format_unit
 from flask import Flask, g
 from flask_babel import (
     Babel,
+    Domain,
     format_date,
     format_datetime,
     format_decimal,
@@ -26,40 +27,25 @@ from flask_babel import (
 from flask_babel import gettext as _gettext
 
 from app.domain.prices import Price
+from app.words import catalogues
+from app.words.catalogues import catalogue, locales
+from app.words.languages import LOCALES, RIGHT_TO_LEFT, locale_of
 
-TRANSLATIONS = Path(__file__).parent / "translations"
 
-# Bitrix24's codes are not ISO: `la` is Spanish, `br` Portuguese, `ua` Ukrainian, `sc` and `tc` Chinese.
-LOCALES = {
-    "en": "en",
-    "ru": "ru",
-    "de": "de",
-    "la": "es",
-    "br": "pt_BR",
-    "fr": "fr",
-    "it": "it",
-    "pl": "pl",
-    "ua": "uk",
-    "tr": "tr",
-    "id": "id",
-    "ms": "ms",
-    "th": "th",
-    "ja": "ja",
-    "ar": "ar",
-    "vn": "vi",
-    "kz": "kk",
-    "in": "hi",
-    "sc": "zh_Hans",
-    "tc": "zh_Hant",
-}
-RIGHT_TO_LEFT = frozenset({"ar"})
+class _Texts(Domain):  # type: ignore[misc]
+    """Flask-Babel's way of looking texts up, over the catalogues as they are written."""
+
+    def get_translations(self) -> NullTranslations:
+        return catalogue(self.domain[0], str(get_locale() or "en"))
+
+
+_adapters = _Texts(domain=catalogues.ADAPTERS)
 
 
 @cache
 def translated() -> frozenset[str]:
-    """The locales that this build has texts for."""
-    found = (path.parents[1].name for path in TRANSLATIONS.glob("*/LC_MESSAGES/messages.mo"))
-    return frozenset({"en", *found})
+    """The locales that the pages have texts for."""
+    return locales(catalogues.PAGES) | {"en"}
 
 
 def languages() -> list[tuple[str, str]]:
@@ -107,18 +93,18 @@ def _zone_of(name: str) -> str:
 
 
 def _locale() -> str:
-    wanted = LOCALES.get(g.get("language", ""), "en")
+    wanted = locale_of(g.get("language", ""))
     return wanted if wanted in translated() else "en"
-
-
-def N_(text: str) -> str:
-    """Marks a text for the catalogues that is translated later."""
-    return text
 
 
 def gettext(text: str, **values: object) -> str:
     """The text in the person's language, with its named values filled in."""
     return str(_gettext(text, **values))
+
+
+def adapters_text(text: str) -> str:
+    """A text of an adapter, translated if the catalogue of the adapters has it."""
+    return str(_adapters.gettext(text))
 
 
 def when(at: datetime | None, *, seconds: bool = False) -> str:
@@ -181,8 +167,8 @@ def decimal_sign() -> str:
 
 
 def init_app(app: Flask) -> None:
-    app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
-    Babel(app, locale_selector=_locale, timezone_selector=zone_name)
+    babel = Babel(app, locale_selector=_locale, timezone_selector=zone_name)
+    babel.domain_instance = _Texts(domain=catalogues.PAGES)
     app.jinja_env.filters |= {"when": when, "clock": clock, "day": day, "number": number, "money": money}
     app.jinja_env.globals |= {
         "direction": direction,

@@ -14,10 +14,10 @@ from app.services import services
 from app.store.message_log import Filters, Position, gateways_of, sender_codes_of
 from app.web import ui_privacy
 from app.web.ui import ROW_LIMIT
-from app.web.ui_language import N_
 from app.web.ui_language import gettext as _
 from app.web.ui_message_texts import status_label
 from app.web.ui_periods import begin_of, day_of
+from app.words.catalogues import N_
 
 _DAYS = {"today": 1, "7": 7, "30": 30}
 _PERIODS = {

@@ -9,9 +9,10 @@ from app.bitrix.cards import Card, CardKind
 from app.domain.messages import Message, Reason, TimelineEntry, Work
 from app.domain.portals import PortalSettings
 from app.domain.status import MessageStatus
-from app.web.ui_language import N_, number
 from app.web.ui_language import gettext as _
+from app.web.ui_language import number
 from app.web.ui_texts import Trouble
+from app.words.catalogues import N_
 
 STATUS_LABELS = {
     MessageStatus.QUEUED: N_("Waiting"),

@@ -13,7 +13,6 @@ from flask_babel import get_locale
 
 from app import registration
 from app.bitrix.errors import PortalBusy, PortalError, portal_error
-from app.domain.sender_texts import LANGUAGES
 from app.domain.senders import SenderInvalid, SenderProblem, Text
 from app.registration import InPortal
 from app.services import services
@@ -21,9 +20,10 @@ from app.store import senders
 from app.store.senders import FIRST_CODE, Sender
 from app.transport import TransportError
 from app.web import ui, ui_overview, ui_session
-from app.web.ui_language import LOCALES
 from app.web.ui_language import gettext as _
 from app.web.ui_texts import Trouble, compare_trouble, registration_trouble
+from app.words import sender_names
+from app.words.languages import LOCALES
 
 blueprint = ui.page_blueprint("ui_senders")
 
@@ -267,7 +267,7 @@ def _form(
             name_error=errors.get(f"name-{code}", ""),
             description_error=errors.get(f"description-{code}", ""),
         )
-        for code in dict.fromkeys((*LANGUAGES[1:], *sorted(kept)))
+        for code in dict.fromkeys((*sender_names.languages()[1:], *sorted(kept)))
     ]
     return {
         "tab": "senders",

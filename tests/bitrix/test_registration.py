@@ -10,7 +10,7 @@ from app.registration import reconcile
 from app.store import senders
 from tests.portal_world import PortalWorld
 
-LANGUAGES = ["br", "de", "en", "fr", "it", "la", "pl", "ru", "tr", "ua"]
+LANGUAGES = ["ar", "br", "de", "en", "fr", "it", "la", "pl", "ru", "tr", "ua"]
 
 
 def phrases(world: PortalWorld, code: str = "sms") -> dict[str, list[str]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.domain.portal_texts import meaning_of
 from app.domain.portals import PortalState
 from app.store import portals, tokens
+from app.words.portal_states import meaning_of
 from tests.portal_world import PortalWorld, portal_world
 
 

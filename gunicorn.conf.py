@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
+import runpy
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -43,20 +44,18 @@ control_socket_disable = True
 accesslog = None
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s bytes %(M)s ms'
 
-_SECRET_PATH = re.compile(r"(/(?:sms|reports)/)[^\s'\"]*|\?[^\s'\"]*")
-
-
-def _without_secrets(text: str) -> str:
-    return _SECRET_PATH.sub(lambda found: f"{found[1]}***" if found[1] else "?***", text)
+# The application's own rule, by its path: to import it from `app` would load the application into this
+# process, and a reload would go on with the old one.
+_hide = runpy.run_path(str(Path(__file__).with_name("app") / "redaction.py"))["hide"]
 
 
 class _HideSecrets(logging.Filter):
     """gunicorn quotes what it could not read or serve, often with its address."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _without_secrets(record.getMessage()), None
+        record.msg, record.args = _hide(record.getMessage()), None
         if record.exc_info and record.exc_info[0]:
-            record.exc_text = _without_secrets(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = _hide(logging.Formatter().formatException(record.exc_info))
         return True
 
 

@@ -82,7 +82,7 @@ def create_app(config: Config | None = None) -> Flask:
             config = load_config(os.environ)
         except ConfigError as error:
             sys.exit(f"configuration: {error}")
-    logs.set_up(config.log_level)
+    logs.set_up(config.log_level, secrets=config.secrets)
     error_reports.set_up(config.sentry_dsn)
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False

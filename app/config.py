@@ -92,6 +92,13 @@ class Config:
     timing: Timing = Timing()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may read in a log."""
+        passwords = (urlsplit(url).password or "" for url in (self.database_url, self.redis_url))
+        single = (self.client_secret, self.sentry_dsn, self.metrics_token)
+        return tuple(filter(None, (*self.secret_keys, *self.encryption_keys, *single, *passwords)))
+
+    @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
 

@@ -8,6 +8,8 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.types import Event, Hint
 
+from app import redaction
+
 
 def set_up(dsn: str) -> None:
     """Report what is logged as an error; with an empty `dsn` nothing is reported.
@@ -25,12 +27,14 @@ def set_up(dsn: str) -> None:
         include_local_variables=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
-        before_send=_without_request,
+        before_send=_redacted,
     )
 
 
-def _without_request(event: Event, _hint: Hint) -> Event:
-    event.pop("request", None)
-    event.pop("user", None)
-    event.pop("breadcrumbs", None)
+def _redacted(event: Event, _hint: Hint) -> Event:
+    for part in ("request", "user", "breadcrumbs"):
+        event.pop(part, None)  # type: ignore[misc]
+    for part in ("logentry", "message", "exception", "extra", "contexts", "tags", "threads", "transaction"):
+        if part in event:
+            event[part] = redaction.hide_all(event[part])  # type: ignore[literal-required]
     return event

@@ -6,6 +6,7 @@ import gzip
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -14,14 +15,19 @@ import sentry_sdk
 from app import error_reports
 
 
-class _Sentry(HTTPServer):
+class Sentry(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Take)
         self.bodies: list[bytes] = []
+        self.dsn = f"http://key@127.0.0.1:{self.server_port}/1"
+
+    @property
+    def text(self) -> str:
+        return b"".join(self.bodies).decode()
 
 
 class _Take(BaseHTTPRequestHandler):
-    server: _Sentry
+    server: Sentry
 
     def do_POST(self) -> None:
         self.server.bodies.append(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -32,9 +38,9 @@ class _Take(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def sentry() -> Iterator[_Sentry]:
-    server = _Sentry()
+@contextmanager
+def serving_sentry() -> Iterator[Sentry]:
+    server = Sentry()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -44,8 +50,14 @@ def sentry() -> Iterator[_Sentry]:
     server.server_close()
 
 
-def test_a_logged_error_is_reported_without_local_variables(sentry: _Sentry) -> None:
-    error_reports.set_up(f"http://key@127.0.0.1:{sentry.server_port}/1")
+@pytest.fixture
+def sentry() -> Iterator[Sentry]:
+    with serving_sentry() as server:
+        yield server
+
+
+def test_a_logged_error_is_reported_without_local_variables(sentry: Sentry) -> None:
+    error_reports.set_up(sentry.dsn)
 
     try:
         hidden = "".join(["can", "ary"])

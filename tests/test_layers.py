@@ -14,8 +14,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 ARROWS: dict[str, set[str]] = {
     "domain": set(),
     "config": set(),
-    "logs": set(),
-    "error_reports": set(),
+    "redaction": set(),
+    "logs": {"redaction"},
+    "error_reports": {"redaction"},
     "newkey": set(),
     "transport": set(),
     "words": {"domain"},

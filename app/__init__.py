@@ -1,132 +1,18 @@
-"""Wiring, no logic: the only place that sees every room."""
+"""The product. `create_app()` is all that servers and commands need; `app.wiring` puts the rooms together."""
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-from functools import partial
+from typing import TYPE_CHECKING
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
-from app import cli, error_reports, logs
-from app.bitrix.oauth import OAuth
-from app.bitrix.opener import OpenerCheck
-from app.config import Config, ConfigError, load_config
-from app.engine import Engine
-from app.gateways.registry import load_registry
-from app.jobs import alerts, check_account, follow_up, portal_life, push_status, retention, submit
-from app.services import Services, write_down_for
-from app.store.database import db, engine_options, migrate, prepare_engine
-from app.store.secrets import SecretBox
-from app.transport import HttpClient
-from app.web import (
-    events,
-    handler,
-    health,
-    install,
-    reports,
-    ui,
-    ui_frame,
-    ui_gateway,
-    ui_help,
-    ui_language,
-    ui_messages,
-    ui_overview,
-    ui_renew,
-    ui_senders,
-    ui_settings,
-    ui_statistics,
-    ui_test,
-)
-
-JOBS = {
-    "submit": submit.submit_message,
-    "recover": submit.recover_message,
-    "follow_up": follow_up.follow_up,
-    "push": push_status.push_statuses,
-    "verify_held": portal_life.verify_held,
-    "portal_event": portal_life.act_on_event,
-    "reconcile": portal_life.keep_in_step,
-    "keep_alive": portal_life.keep_tokens_alive,
-    "probe_account": portal_life.probe_account,
-    "purge": retention.purge_from,
-    "purge_portal": retention.purge_portal,
-    "check_account": check_account.check_account,
-    "look_for_incidents": alerts.look_for_incidents,
-    "tell_incident": alerts.tell,
-}
-BLUEPRINTS = (
-    handler.blueprint,
-    reports.blueprint,
-    events.blueprint,
-    health.blueprint,
-    install.blueprint,
-    ui_frame.blueprint,
-    ui_renew.blueprint,
-    ui_overview.blueprint,
-    ui_gateway.blueprint,
-    ui_senders.blueprint,
-    ui_test.blueprint,
-    ui_messages.blueprint,
-    ui_settings.blueprint,
-    ui_statistics.blueprint,
-    ui_help.blueprint,
-)
+    from app.config import Config
 
 
 def create_app(config: Config | None = None) -> Flask:
     """The application of one process: web, worker or command alike."""
-    if config is None:
-        try:
-            config = load_config(os.environ)
-        except ConfigError as error:
-            sys.exit(f"configuration: {error}")
-    logs.set_up(config.log_level, secrets=config.secrets)
-    error_reports.set_up(config.sentry_dsn)
-    app = Flask(__name__, static_folder=None)
-    app.url_map.strict_slashes = False
-    app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(config)
-    if config.sqlite_file is not None:
-        config.sqlite_file.parent.mkdir(parents=True, exist_ok=True)
-    db.init_app(app)
-    migrate.init_app(app)
-    with app.app_context():
-        prepare_engine(db.engine)
-    app.extensions["secret_box"] = SecretBox(config.encryption_keys)
-    app.extensions["services"] = wired = _wire(config)
-    wired.engine.init_app(app, config)
-    for name, job in JOBS.items():
-        wired.engine.register(name, partial(job, wired))
-    wired.engine.on_failure = partial(submit.note_exception, wired)
-    for blueprint in BLUEPRINTS:
-        app.register_blueprint(blueprint)
-    ui_language.init_app(app)
-    ui.init_app(app)
-    cli.register(app)
-    return app
+    # Here and not above: whoever imports one room shall not load all of them.
+    from app.wiring import build  # noqa: PLC0415
 
-
-def _wire(config: Config) -> Services:
-    http = HttpClient(allow_private=config.allow_private_network, timeout_s=config.timing.gateway_deadline_s)
-    oauth = OAuth(
-        http,
-        client_id=config.client_id,
-        client_secret=config.client_secret,
-        servers=config.oauth_servers,
-        timeout_s=config.timing.portal_call_s,
-    )
-    return Services(
-        config=config,
-        http=http,
-        oauth=oauth,
-        openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
-        engine=Engine(),
-        gateways=load_registry(config.gateways_allow),
-    )
-
-
-# Modules and classes stay as long as the process does. The garbage collector passes over them from now on, in
-# its rounds as well as at the end: a command takes a quarter less time.
-gc.freeze()
+    return build(config)

@@ -17,8 +17,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 from flask import Flask
 
-import app as product
-from app import create_app
+from app import create_app, wiring
 from app.config import Config, Timing
 from app.domain.portals import Portal
 from app.engine import Engine
@@ -69,7 +68,7 @@ class PortalWorld:
         self.engine._app = self.app
         self.services = replace(wired, now=self.now, engine=self.engine)
         self.app.extensions["services"] = self.services
-        for name, job in product.JOBS.items():
+        for name, job in wiring.JOBS.items():
             self.engine.register(name, self._job(job))
 
     def _job(self, job: Callable[[Services, int], None]) -> Callable[[int], None]:

@@ -29,7 +29,7 @@ from app.store import accounts, job_runs, messages, portals
 from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
 from app.transport import HttpClient, NotSent
-from app.web import metrics
+from app.web.operator import metrics
 from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
 from tests.services import MovingAddress, Postgres, ServiceMissing

@@ -18,7 +18,7 @@ from flask import Flask
 from app.store import message_log, messages, portals
 from app.store.database import StoreUnavailable, utcnow
 from app.store.spool import Spool, SpooledCall
-from app.web import handler
+from app.web.calls import handler
 from sandbox.stack import PROJECT
 from tests.fault_world import locked_sqlite
 from tests.product import ENVIRONMENT, a_portal, product

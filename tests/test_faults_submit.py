@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from app.domain.outcomes import DeliveryReport
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
-from app.gateways.http import HttpGateway
+from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
 from app.store import accounts, claims, messages, portals, reports
 from app.store.database import writing

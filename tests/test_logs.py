@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine as Database
 from app import logs
 from app.services import services
 from app.store import portals
-from app.web import ui_session
+from app.web.admin.frame import sessions
 from tests.product import ENVIRONMENT, a_portal, product
 from tests.test_error_reports import Sentry, serving_sentry
 
@@ -166,7 +166,7 @@ def test_no_error_path_of_any_route_tells_a_secret(
         name: secrets.token_urlsafe(24) for name in ("path", "query", "access", "refresh", "application")
     }
     portal = portals.by_id(1)
-    canaries["session"] = ui_session.issue(ui_session.Session(portal, "1", "en", "UTC", is_admin=True))
+    canaries["session"] = sessions.issue(sessions.Session(portal, "1", "en", "UTC", is_admin=True))
     form = {
         "member_id": portal.member_id,
         "AUTH_ID": canaries["access"],

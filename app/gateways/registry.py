@@ -1,4 +1,4 @@
-"""Finds the adapters at start: those of this build, and those of other packages that the operator allows."""
+"""Finds the adapters at start: those of `adapters/`, and those of other packages that the operator allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-import app.gateways
+import app.gateways.adapters
 from app.gateways.base import INTERFACE_VERSION, Field, Gateway, Registry
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ def load_registry(allowed: Collection[str] = ()) -> Registry:
 
 
 def _own_gateways() -> Iterator[type[Gateway]]:
-    names = sorted(module.name for module in pkgutil.iter_modules(app.gateways.__path__))
-    modules = [importlib.import_module(f"{app.gateways.__name__}.{name}") for name in names]
+    names = sorted(module.name for module in pkgutil.iter_modules(app.gateways.adapters.__path__))
+    modules = [importlib.import_module(f"{app.gateways.adapters.__name__}.{name}") for name in names]
     return (gateway for module in modules for gateway in _gateways_in(module))
 
 

@@ -11,8 +11,8 @@ import pytest
 from app.bitrix.client import PortalClient
 from app.domain.incidents import amount_of
 from app.domain.portals import PortalState
+from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
-from app.gateways.demo import Demo
 from app.jobs import alerts, check_account
 from app.store import accounts, incidents, portals, tokens
 from app.store.accounts import Account

@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
+from app.gateways.adapters.http import HttpGateway
 from app.gateways.base import Context, InboundHttp, Outgoing
-from app.gateways.http import HttpGateway
 from app.gateways.settings import validate_settings
 from app.transport import HttpClient, NoAnswer
 from sandbox.gateway.app import GatewayApp

@@ -1,0 +1,1 @@
+"""What all pages share: the document, the session, the headers."""

@@ -1,0 +1,92 @@
+"""The banner above every page: what stands badly at this moment, what it means, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from flask import g, url_for
+from jinja2 import Undefined
+
+from app.domain.incidents import GatewayCause, IncidentKind, Symptom
+from app.domain.portals import PortalState
+from app.store import incidents
+from app.web.admin.frame.sessions import Session
+from app.web.admin.words.adapters import text_of
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.troubles import Trouble, portal_trouble
+
+
+@dataclass(frozen=True)
+class Alert:
+    text: Trouble
+    tone: str
+    url: str
+    label: str
+    words: str = ""  # the gateway's own
+    is_repair: bool = False  # the address is posted to, and tries to mend it
+
+
+def present(told: Collection[IncidentKind] | Undefined = ()) -> list[Alert]:
+    """At most one of a kind, the worst first. `told` are those that the page itself speaks of.
+
+    Read from the rows, so a banner goes with its cause and does not wait for an incident to be over.
+    """
+    session: Session | None = g.get("session")
+    if session is None:
+        return []
+    found = incidents.present(session.portal.id)
+    return [_alert(symptom) for symptom in found if symptom.kind not in told]
+
+
+def _alert(symptom: Symptom) -> Alert:
+    match symptom.kind:
+        case IncidentKind.PORTAL:
+            return Alert(
+                portal_trouble(PortalState(symptom.cause)),
+                "bad",
+                url_for("ui_overview.register_again"),
+                _("Try again"),
+                is_repair=True,
+            )
+        case IncidentKind.GATEWAY:
+            tone = "wait" if symptom.cause == GatewayCause.SILENT else "bad"
+            return Alert(
+                _gateway_text(symptom), tone, url_for("ui_gateway.show"), _("Open the gateway"), symptom.words
+            )
+        case IncidentKind.BALANCE:
+            return Alert(_balance_text(symptom), "wait", url_for("ui_gateway.show"), _("Open the gateway"))
+
+
+def _gateway_text(symptom: Symptom) -> Trouble:
+    name = text_of(symptom.gateway)
+    match symptom.cause:
+        case GatewayCause.STOPPED:
+            return Trouble(
+                _("“%(name)s” refuses your account", name=name),
+                _("Messages wait and go out as soon as it works again; too old ones end as failed."),
+                _("Correct the access data, or top up the account at the gateway."),
+            )
+        case GatewayCause.SILENT:
+            return Trouble(
+                _("“%(name)s” does not answer", name=name),
+                _("Messages wait, and one at a time tries whether it works again."),
+                _("Nothing, if it is back soon. If not, check the settings and ask the gateway’s support."),
+            )
+    return Trouble(
+        _("The check of “%(name)s” fails", name=name),
+        _("Messages may wait or fail until this is mended."),
+        _("Open the gateway, correct the settings, and press “Save and check”."),
+    )
+
+
+def _balance_text(symptom: Symptom) -> Trouble:
+    return Trouble(
+        _(
+            "The balance at “%(name)s” is low: %(balance)s",
+            name=text_of(symptom.gateway),
+            balance=symptom.balance,
+        ),
+        _("Messages are still sent. When the balance is used up they will wait."),
+        _("Top up your account at the gateway."),
+    )

@@ -1,0 +1,267 @@
+"""The log of messages and its export; one message, every step of its way, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urljoin
+
+from flask import Response, abort, request, stream_with_context, url_for
+
+from app.bitrix.cards import Card, cards_of
+from app.domain.messages import Message, Work
+from app.domain.prices import parse_price, totals
+from app.domain.status import MessageStatus
+from app.domain.texts import measure
+from app.engine import PRIORITY_SINGLE
+from app.services import services
+from app.store import message_log, messages
+from app.store.message_log import Position
+from app.store.rows import attempts_of, timeline
+from app.web.admin.frame import document, privacy, sessions
+from app.web.admin.parts import filters, log_csv
+from app.web.admin.parts.days import day_of
+from app.web.admin.parts.filters import LogQuery
+from app.web.admin.words import codes
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.language import money
+from app.web.admin.words.messages import (
+    can_send_again,
+    card_label,
+    export_too_large,
+    may_arrive_twice,
+    reason_text,
+    retention_note,
+    status_label,
+    status_tone,
+    steps,
+    summary,
+    telling,
+    visible,
+)
+
+blueprint = document.page_blueprint("ui_messages")
+
+PAGE_SIZE = 50
+EXPORT_LIMIT = 100_000
+
+
+# --- the log
+
+
+@blueprint.get("/messages")
+@document.employees_may_read
+def show_log() -> Response:
+    """The newest messages first; `after` is the place of the last row of the page before."""
+    portal_id, query = sessions.this().portal.id, _query()
+    place = filters.place_of(request.args.get("after", ""))
+    found = message_log.page(portal_id, query.filters, limit=PAGE_SIZE + 1, after=place)
+    rows, has_more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    costs = message_log.costs_of([message.id for message in rows])
+    return document.page(
+        "messages.html",
+        tab="messages",
+        query=query,
+        rows=[_row(message, costs.get(message.id, [])) for message in rows],
+        has_prices=bool(costs),
+        is_first=place is None,
+        older_url=url_for(".show_log", **query.chosen, after=_place(rows[-1])) if has_more else "",
+        newest_url=url_for(".show_log", **query.chosen),
+        export_url=url_for(".export", **query.chosen),
+        export_name=f"messages-{day_of(services().now()).isoformat()}.csv",
+        retention=retention_note(sessions.this().portal.settings),
+    )
+
+
+def _query() -> LogQuery:
+    return filters.read(sessions.this().portal.id, request.args, now=services().now())
+
+
+def _place(message: Message) -> str:
+    return filters.text_of_place(Position(message.received_at, message.id))
+
+
+@dataclass(frozen=True)
+class CardLink:
+    """A page of the portal. The frame opens it in the portal's slider, else it is a link like any other."""
+
+    url: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Row:
+    url: str
+    at: datetime
+    recipient: str
+    label: str
+    tone: str
+    reason: str
+    segments: int
+    price: str
+    cards: list[CardLink]
+    is_test: bool
+
+
+def _row(message: Message, costs: list[str]) -> Row:
+    reason = reason_text(message)
+    return Row(
+        url=url_for(".show_message", row_id=message.id),
+        at=message.received_at,
+        recipient=privacy.number_in_list(message.recipient),
+        label=status_label(message.status),
+        tone=status_tone(message.status),
+        reason=reason.title if reason else "",
+        segments=message.segments,
+        price=_price(costs),
+        cards=[_card_link(card) for card in cards_of(message.bindings)],
+        is_test=message.origin == "test",
+    )
+
+
+def _price(costs: list[str]) -> str:
+    """What all attempts cost together; words that are no price stay as the gateway wrote them."""
+    prices = [parse_price(cost) for cost in costs]
+    unknown = [cost for cost, price in zip(costs, prices, strict=True) if price is None]
+    return " + ".join([money(price) for price in totals(filter(None, prices))] + unknown)
+
+
+def _card_link(card: Card) -> CardLink:
+    return CardLink(_portal_url(card.path), card_label(card))
+
+
+def _portal_url(path: str) -> str:
+    """An address in the portal, at the host that the authorization server vouched for."""
+    return urljoin(sessions.this().portal.client_endpoint, f"..{path}")  # beside its /rest/
+
+
+@blueprint.get("/messages.csv")
+def export() -> Response:
+    """All messages of the log as a file; more than a spreadsheet bears are refused before it begins."""
+    portal_id, query = sessions.this().portal.id, _query()
+    if message_log.has_more_than(portal_id, query.filters, EXPORT_LIMIT):
+        return document.page("_export_too_large.html", status=422, text=export_too_large(EXPORT_LIMIT))
+    lines = log_csv.lines(
+        privacy.exported(message_log.all_of(portal_id, query.filters)),
+        costs_of=message_log.costs_of,
+        gateways=message_log.gateways_of(portal_id),
+    )
+    return Response(stream_with_context(lines), mimetype="text/csv")
+
+
+# --- one message
+
+
+@blueprint.get(f"/messages/{document.ROW}")
+@document.employees_may_read
+def show_message(row_id: int) -> Response:
+    return document.page("message.html", **_facts(_message(row_id)))
+
+
+@blueprint.get(f"/messages/{document.ROW}/again")
+def ask_again(row_id: int) -> Response:
+    """The question before a resend."""
+    message = _message(row_id)
+    if not can_send_again(message):
+        return _not_now(message)
+    return document.page("again.html", **_facts(message))
+
+
+@blueprint.post(f"/messages/{document.ROW}/again")
+def send_again(row_id: int) -> Response:
+    """A new attempt. Where a first copy may have arrived, a person must have said that he knows."""
+    message = _message(row_id)
+    if not can_send_again(message):
+        return _not_now(message)
+    if may_arrive_twice(message) and request.form.get("sure") != "true":
+        error = _("Confirm that you know it: the recipient may get the message twice.")
+        return document.page("again.html", status=422, **_facts(message), error=error)
+    if not messages.resend(message.id, now=services().now(), timing=services().timing):
+        return _not_now(_message(row_id))
+    services().engine.hint("submit", message.id, priority=PRIORITY_SINGLE)
+    return document.page("message.html", **_facts(_message(row_id)), notice="again")
+
+
+def _not_now(message: Message) -> Response:
+    return document.page("message.html", status=409, **_facts(message), notice="not_now")
+
+
+# What a person can have found out at the gateway.
+_FINDINGS = {"delivered": MessageStatus.DELIVERED, "failed": MessageStatus.FAILED}
+
+
+@blueprint.post(f"/messages/{document.ROW}/resolve")
+def resolve(row_id: int) -> Response:
+    """Write down what became of a message whose outcome was unknown."""
+    message = _message(row_id)
+    found = _FINDINGS.get(request.form.get("found", "")) or abort(400)
+    if not messages.resolve(message.id, found, now=services().now(), timing=services().timing):
+        return document.page("message.html", status=409, **_facts(_message(row_id)), notice="not_unknown")
+    services().engine.hint("push", message.portal_id)
+    return document.page("message.html", **_facts(_message(row_id)), notice="resolved")
+
+
+def _message(row_id: int) -> Message:
+    return messages.by_row(sessions.this().portal.id, row_id) or abort(404)
+
+
+def _facts(row: Message) -> dict[str, Any]:
+    message, session = privacy.shown(row), sessions.this()
+    attempts = [_attempt(attempt) for attempt in attempts_of(row)] if session.is_admin else []
+    is_open = row.status is MessageStatus.UNKNOWN and row.work is not Work.SUBMITTING
+    return {
+        "tab": "messages",
+        "message": message,
+        "is_masked_in_list": privacy.are_numbers_masked(),
+        "label": status_label(message.status),
+        "tone": status_tone(message.status),
+        "summary": summary(message),
+        "reason": reason_text(message),
+        "plain_words": _plain_words(attempts[-1]["gateway"], message.reason_text) if attempts else "",
+        "forcing": visible(measure(message.text).forcing) if message.text else "",
+        "price": _price([attempt["cost"] for attempt in attempts if attempt["cost"]]),
+        "cards": [_card_link(card) for card in cards_of(message.bindings)],
+        "author": _author(message),
+        "told": status_label(message.told) if message.told else "",
+        "telling": telling(message, can_be_told=session.portal.state.can_be_told),
+        "steps": steps(privacy.shown_entries(row, timeline(row))),
+        "attempts": attempts,
+        "can_send_again": can_send_again(row) and session.is_admin,
+        "may_arrive_twice": may_arrive_twice(message),
+        "can_resolve": is_open and session.is_admin,
+    }
+
+
+def _author(message: Message) -> CardLink | None:
+    number = message.author_id
+    if not (number.isascii() and number.isdigit() and int(number)):
+        return None  # an automatic message has none
+    return CardLink(_portal_url(f"/company/personal/user/{number}/"), _("User %(number)s", number=number))
+
+
+def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    outcomes = {
+        "accepted": (_("Taken"), "sent"),
+        "refused": (_("Refused"), "bad"),
+        "unknown": (_("No clear answer"), "wait"),
+        "replaced": (_("Replaced by a new attempt"), ""),
+        "not_made": (_("Not made"), ""),
+    }
+    words = ": ".join(filter(None, (attempt["code"], attempt["text"])))
+    label, tone = outcomes.get(attempt["outcome"], (_("Under way"), "wait"))
+    adapter = services().gateways.get(attempt["gateway"])
+    return {
+        **attempt,
+        "label": label,
+        "tone": tone,
+        "title": adapter.title if adapter else attempt["gateway"],
+        "price": _price([attempt["cost"]]) if attempt["cost"] else "",
+        "words": words,
+        "plain_words": _plain_words(attempt["gateway"], words),
+    }
+
+
+def _plain_words(gateway: str, words: str) -> str:
+    return codes.meaning(services().gateways.get(gateway), words)

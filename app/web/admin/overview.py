@@ -1,0 +1,199 @@
+"""The overview: what is left to set up, then how everything stands; and the retry of the registration."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, url_for
+
+from app import registration
+from app.bitrix.errors import PortalError
+from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
+from app.domain.messages import Message
+from app.domain.portals import Portal, PortalState
+from app.domain.status import MessageStatus
+from app.services import services
+from app.store import accounts, figures, messages, portals, senders
+from app.store.accounts import Account
+from app.store.senders import Sender
+from app.transport import TransportError
+from app.web.admin.frame import document, privacy, sessions
+from app.web.admin.frame.sessions import Session
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.messages import reason_text, status_label, status_tone
+from app.web.admin.words.troubles import Trouble, registration_trouble
+
+log = logging.getLogger(__name__)
+blueprint = document.page_blueprint("ui_overview")
+
+DAY = timedelta(hours=24)
+TROUBLED_LIMIT = 5
+_FIGURES = (
+    (MessageStatus.DELIVERED, "ok"),
+    (MessageStatus.SENT, ""),
+    (MessageStatus.QUEUED, ""),
+    (MessageStatus.UNKNOWN, ""),
+    (MessageStatus.UNDELIVERED, "bad"),
+    (MessageStatus.FAILED, "bad"),
+)
+
+
+@blueprint.get("/overview")
+def show() -> Response:
+    return document.page("overview.html", **facts(sessions.this()))
+
+
+@blueprint.post("/sender")
+def register_again() -> Response:
+    """Bring the portal in step now, because somebody asks for it."""
+    session = sessions.this()
+    trouble = register(session.portal)
+    return document.page("overview.html", status=502 if trouble else 200, **facts(_anew(session), trouble))
+
+
+@blueprint.post("/install")
+def retry_install() -> Response:
+    """The installer page's "Try again"."""
+    trouble = register(sessions.this().portal)
+    return document.page("install.html", status=502 if trouble else 200, trouble=trouble)
+
+
+def register(portal: Portal) -> Trouble | None:
+    """Bring the portal in step; what went wrong, in words for its admin, or None."""
+    try:
+        with sessions.outward():
+            registration.reconcile(services(), portal)
+    except (PortalError, TransportError) as error:
+        log.warning("registration failed", extra={"install": portal.id, "why": str(error)})
+        return registration_trouble(error)
+    return None
+
+
+def _anew(session: Session) -> Session:
+    return replace(session, portal=portals.by_id(session.portal.id))
+
+
+def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
+    """What the page shows; `trouble` is why the portal could not be brought in step just now."""
+    portal, since = session.portal, services().now() - DAY
+    sender = next((s for s in senders.of_portal(portal.id) if not s.is_removed), None)
+    account = accounts.default_of(portal.id)
+    steps = _steps(portal, sender, account)
+    return {
+        "tab": "overview",
+        "portal": portal,
+        "trouble_now": trouble,  # the banner has what lasts
+        "told": (IncidentKind.PORTAL,) if trouble else (),
+        "steps": steps,
+        "is_set_up": all(step.done for step in steps),
+        "sender": sender,
+        "is_registered": _is_registered(sender),
+        "account": account,
+        "gateway": gateway_light(account),
+        "last_received_at": figures.last_received_at(portal.id),
+        "figures": _figures(messages.counts_since(portal.id, since)),
+        "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
+    }
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str
+    text: str
+    done: bool
+    is_next: bool = False
+    url: str = ""
+    action: str = ""
+
+
+def _is_registered(sender: Sender | None) -> bool:
+    return sender is not None and sender.registered_at is not None and not sender.error
+
+
+def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
+    registered = _is_registered(sender) and portal.state is not PortalState.NEW
+    is_used = figures.last_received_at(portal.id) is not None
+    works = portal.last_pushed_at is not None or figures.has_delivered(portal.id)
+    return [
+        Step(
+            _("The app is installed"),
+            _("Bitrix24 offers it wherever an SMS can be sent: CRM cards, robots, marketing."),
+            registered,
+            is_next=not registered,
+        ),
+        Step(
+            _("Connect an SMS gateway"),
+            _("The company that carries your messages. You need the access data of your account there."),
+            account is not None,
+            is_next=registered and account is None,
+            url=url_for("ui_gateway.show"),
+            action=_("Connect a gateway"),
+        ),
+        Step(
+            _("Send a test SMS to your own phone"),
+            _("Watch every step of its way until it is delivered."),
+            works,
+            is_next=registered and account is not None and not works,
+            url=url_for("ui_test.show"),
+            action=_("Send a test SMS"),
+        ),
+        Step(
+            _("Write from your CRM"),
+            _(
+                "Ready: open a contact in Bitrix24, choose “SMS”, then “%(name)s” as the sender.",
+                name=services().config.app_name,
+            )
+            if works
+            else _("Your team writes from CRM cards; robots and marketing use the same sender."),
+            is_used,
+            is_next=works and not is_used,
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Light:
+    label: str
+    tone: str
+    words: str = ""
+
+
+def gateway_light(account: Account | None) -> Light:
+    if account is None:
+        return Light(_("Not connected"), "wait")
+    if services().gateways.get(account.slug) is None:
+        return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
+    if account.circuit_open_since is not None:
+        return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
+    if account.check is None:
+        return Light(_("Not checked"), "wait")
+    if not account.check.ok or account.failed_checks >= FAILED_CHECKS_TO_TELL:
+        return Light(_("Check failed"), "bad")
+    return Light(_("Connected"), "ok", account.check.text)
+
+
+def _figures(counts: dict[MessageStatus, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": status_label(status),
+            "count": counts.get(status, 0),
+            "tone": tone if counts.get(status) else "",
+            "url": url_for("ui_messages.show_log", status=status.value),
+        }
+        for status, tone in _FIGURES
+    ]
+
+
+def _troubled(message: Message) -> dict[str, Any]:
+    reason = reason_text(message)
+    return {
+        "url": url_for("ui_messages.show_message", row_id=message.id),
+        "at": message.received_at,
+        "recipient": privacy.number_in_list(message.recipient),
+        "status": status_label(message.status),
+        "tone": status_tone(message.status),
+        "reason": reason.title if reason else "",
+    }

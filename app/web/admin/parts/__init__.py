@@ -1,0 +1,1 @@
+"""Pieces of which several pages are made."""

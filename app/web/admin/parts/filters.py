@@ -1,0 +1,152 @@
+"""What the log is narrowed to: from the address of the page to the store's filters, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from app.domain.status import MessageStatus
+from app.domain.texts import clean
+from app.services import services
+from app.store.message_log import Filters, Position, gateways_of, sender_codes_of
+from app.web.admin.frame import privacy
+from app.web.admin.frame.document import ROW_LIMIT
+from app.web.admin.parts.days import begin_of, day_of
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.messages import status_label
+from app.words.catalogues import N_
+
+_DAYS = {"today": 1, "7": 7, "30": 30}
+_PERIODS = {
+    "today": N_("Today"),
+    "7": N_("The last 7 days"),
+    "30": N_("The last 30 days"),
+    "custom": N_("From a day to a day"),
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """The filters, what was chosen for them by the names in the address, and what can be chosen."""
+
+    filters: Filters
+    chosen: Mapping[str, Any]
+    periods: list[tuple[str, str]]
+    statuses: list[tuple[str, str]]
+    gateways: list[tuple[str, str]]
+    sender_codes: list[tuple[str, str]]
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.chosen)
+
+
+def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery:
+    """The query of a page's address. What cannot be understood narrows nothing."""
+    accounts = gateways_of(portal_id)
+    codes = sender_codes_of(portal_id)
+    given = {name: clean(value)[0].strip() for name, value in asked.items()}
+    account_id = next((id_ for id_, slug in accounts.items() if slug == given.get("gateway")), None)
+    status = _status(given.get("status", ""))
+    code = given.get("sender", "") if given.get("sender") in codes else ""
+    period, days = _period(given, now)
+    searched = _searched(given.get("q", ""))
+    if "digits" in searched and not privacy.may_search_numbers():
+        searched = {}
+    chosen = {
+        "period": period,
+        **days,
+        "status": status.value if status else "",
+        "gateway": accounts[account_id] if account_id else "",
+        "sender": code,
+        "q": given.get("q", "") if searched else "",
+    }
+    since, until = _bounds(period, days, now)
+    return LogQuery(
+        filters=Filters(
+            since=since, until=until, status=status, account_id=account_id, sender_code=code, **searched
+        ),
+        chosen={name: value for name, value in chosen.items() if value},
+        periods=[(value, _(label)) for value, label in _PERIODS.items()],
+        statuses=[(s.value, status_label(s)) for s in MessageStatus],
+        gateways=[(slug, gateway_title(slug)) for slug in accounts.values()],
+        sender_codes=[(code, code) for code in codes],
+    )
+
+
+def gateway_title(slug: str) -> str:
+    """A gateway's name, also of one that this version does not have any more."""
+    adapter = services().gateways.get(slug)
+    return adapter.title if adapter else slug
+
+
+def _status(word: str) -> MessageStatus | None:
+    try:
+        return MessageStatus(word)
+    except ValueError:
+        return None
+
+
+# --- the period
+
+
+def _period(given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, str]]:
+    """The chosen period, and the days of a period of one's own."""
+    period = given.get("period", "")
+    if period != "custom":
+        return (period if period in _DAYS else ""), {}
+    days = {name: day.isoformat() for name in ("from", "to") if (day := _day(given.get(name, ""), now))}
+    return ("custom" if days else ""), days
+
+
+def _day(text: str, now: datetime) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    # Far beyond both ends no database and no time zone can follow.
+    return min(max(day, date(2000, 1, 1)), day_of(now) + timedelta(days=366))
+
+
+def _bounds(period: str, days: Mapping[str, str], now: datetime) -> tuple[datetime | None, datetime | None]:
+    if period in _DAYS:
+        return begin_of(day_of(now) - timedelta(days=_DAYS[period] - 1)), None
+    first, last = (date.fromisoformat(days[name]) if name in days else None for name in ("from", "to"))
+    if first and last and last < first:
+        first, last = last, first
+    return begin_of(first) if first else None, begin_of(last + timedelta(days=1)) if last else None
+
+
+# --- one box for a number or an id
+
+
+def _searched(text: str) -> dict[str, Any]:
+    """Digits in any spelling are the end of a phone number, `#` makes them a row's number of ours, and all
+    else is the beginning of the portal's id."""
+    if not text:
+        return {}
+    if row := re.fullmatch(r"#\s*([0-9]{1,19})", text):
+        return {"row_id": min(int(row[1]), ROW_LIMIT)}
+    if re.fullmatch(r"[+0-9\s().\-/]+", text):
+        digits = re.sub(r"[^0-9]", "", text)[-20:]
+        # 0151 and 0049151 are ways to dial; the number itself is kept as +49151.
+        return {"digits": digits.lstrip("0") or digits} if digits else {}
+    return {"message_id": text[:128]}
+
+
+# --- the place in the log
+
+
+def place_of(text: str) -> Position | None:
+    """A position out of an address; None when it is none."""
+    found = re.fullmatch(r"([0-9]{1,17})-([0-9]{1,18})", text)
+    return Position(_EPOCH + int(found[1]) * _MICROSECOND, int(found[2])) if found else None
+
+
+def text_of_place(place: Position) -> str:
+    return f"{(place.received_at - _EPOCH) // _MICROSECOND}-{place.row_id}"

@@ -1,0 +1,93 @@
+"""The log as a CSV file that spreadsheets open as it is meant, whatever stands in the messages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from app.bitrix.cards import cards_of
+from app.domain.messages import Message
+from app.domain.prices import Price, parse_price, totals
+from app.web.admin.parts.days import zone
+from app.web.admin.words.language import decimal_sign
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.messages import card_label, reason_text, status_label
+
+# By these first characters a spreadsheet takes a text for a formula, and runs it. A number of a phone is
+# none: with its plus it is but a number, and others who read the file need it as it is.
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_PHONE = re.compile(r"\+[0-9]{1,20}")
+
+
+def lines(
+    batches: Iterable[Sequence[Message]],
+    *,
+    costs_of: Callable[[list[int]], dict[int, list[str]]],
+    gateways: dict[int, str],
+) -> Iterator[str]:
+    """The file piece by piece: the byte order mark and the header, then one piece for each batch."""
+    yield "\ufeff" + _written([_header()])
+    for batch in batches:
+        costs = costs_of([message.id for message in batch])
+        yield _written(_cells(message, costs.get(message.id, []), gateways) for message in batch)
+
+
+def _header() -> list[str]:
+    return [
+        _("Time"),
+        _("Recipient"),
+        _("Status"),
+        _("Reason"),
+        _("Segments"),
+        _("Encoding"),
+        _("Price"),
+        _("Currency"),
+        _("Gateway"),
+        _("Sender"),
+        _("CRM"),
+        _("Author"),
+        _("Id in Bitrix24"),
+        _("Number in this app"),
+        _("Text"),
+    ]
+
+
+def _cells(message: Message, costs: list[str], gateways: dict[int, str]) -> list[str]:
+    reason = reason_text(message)
+    prices = totals(price for cost in costs if (price := parse_price(cost)))
+    return [
+        message.received_at.astimezone(zone()).isoformat(timespec="seconds"),
+        message.recipient,
+        status_label(message.status),
+        reason.title if reason else "",
+        str(message.segments or ""),
+        message.encoding,
+        " ".join(_amount(price) for price in prices),
+        " ".join(price.currency for price in prices),
+        gateways.get(message.account_id or 0, ""),
+        message.sender_code,
+        ", ".join(card_label(card) for card in cards_of(message.bindings)),
+        message.author_id,
+        message.message_id,
+        str(message.id),
+        message.text,
+    ]
+
+
+def _amount(price: Price) -> str:
+    return f"{price.amount:f}".replace(".", decimal_sign())
+
+
+def _written(rows: Iterable[Sequence[str]]) -> str:
+    """Where the comma stands before decimals, spreadsheets expect a semicolon between the cells."""
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=";" if decimal_sign() == "," else ",", lineterminator="\r\n")
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
+    return file.getvalue()
+
+
+def harmless(cell: str) -> str:
+    """The text of a cell, so that no spreadsheet calculates with it."""
+    return f"'{cell}" if _FORMULA.match(cell) and not _PHONE.fullmatch(cell) else cell

@@ -1,0 +1,324 @@
+"""One message in plain words: how it stands, why, and every step of its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.bitrix.cards import Card, CardKind
+from app.domain.messages import Message, Reason, TimelineEntry, Work
+from app.domain.portals import PortalSettings
+from app.domain.status import MessageStatus
+from app.web.admin.words.language import gettext as _
+from app.web.admin.words.language import number
+from app.web.admin.words.troubles import Trouble
+from app.words.catalogues import N_
+
+STATUS_LABELS = {
+    MessageStatus.QUEUED: N_("Waiting"),
+    MessageStatus.SENT: N_("Sent"),
+    MessageStatus.DELIVERED: N_("Delivered"),
+    MessageStatus.UNDELIVERED: N_("Not delivered"),
+    MessageStatus.FAILED: N_("Failed"),
+    MessageStatus.UNKNOWN: N_("Outcome unknown"),
+}
+_TONES = {
+    MessageStatus.QUEUED: "wait",
+    MessageStatus.SENT: "sent",
+    MessageStatus.DELIVERED: "ok",
+    MessageStatus.UNDELIVERED: "bad",
+    MessageStatus.FAILED: "bad",
+    MessageStatus.UNKNOWN: "wait",
+}
+
+
+def status_label(status: MessageStatus) -> str:
+    return _(STATUS_LABELS[status])
+
+
+def status_tone(status: MessageStatus) -> str:
+    return _TONES[status]
+
+
+def summary(message: Message) -> str:
+    """What a person wants to know first, in one sentence."""
+    match message.status:
+        case MessageStatus.DELIVERED:
+            return _("The message is on the recipient’s phone.")
+        case MessageStatus.SENT if message.work is Work.CLOSED:
+            return _("The gateway took the message and never said whether it arrived.")
+        case MessageStatus.SENT:
+            return _("The gateway took the message. Its delivery report has not come yet.")
+        case MessageStatus.QUEUED if message.work is Work.HELD:
+            return _("The message waits until it is proved to be from your Bitrix24.")
+        case MessageStatus.QUEUED if message.work is Work.SUBMITTING:
+            return _("The message is being handed to the gateway.")
+        case MessageStatus.QUEUED:
+            return _("The message waits to be handed to the gateway.")
+        case MessageStatus.UNKNOWN:
+            return _("It is not known whether the gateway took the message.")
+    return _("The message did not reach the recipient’s phone.")
+
+
+def reason_text(message: Message) -> Trouble | None:
+    """Why a message waits or ended: what happened, what it means, what to do. None: no need to say."""
+    try:
+        reason = Reason(message.reason)
+    except ValueError:  # written by a newer release
+        return Trouble(_("There is a reason that this version does not know"), "", "")
+    return _REASONS[reason]() if reason in _REASONS else None
+
+
+_REASONS = {
+    Reason.NO_GATEWAY: lambda: Trouble(
+        _("No gateway is connected"),
+        _("The message is kept and goes out as soon as there is one, unless it gets too old."),
+        _("Connect a gateway on the page “Gateway”."),
+    ),
+    Reason.ACCOUNT_STOPPED: lambda: Trouble(
+        _("The gateway refuses your account"),
+        _("The key is wrong or there is no money left. The message is kept and is sent after the repair."),
+        _("Look at the page “Gateway”, mend what it says, and press “Save and check”."),
+    ),
+    Reason.EXPIRED: lambda: Trouble(
+        _("The message got too old"),
+        _("It could not be sent in the time that your portal allows, so it was not sent at all."),
+        _("See what held it up in the steps below, then send it again if it is still of use."),
+    ),
+    Reason.BAD_NUMBER: lambda: Trouble(
+        _("The phone number is not one that can get an SMS"),
+        _("Nothing was sent and nothing was charged."),
+        _("Correct the number in the CRM card, with + and the country code, and write again from there."),
+    ),
+    Reason.COUNTRY: lambda: Trouble(
+        _("Messages to this country are not allowed"),
+        _("Nothing was sent and nothing was charged."),
+        _("Allow the country in the settings of this app if you want to write there."),
+    ),
+    Reason.REFUSED: lambda: Trouble(
+        _("The gateway refused the message for good"),
+        _("It was not sent. The gateway’s own words are below."),
+        _("Mend what the gateway complains about, then send it again."),
+    ),
+    Reason.GAVE_UP: lambda: Trouble(
+        _("The gateway refused the message again and again"),
+        _("It was surely not sent: every attempt was turned away."),
+        _("Wait until the gateway works again, then send the message again."),
+    ),
+    Reason.UNKNOWN: lambda: Trouble(
+        _("The gateway’s answer never came"),
+        _("The message may have been sent, or not. It is not sent again by itself: it could arrive twice."),
+        _("Look into your account at the gateway. Send it again only if it is not there."),
+    ),
+    Reason.NOT_VERIFIED: lambda: Trouble(
+        _("The request did not come from your Bitrix24"),
+        _("Somebody who knows our address tried to send a message in your name. Nothing was sent."),
+        _("If you see more of these, tell whoever runs this server."),
+    ),
+    Reason.UNINSTALLED: lambda: Trouble(
+        _("The app was removed from the portal"),
+        _("What was not sent by then is not sent any more."),
+        _("Write the message again in Bitrix24 if it is still of use."),
+    ),
+    Reason.ERASED: lambda: Trouble(
+        _("Its phone number was erased on request"),
+        _("It had not been sent by then, and is not sent any more."),
+        _("Nothing has to be done."),
+    ),
+    Reason.REPORTED: lambda: Trouble(
+        _("The gateway reported that it did not arrive"),
+        _("The phone may be off for long, out of reach, or the operator blocked the message."),
+        _("The gateway’s own words are below. Try again later, or reach the person in another way."),
+    ),
+    Reason.NO_REPORT: lambda: Trouble(
+        _("No delivery report came"),
+        _("The gateway took the message. Most likely it arrived, but nobody confirmed it."),
+        _("If this happens often, check on the page “Gateway” whether reports reach us."),
+    ),
+    Reason.DEAD_LETTER: lambda: Trouble(
+        _("We could not process this message"),
+        _("It failed again and again through a fault of ours. It was not sent."),
+        _("Tell whoever runs this server, then send it again."),
+    ),
+}
+
+
+# --- what Bitrix24 knows of it
+
+
+def telling(message: Message, *, can_be_told: bool) -> Trouble | None:
+    """Why the portal does not show yet what we know; None while all is well."""
+    if message.origin != "portal":
+        return None
+    means = _("The SMS itself is not affected, but its card in the CRM still shows an older status.")
+    if message.push_due_at is not None and not can_be_told:
+        return Trouble(
+            _("Bitrix24 does not take statuses from this app at present"),
+            means,
+            _("The page “Overview” says what to do. After that the status is told by itself."),
+        )
+    if message.push_due_at is not None and message.push_tries:
+        return Trouble(
+            _("Bitrix24 could not be told the status yet"),
+            means,
+            _("Nothing needs to be done: it is tried again by itself, for two weeks."),
+        )
+    if message.push_due_at is None and message.status.is_final and message.told is not message.status:
+        return Trouble(
+            _("Bitrix24 was not told the status"),
+            _("It does not know the message any more, or the app was removed. The SMS is not affected."),
+            "",
+        )
+    return None
+
+
+def visible(character: str | None) -> str:
+    """A character of a text as a person can see it; empty for none."""
+    if character is None:
+        return ""
+    return character if character.isprintable() else f"U+{ord(character):04X}"
+
+
+def retention_note(settings: PortalSettings) -> str:
+    """How long messages are kept."""
+    return _(
+        "Texts are kept for %(text_days)s days and messages for %(row_days)s; the settings say so.",
+        text_days=number(settings.text_days),
+        row_days=number(settings.row_days),
+    )
+
+
+def export_too_large(limit: int) -> Trouble:
+    """More messages than a file is made of."""
+    return Trouble(
+        _("There are too many messages for one file"),
+        _("A file holds up to %(limit)s messages. Nothing was exported.", limit=number(limit)),
+        _("Choose a shorter period, and export the rest period by period."),
+    )
+
+
+def card_label(card: Card) -> str:
+    """A card of the CRM by its kind and number."""
+    match card.kind:
+        case CardKind.LEAD:
+            return _("Lead %(number)s", number=card.number)
+        case CardKind.DEAL:
+            return _("Deal %(number)s", number=card.number)
+        case CardKind.CONTACT:
+            return _("Contact %(number)s", number=card.number)
+        case CardKind.COMPANY:
+            return _("Company %(number)s", number=card.number)
+        case CardKind.ESTIMATE:
+            return _("Estimate %(number)s", number=card.number)
+        case CardKind.INVOICE:
+            return _("Invoice %(number)s", number=card.number)
+    return _("Item %(number)s", number=card.number)
+
+
+# --- may it be sent again?
+
+RISKY_REASONS = (Reason.UNKNOWN, Reason.NO_REPORT)
+_NEVER_AGAIN = (Reason.NOT_VERIFIED, Reason.UNINSTALLED, Reason.BAD_NUMBER)
+
+
+def may_arrive_twice(message: Message) -> bool:
+    """A first copy may be on its way or on the phone: a person must say that he knows."""
+    return message.status is MessageStatus.UNKNOWN or message.reason in RISKY_REASONS
+
+
+def can_send_again(message: Message) -> bool:
+    """Whether a resend is offered at all: not for what arrived, is on its way, or was never the portal's."""
+    if message.work in (Work.HELD, Work.QUEUED, Work.SUBMITTING) or not message.text or not message.recipient:
+        return False
+    if message.reason in _NEVER_AGAIN:
+        return False
+    if message.status in (MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.UNKNOWN):
+        return True
+    return message.status is MessageStatus.SENT and message.work is Work.CLOSED
+
+
+# --- the steps
+
+
+@dataclass(frozen=True)
+class Step:
+    at: datetime
+    tone: str
+    title: str
+    detail: str = ""
+    words: str = ""  # somebody else's, shown as they came
+
+
+def steps(entries: list[TimelineEntry]) -> list[Step]:
+    """Everything that happened, oldest first."""
+    return [_step(entry) for entry in entries]
+
+
+def _step(entry: TimelineEntry) -> Step:
+    at, detail = entry.at, entry.detail
+    match entry.event:
+        case "received":
+            return Step(at, "", _("Received"))
+        case "verified":
+            return Step(at, "", _("Proved to be from your Bitrix24"))
+        case "submitting":
+            again = detail.startswith("again")
+            title = _("Handed to the gateway once more") if again else _("Handed to the gateway")
+            return Step(at, "", title, words=detail.removeprefix("again as "))
+        case "accepted" if detail == "late answer":
+            return Step(at, "sent", _("The gateway’s answer came late"))
+        case "accepted":
+            return Step(at, "sent", _("Taken by the gateway"), _("Its own number:") if detail else "", detail)
+        case "refused":
+            return Step(at, "bad", _("Refused by the gateway"), words=detail)
+        case "unknown":
+            return Step(at, "wait", _("No clear answer from the gateway"), words=detail)
+        case "given_back":
+            return Step(at, "", _("Put back before it was handed over"))
+        case "never_taken":
+            return Step(at, "wait", _("The gateway does not have it after all"), words=detail)
+        case "dead_letter":
+            return Step(at, "bad", _("Set aside after a fault of ours"), words=detail)
+        case "report":
+            return _report(at, detail)
+        case "report_not_understood":
+            return Step(at, "wait", _("A report came whose word is not known"), words=detail)
+        case "no_report":
+            return Step(at, "wait", _("No report came in time"))
+        case "resolved":
+            return Step(at, "", _("An administrator found out: %(status)s", status=_word(detail)))
+        case "resend":
+            return Step(at, "", _("An administrator sent it again"))
+        case "erased":
+            return Step(at, "", _("Number and text were erased on request"))
+        case "ended":
+            return Step(at, "bad", _("Ended without being sent"), title_of_reason(detail))
+        case "told":
+            return Step(at, "", _("Told to Bitrix24: %(status)s", status=_word(detail)))
+        case "not_told":
+            return Step(at, "wait", _("Could not be told to Bitrix24"), words=detail)
+    return Step(at, "", entry.event, words=detail)
+
+
+def _report(at: datetime, detail: str) -> Step:
+    word, _colon, words = detail.partition(": ")
+    try:
+        tone = status_tone(MessageStatus(word))
+    except ValueError:
+        tone = ""
+    return Step(at, tone, _("The gateway reports: %(status)s", status=_word(word)), words=words)
+
+
+def _word(word: str) -> str:
+    try:
+        return status_label(MessageStatus(word))
+    except ValueError:
+        return word
+
+
+def title_of_reason(reason: str) -> str:
+    """A reason in few words, for lists."""
+    try:
+        return _REASONS[Reason(reason)]().title
+    except (ValueError, KeyError):
+        return reason or _("No reason is known")

@@ -1,0 +1,1 @@
+"""What machines call: Bitrix24's queue and the gateways."""

@@ -1,0 +1,192 @@
+"""Stop 1 of a message's walk: the HANDLER. Bitrix24 calls once, so: store durably, then answer 200."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from datetime import datetime
+from threading import Lock
+
+from flask import Blueprint, Flask, Response, current_app
+
+from app.bitrix.callbacks import parse_message
+from app.bitrix.forms import BadBody
+from app.engine import PRIORITY_CAMPAIGN, PRIORITY_SINGLE
+from app.services import services
+from app.store import messages, portals
+from app.store.database import StoreUnavailable, database_is_down
+from app.store.portals import HandlerPortal
+from app.store.spool import Spool, SpooledCall
+from app.store.watch import within
+from app.web.calls import bodies
+from app.web.operator import metrics
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("handler", __name__)
+
+BODY_LIMIT_BYTES = 512 * 1024
+STORE_WITHIN_S = 1.5  # Bitrix24 hears of a dead database in two seconds
+PORTAL_KNOWN_S = 3.0
+MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
+KNOWN_LIMIT = 10_000
+SPOOL_EVERY_S = 1.0
+
+
+class _KnownPortals:
+    """Portals by secret for a few seconds: a campaign does not look its portal up for each message.
+
+    Only a call that fits is answered from here; whatever does not fit is looked up anew, so a fresh
+    application_token counts at once.
+    """
+
+    def __init__(self) -> None:
+        self._portals: OrderedDict[str, tuple[float, HandlerPortal, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, secret: str) -> tuple[HandlerPortal | None, int]:
+        """The portal, and how many messages it sent in this short while."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._portals.get(secret)
+            if known is not None and known[0] > now:
+                self._portals[secret] = (known[0], known[1], known[2] + 1)
+                return known[1], known[2] + 1
+        return self.find_anew(secret), 1
+
+    def find_anew(self, secret: str) -> HandlerPortal | None:
+        portal = portals.by_handler_secret(secret)
+        with self._lock:
+            if portal is None:
+                self._portals.pop(secret, None)
+            else:
+                self._portals[secret] = (time.monotonic() + PORTAL_KNOWN_S, portal, 1)
+                self._portals.move_to_end(secret)
+                while len(self._portals) > KNOWN_LIMIT:
+                    self._portals.popitem(last=False)
+        return portal
+
+
+_known = _KnownPortals()
+
+
+@blueprint.post("/sms/<secret>")
+def receive_message(secret: str) -> Response:
+    """Take one outgoing message from the portal's queue.
+
+    200 after the commit, also for a repeat. 404 for an unknown secret, 400 for a body without a usable
+    message, 413 for one that is too long, 503 when it could not be stored: the portal will not call again,
+    but nobody is told that a message was taken which was not.
+    """
+    started = time.perf_counter()
+    bodies.limit(BODY_LIMIT_BYTES)
+    try:
+        with within(STORE_WITHIN_S):
+            answer, result = _receive(secret)
+    except (StoreUnavailable, MemoryError) as error:
+        log.error("message not stored", extra={"why": str(error) or type(error).__name__})
+        answer, result = _without_database(secret)
+    metrics.handler_call(result, time.perf_counter() - started)
+    return answer
+
+
+def _without_database(secret: str) -> tuple[Response, str]:
+    """503; or, where the operator chose that, the call is kept in the spool and taken from there later."""
+    if (spool := _spool()) is not None:
+        body = bodies.read()
+        try:
+            parse_message(body)
+            spool.add(SpooledCall(secret, body, services().now()))
+            return _answer(200, "ok"), "spooled"
+        except BadBody as error:
+            return _answer(400, str(error)), "bad_body"
+        except StoreUnavailable as error:
+            log.error("message not spooled", extra={"why": str(error)})
+    return _answer(503, "the message could not be stored; try again", retry_after_s=5), "unavailable"
+
+
+def _spool() -> Spool | None:
+    folder = services().config.spool_dir
+    if folder is None:
+        return None
+    found: Spool = current_app.extensions.setdefault("spool", Spool(folder))
+    return found
+
+
+@blueprint.before_app_request
+def _watch_spool() -> None:
+    """The first request of a process starts the thread that works the spool off."""
+    if services().config.spool_dir is None or current_app.extensions.get("spool_pid") == os.getpid():
+        return
+    current_app.extensions["spool_pid"] = os.getpid()
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    threading.Thread(target=_keep_working_off, args=(app,), name="spool", daemon=True).start()
+
+
+def _keep_working_off(app: Flask) -> None:
+    while True:
+        with app.app_context():
+            work_off_spool()
+        time.sleep(SPOOL_EVERY_S)
+
+
+def work_off_spool() -> int:
+    """Take what was spooled, if the database answers; returns how many calls."""
+    spool = _spool()
+    if spool is None or database_is_down():
+        return 0
+    try:
+        return spool.work_off(_take_spooled)
+    except StoreUnavailable:
+        return 0
+    except OSError as error:
+        log.error("spool not readable", extra={"why": str(error)})
+        return 0
+
+
+def _take_spooled(call: SpooledCall) -> None:
+    """As if the call came at its time. An address that nobody has is dropped, as it would have been."""
+    answer, result = _take(call.secret, call.body, call.at)
+    if answer.status_code != 200:
+        log.warning("spooled call dropped", extra={"result": result})
+
+
+def _receive(secret: str) -> tuple[Response, str]:
+    return _take(secret, None, services().now())
+
+
+def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str]:
+    portal, load = _known.find(secret)
+    if portal is None:
+        return _answer(404, "unknown address"), "unknown"
+    if body is None:
+        body = bodies.read()  # 413 when it is too long
+    try:
+        incoming = parse_message(body)
+    except BadBody as error:
+        log.warning("unusable handler call", extra={"install": portal.id, "why": str(error)})
+        return _answer(400, str(error)), "bad_body"
+    auth = incoming.auth
+    fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
+    if not fits:
+        portal = _known.find_anew(secret) or portal
+        fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
+    accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits)
+    if accepted.row_id is None:
+        if accepted.is_conflict:
+            log.error(
+                "message id repeated with another text; the first one counts", extra={"install": portal.id}
+            )
+        return _answer(200, "ok"), "conflict" if accepted.is_conflict else "repeat"
+    priority = PRIORITY_SINGLE if load <= MANY else PRIORITY_CAMPAIGN
+    services().engine.hint("submit" if fits else "verify_held", accepted.row_id, priority=priority)
+    return _answer(200, "ok"), "stored" if fits else "held"
+
+
+def _answer(status: int, text: str, *, retry_after_s: int | None = None) -> Response:
+    response = Response(text + "\n", status=status, content_type="text/plain; charset=utf-8")
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response

@@ -144,7 +144,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         metrics_token=environ.get("METRICS_TOKEN", ""),
         support_contact=_contact(environ.get("SUPPORT_CONTACT", "")),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
-        spool_dir=_folder(environ, "SPOOL_DIR"),
+        spool_dir=_spool_dir(environ.get("SPOOL_DIR", "")),
         timing=_timing(environ.get("TIMING", "")),
     )
 
@@ -170,13 +170,18 @@ def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     return names
 
 
-def _folder(environ: Mapping[str, str], name: str) -> Path | None:
-    value = environ.get(name, "").strip()
-    if not value:
+def _spool_dir(value: str) -> Path | None:
+    """Where calls are kept while the database takes none; the folder is made with the first of them."""
+    value = value.strip()
+    if value == "off":
         return None
-    if not Path(value).is_absolute() or not Path(value).is_dir() or not os.access(value, os.W_OK):
-        raise ConfigError(f"{name} wants the absolute path of a folder that we may write, or nothing")
-    return Path(value)
+    folder = Path(value) if value else INSTANCE_DIR / "spool"
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    is_ours = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    if not folder.is_absolute() or not is_ours:
+        wanted = "the absolute path of a folder that we may write, or `off`"
+        raise ConfigError(f"SPOOL_DIR wants {wanted}; {str(folder)!r} is none")
+    return folder
 
 
 def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:

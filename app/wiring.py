@@ -27,7 +27,7 @@ from app.transport import HttpClient
 from app.web.admin import entry, gateway, help, messages, overview, senders, settings, statistics, try_out
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
-from app.web.calls import events, handler, reports
+from app.web.calls import events, handler, reports, spooling
 from app.web.operator import health
 
 JOBS = {
@@ -92,6 +92,7 @@ def build(config: Config | None) -> Flask:
     wired.engine.on_failure = partial(submit.note_exception, wired)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    spooling.init_app(app, handler.take_spooled)
     language.init_app(app)
     document.init_app(app)
     cli.register(app)

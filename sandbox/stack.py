@@ -356,6 +356,7 @@ class Stack:
         self.env |= {
             "DATABASE_URL": self._database_url or f"sqlite:///{self.dir / 'product.db'}",
             "REDIS_URL": self._redis_url or "",
+            "SPOOL_DIR": str(self.dir / "spool"),
             "B24_OAUTH_SERVERS": self.auth_url,
             "ALLOW_PRIVATE_NETWORK": "1",
             "APP_NAME": "SMS Provider",

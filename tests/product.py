@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "B24_CLIENT_ID": "app.test",
     "B24_CLIENT_SECRET": "the application's key",
     "LOG_LEVEL": "WARNING",
+    "SPOOL_DIR": "off",
 }
 
 

@@ -29,6 +29,11 @@ def test_the_required_variables_are_enough() -> None:
     assert config.oauth_servers == DEFAULT_OAUTH_SERVERS
     assert not config.allow_private_network
     assert config.timing.lease_s == 30
+    assert config.spool_dir == INSTANCE_DIR / "spool"
+
+
+def test_the_spool_is_turned_off_by_that_word_alone() -> None:
+    assert load_config(GOOD | {"SPOOL_DIR": "off"}).spool_dir is None
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
@@ -54,6 +59,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("ALLOW_PRIVATE_NETWORK", "yes"),
         ("GATEWAY_HOSTS", "twilio=https://127.0.0.1:9001"),  # not without ALLOW_PRIVATE_NETWORK=1
         ("LOG_LEVEL", "LOUD"),
+        ("SPOOL_DIR", "spool"),
+        ("SPOOL_DIR", "/etc/hostname"),
         ("SUPPORT_CONTACT", "call us"),
         ("SUPPORT_CONTACT", "javascript:alert(1)"),
         ("WORKER_THREADS", "0"),

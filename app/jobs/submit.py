@@ -20,7 +20,7 @@ from app.gateways.submission import submit_all
 from app.services import Services
 from app.store import accounts, claims, messages, outbox, portals, senders, submissions
 from app.store.accounts import Account
-from app.store.database import StoreUnavailable
+from app.store.database import StoreRefused, StoreUnavailable
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
@@ -336,9 +336,8 @@ def recover_message(services: Services, row_id: int) -> None:
 
 def note_exception(services: Services, job: str, key: int, error: Exception) -> None:
     """A job raised: its message is tried again some times, then it is a dead letter and the portal hears."""
-    if job not in ("submit", "follow_up", "verify_held") or isinstance(
-        error, (StoreUnavailable, MemoryError)
-    ):
+    is_down = isinstance(error, (StoreUnavailable, MemoryError)) and not isinstance(error, StoreRefused)
+    if is_down or job not in ("submit", "follow_up", "verify_held"):
         return  # not the message's fault: its row stays due
     now = services.now()
     if submissions.note_exception(key, type(error).__name__, now=now, timing=services.timing):

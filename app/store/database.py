@@ -51,6 +51,13 @@ class StoreUnavailable(Exception):
         self.is_lost_connection = is_lost_connection
 
 
+class StoreRefused(StoreUnavailable):
+    """The database answers, and not to this statement: another schema, a missing grant, a pooler's own word.
+
+    Other statements may do. It is nothing that the caller of a request can help, so it hears the same.
+    """
+
+
 class UtcDateTime(sa.TypeDecorator[datetime]):
     """An aware datetime in UTC. SQLite keeps it as text whose order is the order of time."""
 
@@ -250,6 +257,7 @@ def writing() -> Iterator[Connection]:
 
     Raises:
         StoreUnavailable: the database is down, full, read-only or locked for too long.
+        StoreRefused: it does not take the statement.
     """
     with (
         _translated(),
@@ -340,16 +348,28 @@ def _translated() -> Iterator[None]:
     try:
         _check_alive()
         yield
-    except (
-        sa.exc.OperationalError,
-        sa.exc.InterfaceError,
-        sa.exc.InternalError,
-        sa.exc.TimeoutError,
-    ) as error:
-        lost = getattr(error, "connection_invalidated", False)
-        raise StoreUnavailable(type(error.__cause__ or error).__name__, is_lost_connection=lost) from error
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable(type(error).__name__) from error
+    except sa.exc.DBAPIError as error:
+        if not _is_refusal(error):
+            lost = error.connection_invalidated
+            raise StoreUnavailable(_name_of(error), is_lost_connection=lost) from error
+        raise StoreRefused(_name_of(error)) from error
     except (Down, sa.exc.DisconnectionError) as error:
         raise StoreUnavailable(str(error)) from error
+
+
+def _is_refusal(error: sa.exc.DBAPIError) -> bool:
+    if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":  # no such column, no such table
+        return True
+    down = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+    return not (isinstance(error, down) or error.connection_invalidated)
+
+
+def _name_of(error: sa.exc.DBAPIError) -> str:
+    """The error by its class and code. Its own words may quote a value of the row."""
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    return f"{type(error.orig).__name__} {code}" if code else type(error.orig).__name__
 
 
 def insert_or_ignore(connection: Connection, table: sa.Table, *keys: str) -> Any:

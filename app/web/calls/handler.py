@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections import OrderedDict
 from datetime import datetime
 from threading import Lock
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Blueprint, Response
 
 from app.bitrix.callbacks import parse_message
 from app.bitrix.forms import BadBody
 from app.engine import PRIORITY_CAMPAIGN, PRIORITY_SINGLE
 from app.services import services
 from app.store import messages, portals
-from app.store.database import StoreUnavailable, database_is_down
+from app.store.database import StoreUnavailable
 from app.store.portals import HandlerPortal
-from app.store.spool import Spool, SpooledCall
+from app.store.spool import SpooledCall
 from app.store.watch import within
-from app.web.calls import bodies
+from app.web.calls import bodies, spooling
 from app.web.operator import metrics
 
 log = logging.getLogger(__name__)
@@ -32,7 +30,6 @@ STORE_WITHIN_S = 1.5  # Bitrix24 hears of a dead database in two seconds
 PORTAL_KNOWN_S = 3.0
 MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
 KNOWN_LIMIT = 10_000
-SPOOL_EVERY_S = 1.0
 
 
 class _KnownPortals:
@@ -77,8 +74,8 @@ def receive_message(secret: str) -> Response:
     """Take one outgoing message from the portal's queue.
 
     200 after the commit, also for a repeat. 404 for an unknown secret, 400 for a body without a usable
-    message, 413 for one that is too long, 503 when it could not be stored: the portal will not call again,
-    but nobody is told that a message was taken which was not.
+    message, 413 for one that is too long, 503 when it could neither be stored nor spooled: the portal will
+    not call again, but nobody is told that a message was taken which was not.
     """
     started = time.perf_counter()
     bodies.limit(BODY_LIMIT_BYTES)
@@ -86,67 +83,28 @@ def receive_message(secret: str) -> Response:
         with within(STORE_WITHIN_S):
             answer, result = _receive(secret)
     except (StoreUnavailable, MemoryError) as error:
-        log.error("message not stored", extra={"why": str(error) or type(error).__name__})
+        log.error("message not stored by the database", extra={"why": str(error) or type(error).__name__})
         answer, result = _without_database(secret)
     metrics.handler_call(result, time.perf_counter() - started)
     return answer
 
 
 def _without_database(secret: str) -> tuple[Response, str]:
-    """503; or, where the operator chose that, the call is kept in the spool and taken from there later."""
-    if (spool := _spool()) is not None:
-        body = bodies.read()
-        try:
-            parse_message(body)
-            spool.add(SpooledCall(secret, body, services().now()))
+    """Kept in the spool and taken from there later; 503 without a spool, or when the disk fails, too."""
+    body = bodies.read()
+    try:
+        parse_message(body)
+    except BadBody as error:
+        return _answer(400, str(error)), "bad_body"
+    try:
+        if spooling.keep(SpooledCall(secret, body, services().now())):
             return _answer(200, "ok"), "spooled"
-        except BadBody as error:
-            return _answer(400, str(error)), "bad_body"
-        except StoreUnavailable as error:
-            log.error("message not spooled", extra={"why": str(error)})
+    except StoreUnavailable as error:
+        log.error("message not spooled", extra={"why": str(error)})
     return _answer(503, "the message could not be stored; try again", retry_after_s=5), "unavailable"
 
 
-def _spool() -> Spool | None:
-    folder = services().config.spool_dir
-    if folder is None:
-        return None
-    found: Spool = current_app.extensions.setdefault("spool", Spool(folder))
-    return found
-
-
-@blueprint.before_app_request
-def _watch_spool() -> None:
-    """The first request of a process starts the thread that works the spool off."""
-    if services().config.spool_dir is None or current_app.extensions.get("spool_pid") == os.getpid():
-        return
-    current_app.extensions["spool_pid"] = os.getpid()
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    threading.Thread(target=_keep_working_off, args=(app,), name="spool", daemon=True).start()
-
-
-def _keep_working_off(app: Flask) -> None:
-    while True:
-        with app.app_context():
-            work_off_spool()
-        time.sleep(SPOOL_EVERY_S)
-
-
-def work_off_spool() -> int:
-    """Take what was spooled, if the database answers; returns how many calls."""
-    spool = _spool()
-    if spool is None or database_is_down():
-        return 0
-    try:
-        return spool.work_off(_take_spooled)
-    except StoreUnavailable:
-        return 0
-    except OSError as error:
-        log.error("spool not readable", extra={"why": str(error)})
-        return 0
-
-
-def _take_spooled(call: SpooledCall) -> None:
+def take_spooled(call: SpooledCall) -> None:
     """As if the call came at its time. An address that nobody has is dropped, as it would have been."""
     answer, result = _take(call.secret, call.body, call.at)
     if answer.status_code != 200:

@@ -150,11 +150,7 @@ class PortalClient:
         except SenderNotFound:
             self.put_sender_anew(code, handler, name, description)
         except MethodMissing:
-            self.delete_sender(code)
-            try:
-                self.add_sender(code, handler, name, description)
-            except SenderExists:
-                pass  # another process was between our two calls, with the same texts
+            self._replace_sender(code, handler, name, description)
 
     def put_sender_anew(self, code: str, handler: str, name: Localized, description: Localized) -> None:
         """Add the sender, or update it when it is there after all."""
@@ -164,8 +160,17 @@ class PortalClient:
             try:
                 self.update_sender(code, handler=handler, name=name, description=description)
             except MethodMissing:
-                self.delete_sender(code)
-                self.add_sender(code, handler, name, description)
+                self._replace_sender(code, handler, name, description)
+
+    def _replace_sender(self, code: str, handler: str, name: Localized, description: Localized) -> None:
+        self.delete_sender(code)
+        try:
+            self.add_sender(code, handler, name, description)
+        except (
+            SenderExists
+        ):  # a call of ours that was given up ran there late, and may have said something older
+            self.delete_sender(code)
+            self.add_sender(code, handler, name, description)
 
     def delete_sender(self, code: str) -> None:
         try:

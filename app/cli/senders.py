@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,7 @@ from flask.cli import AppGroup
 from app.bitrix.errors import PortalError
 from app.cli.output import as_json, fail, portal_of, show
 from app.domain.portals import Portal, PortalState
-from app.domain.senders import SenderInvalid
+from app.domain.senders import InLanguages, SenderInvalid, changed, is_language
 from app.registration import reconcile
 from app.services import services
 from app.store import portals, senders
@@ -35,21 +36,37 @@ def senders_list(member_id: str, as_json: bool) -> None:
     show(data, lines or ["no sender yet"], as_json=as_json)
 
 
-_SENDER_FACTS = ("code", "originator", "name", "description", "registered_at", "checked_at", "error")
+_SENDER_FACTS = ("code", "originator", "name", "description", "told", "registered_at", "checked_at", "error")
 
 
-def _texts(pairs: tuple[str, ...]) -> str | dict[str, str] | None:
-    """`Text` or several `de=Text`; None when nothing was given."""
+_LANGUAGE = re.compile(r"([A-Za-z0-9]{1,3}(?:[-_][A-Za-z0-9]+)*)=(.*)", re.DOTALL)
+_TWO_LETTERS = (
+    "Bitrix24 knows languages by two letters, such as en, de, ua (Ukrainian), la (Spanish of Latin America)"
+    " and br (Portuguese of Brazil)"
+)
+
+
+def _texts(pairs: tuple[str, ...]) -> str | InLanguages | None:
+    """`Text` for everybody, or several `de=Text` for these languages alone; None when nothing was given."""
     if not pairs:
         return None
-    if len(pairs) == 1 and pairs[0][2:3] != "=":
+    found = [_LANGUAGE.fullmatch(pair) for pair in pairs]
+    if len(pairs) == 1 and found[0] is None:
         return pairs[0]
-    if wrong := [pair for pair in pairs if pair[2:3] != "="]:
-        fail(f"texts are one plain text, or LANGUAGE=TEXT with two letters each; not: {', '.join(wrong)}")
-    return {pair[:2].lower(): pair[3:] for pair in pairs}
+    if unlike := [pair for pair, match in zip(pairs, found, strict=True) if match is None]:
+        fail(f"texts are one plain text, or LANGUAGE=TEXT each; not: {', '.join(unlike)}")
+    texts = {match[1].lower(): match[2] for match in found if match is not None}
+    if wrong := [language for language in texts if not is_language(language)]:
+        fail(f"{', '.join(wrong)}: {_TWO_LETTERS}")
+    return InLanguages(texts)
 
 
-_name = click.option("--name", multiple=True, metavar="TEXT", help="Plain, or LANGUAGE=TEXT, repeated.")
+_name = click.option(
+    "--name",
+    multiple=True,
+    metavar="TEXT",
+    help="Plain for everybody, or LANGUAGE=TEXT, repeated: others stay, and an empty TEXT takes one away.",
+)
 _description = click.option("--description", multiple=True, metavar="TEXT", help="The same way.")
 
 
@@ -66,7 +83,11 @@ def senders_add(
     portal = portal_of(member_id)
     try:
         code = senders.add(
-            portal.id, originator=originator, name=_texts(name) or {}, description=_texts(description) or {}
+            portal.id,
+            originator=originator,
+            name=changed({}, _texts(name) or {}),
+            description=changed({}, _texts(description) or {}),
+            now=services().now(),
         )
     except (SenderInvalid, senders.SenderRefused) as refused:
         fail(str(refused))
@@ -92,8 +113,10 @@ def senders_change(
     portal = portal_of(member_id)
     texts = {"name": _texts(name), "description": _texts(description)}
     try:
-        if not senders.change(portal.id, code, originator=originator, **texts):
-            fail(f"nothing to change, or no sender {code}")
+        if originator is None and not any(text is not None for text in texts.values()):
+            fail("nothing to change: give --originator, --name or --description")
+        if not senders.change(portal.id, code, originator=originator, **texts, now=services().now()):
+            fail(f"there is no sender {code}")
     except SenderInvalid as invalid:
         fail(str(invalid))
     _tell_senders(portal, code, as_json=as_json)

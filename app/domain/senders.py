@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Text = str | Mapping[str, str]
+ENGLISH = "en"  # what everybody sees whose language has no text of its own
 
 # The portal's own limits; https://apidocs.bitrix24.com/api-reference/messageservice/messageservice-sender-add.html
 NAME_LIMIT = 500
@@ -66,6 +67,29 @@ def check_sender(*, originator: str = "", name: Text = "", description: Text = "
     problems += _text_problems("description", description, DESCRIPTION_LIMIT)
     if problems:
         raise SenderInvalid(problems)
+
+
+@dataclass(frozen=True)
+class InLanguages:
+    """A text in these languages alone: the others stay as they are. An empty text takes one away."""
+
+    texts: Mapping[str, str]
+
+    def over(self, text: Text) -> Text:
+        before = {ENGLISH: text} if isinstance(text, str) else text
+        after = {**before, **{language.lower(): words for language, words in self.texts.items()}}
+        return {language: words for language, words in after.items() if words.strip()}
+
+
+def changed(text: Text, given: Text | InLanguages) -> Text:
+    """What a sender's text becomes."""
+    return given.over(text) if isinstance(given, InLanguages) else given
+
+
+def languages_of(*texts: Text) -> list[str]:
+    """The languages in which one of the texts has words of its own."""
+    found = [language.lower() for text in texts if not isinstance(text, str) for language in text]
+    return sorted(set(found))
 
 
 def is_language(code: str) -> bool:

@@ -20,7 +20,7 @@ from app.domain.retry import pause_before
 from app.domain.status import MessageStatus
 from app.jobs.portal_state import note_portal_error
 from app.jobs.submit import hint_push
-from app.registration import TRY_AGAIN, reconcile
+from app.registration import TRY_AGAIN, NotNow, reconcile
 from app.services import Services
 from app.store import accounts, erasure, messages, portal_events, portals, senders, tokens
 from app.store.portal_events import StoredEvent
@@ -173,7 +173,9 @@ def keep_in_step(services: Services, portal_id: int) -> None:
         return
     tokens.revive(portal.id)
     try:
-        done = reconcile(services, portal)
+        done = reconcile(services, portal, wait_s=0)
+    except NotNow:
+        return  # who is at it sees what changed
     except (PortalError, TransportError) as error:
         pause = note_portal_error(services, portal, error)
         if portals.by_id(portal.id).state.can_be_told and not isinstance(error, PortalGone):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets as random_source
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -182,6 +182,7 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
                 erased_at=None,
                 call_pauses={},
                 push_paused_until=None,
+                reconcile_lease=None,
                 **_fresh_handler_secret(opener.member_id),
             )
         )
@@ -208,11 +209,12 @@ def set_state(portal_id: int, state: PortalState, reason: str = "", *, now: date
         connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(**_state(state, reason, now or utcnow()))
+            .values(**state_values(state, reason, now or utcnow()))
         )
 
 
-def _state(state: PortalState, reason: str, now: datetime) -> dict[str, Any]:
+def state_values(state: PortalState, reason: str, now: datetime) -> dict[str, Any]:
+    """The columns of a state; an equal one keeps its moment."""
     this_moment = sa.literal(now, UtcDateTime())
     changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=this_moment)
     return {"state": state, "state_reason": reason[:500], "state_since": changed_at, "suspect_since": None}
@@ -236,28 +238,6 @@ def count_others(portal_id: int) -> int:
     with statement() as connection:
         query = sa.select(sa.func.count()).where(portals.c.id != portal_id, portals.c.state.in_(alive))
         return int(connection.scalar(query) or 0)
-
-
-def finish_installation(
-    portal_id: int, *, registration: Mapping[str, Any], reconcile_at: datetime, now: datetime
-) -> None:
-    """Our side is complete: the sender and the events are registered."""
-    with writing() as connection:
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id)
-            .values(
-                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(now, UtcDateTime())),
-                registration=dict(registration),
-                reconcile_at=reconcile_at,
-                push_paused_until=None,
-            )
-        )
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(**_state(PortalState.ACTIVE, "", now))
-        )
 
 
 def postpone_reconcile(portal_id: int, until: datetime | None) -> None:
@@ -286,7 +266,11 @@ def state_since(portal_id: int) -> datetime | None:
 def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
     query = (
         sa.select(portals.c.id)
-        .where(portals.c.reconcile_at <= now, portals.c.state != PortalState.UNINSTALLED)
+        .where(
+            portals.c.reconcile_at <= now,
+            portals.c.state != PortalState.UNINSTALLED,
+            sa.or_(portals.c.reconcile_lease.is_(None), _free("reconcile_lease_until", now)),
+        )
         .order_by(portals.c.reconcile_at)
         .limit(limit)
     )
@@ -424,6 +408,7 @@ def uninstall(portal_id: int, *, clean: bool, now: datetime) -> bool:
                 state_since=now,
                 finished_at=None,
                 reconcile_at=None,
+                reconcile_lease=None,
                 registration={},
                 suspect_since=None,
                 erased_at=now if clean else None,

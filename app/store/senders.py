@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.senders import Text, check_sender
-from app.store.database import insert_or_ignore, statement, writing
+from app.domain.senders import InLanguages, Text, changed, check_sender
+from app.store.database import AnyRow, insert_or_ignore, statement, writing
+from app.store.reconciling import note_change, want
 from app.store.tables import senders
 
 FIRST_CODE = "sms"
@@ -23,7 +26,8 @@ class SenderRefused(Exception):
 class Sender:
     """One entry in the portal's list of SMS providers. Its CODE never changes: robots refer to it.
 
-    An empty `name` or `description` stands for the product's own. Texts are plain or by language.
+    An empty `name` or `description` stands for the product's own. Texts are plain or by language. `told` has
+    the languages that the portal ever heard, each with its last name and description.
     """
 
     id: int
@@ -31,6 +35,7 @@ class Sender:
     name: Text
     description: Text
     originator: str
+    told: Mapping[str, Any]
     told_hash: str
     registered_at: datetime | None
     checked_at: datetime | None
@@ -50,6 +55,7 @@ def of_portal(portal_id: int) -> list[Sender]:
             name=row.name,
             description=row.description,
             originator=row.originator,
+            told=row.told,
             told_hash=row.told_hash,
             registered_at=row.registered_at,
             checked_at=row.checked_at,
@@ -70,30 +76,36 @@ def ensure_first(portal_id: int) -> None:
         )
 
 
-def add(portal_id: int, *, originator: str, name: Text, description: Text) -> str:
+def add(portal_id: int, *, originator: str, name: Text, description: Text, now: datetime) -> str:
     """One more sender, `sms_2` and so on; returns its CODE. The next reconcile tells the portal.
+
+    What an added one is already, word for word, is not added twice: a click may be a double one.
 
     Raises:
         SenderInvalid: a field that cannot be so.
         SenderRefused: there are too many.
     """
     check_sender(originator=originator, name=name, description=description)
+    wanted = {"originator": originator, "name": _stored(name), "description": _stored(description)}
     with writing() as connection:
-        codes = connection.scalars(sa.select(senders.c.code).where(senders.c.portal_id == portal_id)).all()
-        if len(codes) >= LIMIT:
+        want(connection, portal_id, now=now)  # one at a time
+        rows = connection.execute(sa.select(senders).where(senders.c.portal_id == portal_id)).all()
+        if (twin := _twin(rows, wanted)) is not None:
+            return twin
+        if len(rows) >= LIMIT:
             raise SenderRefused(f"a portal has at most {LIMIT} senders, removed ones counted")
-        highest = max((_number(code) for code in codes), default=1)
+        highest = max((_number(row.code) for row in rows), default=1)
         code = f"{FIRST_CODE}_{highest + 1}"
-        connection.execute(
-            sa.insert(senders).values(
-                portal_id=portal_id,
-                code=code,
-                originator=originator,
-                name=_stored(name),
-                description=_stored(description),
-            )
-        )
+        connection.execute(sa.insert(senders).values(portal_id=portal_id, code=code, **wanted))
     return code
+
+
+def _twin(rows: Sequence[AnyRow], wanted: Mapping[str, object]) -> str | None:
+    for row in rows:
+        is_equal = all(row._mapping[name] == value for name, value in wanted.items())
+        if is_equal and row.removed_at is None and row.code != FIRST_CODE:
+            return str(row.code)
+    return None
 
 
 def _number(code: str) -> int:
@@ -102,7 +114,7 @@ def _number(code: str) -> int:
 
 
 def _stored(text: Text) -> str | dict[str, str]:
-    return text if isinstance(text, str) else dict(text)
+    return text if isinstance(text, str) else {language.lower(): words for language, words in text.items()}
 
 
 def change(
@@ -110,23 +122,34 @@ def change(
     code: str,
     *,
     originator: str | None = None,
-    name: Text | None = None,
-    description: Text | None = None,
+    name: Text | InLanguages | None = None,
+    description: Text | InLanguages | None = None,
+    now: datetime,
 ) -> bool:
     """Change a sender's texts or originator; its CODE stays. False when there is no such sender.
 
     Raises:
         SenderInvalid: a field that cannot be so.
     """
-    check_sender(originator=originator or "", name=name or "", description=description or "")
-    values: dict[str, object] = {}
-    if originator is not None:
-        values["originator"] = originator
-    if name is not None:
-        values["name"] = _stored(name)
-    if description is not None:
-        values["description"] = _stored(description)
-    return _update(portal_id, code, **values) if values else False
+    with writing() as connection:
+        want(connection, portal_id, now=now)
+        sender = connection.execute(sa.select(senders).where(*_is(portal_id, code))).first()
+        if sender is None:
+            return False
+        values: dict[str, Any] = {
+            "originator": sender.originator if originator is None else originator,
+            "name": sender.name if name is None else _stored(changed(sender.name, name)),
+            "description": sender.description
+            if description is None
+            else _stored(changed(sender.description, description)),
+        }
+        check_sender(**values)
+        connection.execute(sa.update(senders).where(senders.c.id == sender.id).values(**values))
+    return True
+
+
+def _is(portal_id: int, code: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return senders.c.portal_id == portal_id, senders.c.code == code, senders.c.removed_at.is_(None)
 
 
 def remove(portal_id: int, code: str, *, now: datetime) -> bool:
@@ -137,50 +160,21 @@ def remove(portal_id: int, code: str, *, now: datetime) -> bool:
     """
     if code == FIRST_CODE:
         raise SenderRefused("the first sender belongs to the installation and stays")
-    return _update(portal_id, code, removed_at=now, told_hash="", registered_at=None)
-
-
-def _update(portal_id: int, code: str, **values: object) -> bool:
     with writing() as connection:
+        want(connection, portal_id, now=now)
         return bool(
             connection.execute(
                 sa.update(senders)
-                .where(
-                    senders.c.portal_id == portal_id, senders.c.code == code, senders.c.removed_at.is_(None)
-                )
-                .values(**values)
+                .where(*_is(portal_id, code))
+                .values(removed_at=now, told_hash="", registered_at=None)
             ).rowcount
-        )
-
-
-def record_told(sender_id: int, *, told_hash: str, now: datetime) -> None:
-    with writing() as connection:
-        connection.execute(
-            sa.update(senders)
-            .where(senders.c.id == sender_id)
-            .values(
-                told_hash=told_hash,
-                registered_at=sa.func.coalesce(
-                    senders.c.registered_at, sa.literal(now, senders.c.registered_at.type)
-                ),
-                checked_at=now,
-                error="",
-            )
-        )
-
-
-def record_error(portal_id: int, error: str, *, now: datetime) -> None:
-    with writing() as connection:
-        connection.execute(
-            sa.update(senders)
-            .where(senders.c.portal_id == portal_id, senders.c.removed_at.is_(None))
-            .values(error=error[:500], checked_at=now)
         )
 
 
 def forget_registration(portal_id: int) -> None:
     """The portal has dropped our senders (update, uninstall): the next reconcile adds them again."""
     with writing() as connection:
+        note_change(connection, portal_id)
         connection.execute(
             sa.update(senders)
             .where(senders.c.portal_id == portal_id)

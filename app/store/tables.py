@@ -48,6 +48,10 @@ portals = sa.Table(
     Column("settings_version", Integer, nullable=False, server_default="1"),
     Column("registration", sa.JSON, nullable=False),  # what we last told the portal of events
     Column("reconcile_at", UtcDateTime),
+    # One reconcile at a time, and whether what it should tell has changed since it looked.
+    Column("reconcile_lease_until", UtcDateTime),
+    Column("reconcile_lease", String(32)),
+    Column("senders_version", Integer, nullable=False, server_default="1"),
     # One push and one token refresh at a time, on any number of machines.
     Column("push_lease_until", UtcDateTime),
     Column("push_lease", String(32)),
@@ -107,7 +111,10 @@ senders = sa.Table(
     Column("name", sa.JSON, nullable=False),
     Column("description", sa.JSON, nullable=False),
     Column("originator", String(40), nullable=False, server_default=""),
-    Column("told_hash", String(64), nullable=False, server_default=""),  # of what the portal was last told
+    # Name and description by language, in every language that the portal was ever told: it forgets none.
+    Column("told", sa.JSON, nullable=False, server_default="{}"),
+    # Of what the portal surely has; empty while it is being told, and when nobody knows.
+    Column("told_hash", String(64), nullable=False, server_default=""),
     Column("registered_at", UtcDateTime),
     Column("checked_at", UtcDateTime),
     Column("error", Text, nullable=False, server_default=""),

@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 
 from sandbox.portal.asking import Question
 from sandbox.portal.campaigns import Campaigns
-from sandbox.portal.messageservice import sender_label
+from sandbox.portal.messageservice import sender_label, sender_phrases
 from sandbox.portal.sms import AUTH_SHAPES, CARD, MARKETING, ORIGINS, SmsOrder, repeat_sms, send_sms
 from sandbox.portal.world import Message, Portal, World
 
@@ -78,7 +78,11 @@ def sms_blueprint(world: World, campaigns: Campaigns) -> Blueprint:
         with world.lock:
             return jsonify(
                 senders=[
-                    {"code": sender.code, "label": sender_label(sender, world.app, portal, lang)}
+                    {
+                        "code": sender.code,
+                        "label": sender_label(sender, world.app, portal, lang),
+                        "description": sender_phrases(sender, lang)[1],
+                    }
                     for sender in portal.senders.values()
                 ]
             )

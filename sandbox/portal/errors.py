@@ -46,6 +46,7 @@ SYSTEM_ERRORS: dict[str, tuple[int, int, str]] = {
     "ERROR_UNSUPPORTED_PROTOCOL": (400, 400, "Unsupported handler protocol"),
 }
 
+WEBHOOK_SCOPE = "The request requires higher privileges than provided by the webhook token"
 COMMERCIAL_PLANS = "REST is available only on commercial plans."
 
 

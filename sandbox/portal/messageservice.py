@@ -52,12 +52,12 @@ def sender_add(call: Call, params: dict[str, Any]) -> bool:
         raise RestError(_VALIDATION, "Empty sender message TYPE!")
     if kind != "SMS":
         raise RestError(_VALIDATION, "Unknown sender message TYPE!")
-    if code in call.portal.senders:
+    if code.lower() in call.portal.senders:
         raise RestError("ERROR_SENDER_ALREADY_INSTALLED", "Sender already installed!")
     phrases = _phrases(data["NAME"], data.get("DESCRIPTION"))
     if len(code) > _MAX_CODE or len(handler) > _MAX_HANDLER or _too_long(phrases):
         raise RestError("ERROR_SENDER_ADD_FAILURE", "Sender save error!")
-    call.portal.senders[code] = Sender(code, handler, call.user.id, phrases)
+    call.portal.senders[code.lower()] = Sender(code, handler, call.user.id, phrases)
     return True
 
 
@@ -71,7 +71,7 @@ def sender_update(call: Call, params: dict[str, Any]) -> bool:
         raise RestError("ERROR_SENDER_CODE_REQUIRED", "CODE is required!")
     if not any(is_filled(data.get(name)) for name in ("HANDLER", "NAME", "DESCRIPTION")):
         raise RestError("ERROR_SENDER_OTHER_PARAMS_REQUIRED", "At least one other parameter is required!")
-    sender = call.portal.senders.get(code)
+    sender = call.portal.senders.get(code.lower())
     if sender is None:
         raise RestError("ERROR_SENDER_NOT_FOUND", "Sender not found!")
     handler = checked_url(scalar(data["HANDLER"])) if is_filled(data.get("HANDLER")) else sender.handler
@@ -90,7 +90,7 @@ def sender_update(call: Call, params: dict[str, Any]) -> bool:
 def sender_list(call: Call, params: dict[str, Any]) -> list[str]:
     call.require_app()
     call.require_admin()
-    return list(call.portal.senders)
+    return [sender.code for sender in call.portal.senders.values()]
 
 
 @rest_method("messageservice.sender.delete", _SCOPE)
@@ -98,7 +98,7 @@ def sender_delete(call: Call, params: dict[str, Any]) -> bool:
     call.require_app()
     call.require_admin()
     code = _checked_code(upper_keys(params))
-    if call.portal.senders.pop(code, None) is None:
+    if call.portal.senders.pop(code.lower(), None) is None:
         raise RestError("ERROR_SENDER_NOT_FOUND", "Sender not found!")
     return True
 
@@ -178,33 +178,34 @@ def _phrases(name: Any, description: Any) -> Phrases:
     """Language rows as `addSenderLang` writes them.
 
     One row for any language, taken from a plain name or from the first entry of a map. Descriptions of the
-    other type than the name are lost, and so are languages of more than two characters.
+    other type than the name are lost, so are languages of more than two characters, and so is a description
+    whose key is spelled otherwise than its name's: it is looked up by the untouched one.
     """
     if not isinstance(name, dict | list):
         plain = None if isinstance(description, dict | list) or description is None else scalar(description)
         return {_ANY_LANGUAGE: (scalar(name), plain)}
     names = name if isinstance(name, dict) else {str(index): item for index, item in enumerate(name)}
     descriptions = description if isinstance(description, dict) else {}
-    lowered = {str(key).lower(): scalar(value) for key, value in descriptions.items()}
     rows: Phrases = {}
     for lang, value in names.items():
-        row = (scalar(value), lowered.get(str(lang).lower()))
+        row = (scalar(value), scalar(descriptions[lang]) if lang in descriptions else None)
         rows.setdefault(_ANY_LANGUAGE, row)
         rows[str(lang).lower()] = row
     return {lang: row for lang, row in rows.items() if len(lang) <= 2}
 
 
 def _described(phrases: Phrases, description: Any) -> Phrases:
-    """New descriptions for languages that have a name; a new language would need one and is passed over."""
+    """New descriptions for languages that have a name; a new language would need one and is passed over.
+
+    The row for any language belongs to plain texts: no entry of a map reaches it without a name.
+    """
     if not isinstance(description, dict):
         name, _ = phrases.get(_ANY_LANGUAGE, ("", None))
         return {**phrases, _ANY_LANGUAGE: (name, scalar(description))}
     changed = dict(phrases)
-    for index, (key, value) in enumerate(description.items()):
-        lang = str(key).lower()
-        for target in (lang, _ANY_LANGUAGE) if index == 0 else (lang,):
-            if target in changed:
-                changed[target] = (changed[target][0], scalar(value))
+    for key, value in description.items():
+        if (lang := str(key).lower()) in changed and lang != _ANY_LANGUAGE:
+            changed[lang] = (changed[lang][0], scalar(value))
     return changed
 
 

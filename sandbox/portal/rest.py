@@ -10,7 +10,7 @@ import sandbox.portal.basics
 import sandbox.portal.messageservice  # noqa: F401  both put their methods into the table
 from sandbox.portal.batch import run_batch
 from sandbox.portal.calls import METHODS, Call, MethodSpec, granted_scope
-from sandbox.portal.errors import COMMERCIAL_PLANS, RestError
+from sandbox.portal.errors import COMMERCIAL_PLANS, WEBHOOK_SCOPE, RestError
 from sandbox.portal.faults import Fault, as_rest_error, broken_answer
 from sandbox.portal.timing import time_block
 from sandbox.portal.tokens import AccessToken
@@ -82,7 +82,7 @@ def _answer(
         spec = find_method(portal, method)
         call = authorize(world, portal, tail, params, bearer)
         user_id = call.user.id
-        check_scope(world, portal, spec)
+        check_scope(call, spec)
         arguments = {key: value for key, value in params.items() if key not in ("auth", "access_token")}
         result = run_batch(call, arguments, run_command) if method == "batch" else spec.run(call, arguments)
     except RestError as error:
@@ -101,7 +101,7 @@ def run_command(call: Call, method: str, params: dict[str, Any]) -> Any:
         if fault is not None and fault.kind == "error":
             raise as_rest_error(fault)
         spec = find_method(call.portal, method)
-        check_scope(call.world, call.portal, spec)
+        check_scope(call, spec)
         result = spec.run(call, params)
     except RestError as error:
         _record_command(call, method, params, error.error)
@@ -117,9 +117,9 @@ def find_method(portal: Portal, method: str) -> MethodSpec:
     return spec
 
 
-def check_scope(world: World, portal: Portal, spec: MethodSpec) -> None:
-    if spec.scope and spec.scope not in granted_scope(world, portal):
-        raise RestError("insufficient_scope")
+def check_scope(call: Call, spec: MethodSpec) -> None:
+    if spec.scope and spec.scope not in granted_scope(call.world, call.portal):
+        raise RestError("insufficient_scope", WEBHOOK_SCOPE if call.token is None else None)
 
 
 def authorize(world: World, portal: Portal, tail: str, params: dict[str, Any], bearer: str) -> Call:

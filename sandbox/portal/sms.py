@@ -96,7 +96,7 @@ def _new_message(world: World, portal: Portal, order: SmsOrder) -> Message:
 
 
 def _refusal(portal: Portal, sender: str) -> str:
-    if sender not in portal.senders:
+    if sender.lower() not in portal.senders:
         return "Sender is not registered"
     installation = portal.live_installation()
     if installation is None:
@@ -137,7 +137,7 @@ def _hand_over(
 
 def _item(world: World, portal: Portal, message: Message, order: SmsOrder) -> Item:
     payload = _payload(world, portal, message, order)
-    sender = portal.senders[order.sender]
+    sender = portal.senders[order.sender.lower()]
 
     def done(at: float, status: int, seconds: float) -> None:
         message.posts.append((at, status, seconds))

@@ -190,7 +190,7 @@ class Portal:
         self.granted: list[str] | None = None  # None: what the application asks for
         self.webhook_code = secrets.token_hex(8)
         self.installation: Installation | None = None
-        self.senders: dict[str, Sender] = {}
+        self.senders: dict[str, Sender] = {}  # by CODE in lower case: the database compares it so
         self.events: list[EventRow] = []
         self.messages: dict[int, Message] = {}
         self.by_external: dict[str, Message] = {}  # what status.update finds

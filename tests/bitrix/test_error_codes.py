@@ -282,7 +282,7 @@ def _make_reconcile_call(world: PortalWorld, method: str) -> None:
         world.portal.configure(scope="*")
         world.engine.hints.clear()
     elif method.endswith(".update"):
-        senders.change(world.row.id, "sms", name=f"Named at {world.now()}")
+        senders.change(world.row.id, "sms", name=f"Named at {world.now()}", now=world.now())
     elif method.endswith(".delete"):
         world.client().add_sender(
             f"stranger_{world.now():%H%M%S}", "http://127.0.0.1/sms", "Stranger", "Unknown here"

@@ -90,13 +90,16 @@ def test_sender_delete_is_found_once(live: Stage) -> None:
     [
         ({"NAME": "Plain", "DESCRIPTION": "D"}, {"**": ["Plain", "D"]}),
         (
-            {"NAME": {"en": "A", "DE": "B"}, "DESCRIPTION": {"en": "a", "de": "b"}},
+            {"NAME": {"en": "A", "DE": "B"}, "DESCRIPTION": {"en": "a", "DE": "b"}},
             {"**": ["A", "a"], "en": ["A", "a"], "de": ["B", "b"]},
         ),
         # Mixed types lose the description, long language codes their row.
         ({"NAME": {"en": "A"}, "DESCRIPTION": "text"}, {"**": ["A", None], "en": ["A", None]}),
         ({"NAME": "Plain", "DESCRIPTION": {"en": "a"}}, {"**": ["Plain", None]}),
         ({"NAME": {"pt-br": "P", "en": "A"}}, {"**": ["P", None], "en": ["A", None]}),
+        # A description is looked up by the untouched key of its name.
+        ({"NAME": {"EN": "A"}, "DESCRIPTION": {"en": "a"}}, {"**": ["A", None], "en": ["A", None]}),
+        ({"NAME": {"EN": "A"}, "DESCRIPTION": {"EN": "a"}}, {"**": ["A", "a"], "en": ["A", "a"]}),
     ],
 )
 def test_language_rows_are_written_like_the_kernel_does(
@@ -105,6 +108,38 @@ def test_language_rows_are_written_like_the_kernel_does(
     assert stage.result("messageservice.sender.add", **{**VALID, **params}) is True
 
     assert stage.sandbox.info()["senders"][0]["phrases"] == phrases
+
+
+@pytest.mark.parametrize(
+    ("params", "changed"),
+    [
+        ({"NAME": "New"}, {"**": ["New", None]}),
+        ({"DESCRIPTION": "new"}, {"**": ["A", "new"]}),
+        ({"DESCRIPTION": {"en": "new", "de": "neu"}}, {"en": ["A", "new"], "de": ["B", "neu"]}),
+        ({"DESCRIPTION": {"fr": "nouveau"}}, {}),
+        ({"DESCRIPTION": {"fr": "nouveau", "de": "neu"}}, {"de": ["B", "neu"]}),
+        ({"NAME": {"fr": "F"}}, {"**": ["F", None], "fr": ["F", None]}),
+    ],
+)
+def test_an_update_merges_rows_and_removes_none(
+    stage: Stage, params: dict[str, Any], changed: dict[str, list[str | None]]
+) -> None:
+    stage.add_sender(NAME={"en": "A", "de": "B"}, DESCRIPTION={"en": "a", "de": "b"})
+    before = stage.sandbox.info()["senders"][0]["phrases"]
+
+    assert stage.result("messageservice.sender.update", CODE="sms", **params) is True
+
+    assert stage.sandbox.info()["senders"][0]["phrases"] == {**before, **changed}
+
+
+def test_codes_are_compared_without_case(live: Stage) -> None:
+    again = live.refusal("messageservice.sender.add", **{**VALID, "CODE": "SMS"})
+    assert again[1] == "ERROR_SENDER_ALREADY_INSTALLED"
+    assert live.result("messageservice.sender.update", CODE="Sms", NAME="Changed") is True
+
+    assert live.result("messageservice.sender.list") == ["sms"]
+    assert live.result("messageservice.sender.delete", CODE="SMS") is True
+    assert live.result("messageservice.sender.list") == []
 
 
 def test_label_follows_the_language_and_shows_empty_brackets_where_the_card_has_no_name(stage: Stage) -> None:

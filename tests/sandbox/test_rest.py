@@ -81,6 +81,25 @@ def test_old_portals_have_no_sender_update(live: Stage) -> None:
     }
 
 
+def test_an_unknown_method_is_unknown_before_anybody_looks_at_the_token(live: Stage) -> None:
+    for token in ("", "nonsense"):
+        assert live.refusal("messageservice.sender.rename", token)[:2] == (404, "ERROR_METHOD_NOT_FOUND")
+
+
+def test_a_missing_scope_has_another_text_for_webhooks(live: Stage) -> None:
+    live.sandbox.configure(scope=["crm"])
+    webhook = requests.post(f"{live.sandbox.info()['webhook']}messageservice.sender.list", timeout=10).json()
+
+    assert live.refusal("messageservice.sender.list")[1:] == (
+        "insufficient_scope",
+        "The request requires higher privileges than the token has",
+    )
+    assert webhook["error"] == "insufficient_scope"
+    assert webhook["error_description"] == (
+        "The request requires higher privileges than provided by the webhook token"
+    )
+
+
 def test_unknown_tokens_and_expired_tokens_are_told_apart(live: Stage) -> None:
     assert live.refusal("profile", "")[:2] == (401, "NO_AUTH_FOUND")
     assert live.refusal("profile", "nonsense")[:2] == (401, "invalid_token")

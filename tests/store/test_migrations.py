@@ -15,8 +15,9 @@ from alembic.operations import Operations
 from alembic.script import Script, ScriptDirectory
 from flask_migrate import downgrade, upgrade
 
-from app.store.database import db
-from tests.product import product
+from app.store import senders
+from app.store.database import db, utcnow
+from tests.product import a_portal, product
 
 FOLDER = Path(__file__).parents[2] / "migrations"
 EACH = sorted(ScriptDirectory(str(FOLDER)).walk_revisions(), key=lambda script: script.path)
@@ -123,3 +124,20 @@ def _statements_on_postgresql(script: Script, way: str) -> Iterator[str]:
     for text in output.getvalue().split(";\n"):
         if text.strip():
             yield " ".join(text.split())
+
+
+def test_languages_that_a_portal_was_told_before_they_were_written_down_are_remembered(
+    tmp_path: Path,
+) -> None:
+    with product(tmp_path):
+        portal = a_portal()
+        name = {"en": "Ours", "nl": "Onze"}
+        senders.add(portal.id, originator="ACME", name=name, description={}, now=utcnow())
+        with db.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE senders SET told_hash = 'before'"))
+        downgrade(revision="0007")
+
+        upgrade()
+
+        (sender,) = senders.of_portal(portal.id)
+        assert sorted(sender.told) == ["en", "nl"]

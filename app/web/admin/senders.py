@@ -13,7 +13,7 @@ from flask_babel import get_locale
 
 from app import registration
 from app.bitrix.errors import PortalBusy, PortalError, portal_error
-from app.domain.senders import SenderInvalid, SenderProblem, Text
+from app.domain.senders import ENGLISH, SenderInvalid, SenderProblem, Text
 from app.registration import InPortal
 from app.services import services
 from app.store import senders
@@ -28,7 +28,6 @@ from app.words.languages import LOCALES
 
 blueprint = document.page_blueprint("ui_senders")
 
-ENGLISH = "en"  # what everybody sees whose language has no text of its own
 _PORTAL_CODE = re.compile(r"([A-Z][A-Z0-9_]+)(?:: (.*))?", re.DOTALL)
 
 
@@ -52,7 +51,7 @@ def ask_new() -> Response:
 def add() -> Response:
     given = _given()
     try:
-        senders.add(sessions.this().portal.id, **_values(given))
+        senders.add(sessions.this().portal.id, **_values(given), now=services().now())
     except SenderInvalid as invalid:
         return document.page("sender.html", status=422, **_form(None, given, invalid.problems))
     except senders.SenderRefused:
@@ -70,7 +69,7 @@ def ask_change(code: str) -> Response:
 def change(code: str) -> Response:
     sender, given = _sender(code), _given()
     try:
-        senders.change(sessions.this().portal.id, sender.code, **_values(given))
+        senders.change(sessions.this().portal.id, sender.code, **_values(given), now=services().now())
     except SenderInvalid as invalid:
         return document.page("sender.html", status=422, **_form(sender, given, invalid.problems))
     return _told(_("The sender was changed"))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
+
+from app.domain.hosts import ascii_host, ascii_url
 
 INSTANCE_DIR = Path(__file__).resolve().parent.parent / "instance"
 DEFAULT_OAUTH_SERVERS = (
@@ -68,6 +72,15 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class PrivateHost:
+    """An entry of PRIVATE_HOSTS: a host, an address or a network, at one port or at all."""
+
+    kind: Literal["gateway", "portal"]
+    place: str
+    port: int | None
+
+
+@dataclass(frozen=True)
 class Config:
     """What the operator chose. Secrets are not in the repr."""
 
@@ -80,6 +93,7 @@ class Config:
     client_secret: str = field(repr=False)
     oauth_servers: tuple[str, ...] = DEFAULT_OAUTH_SERVERS
     allow_private_network: bool = False
+    private_hosts: tuple[PrivateHost, ...] = ()
     gateway_hosts: Mapping[str, str] = field(default_factory=dict)  # slug -> origin of a vendor's double
     gateways_allow: tuple[str, ...] = ()  # adapters of other packages that may be loaded
     app_name: str = "SMS Provider"
@@ -97,6 +111,27 @@ class Config:
         passwords = (urlsplit(url).password or "" for url in (self.database_url, self.redis_url))
         single = (self.client_secret, self.sentry_dsn, self.metrics_token)
         return tuple(filter(None, (*self.secret_keys, *self.encryption_keys, *single, *passwords)))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is fit for development only, said at every start and by `doctor`."""
+        found = []
+        if self.allow_private_network:
+            found.append(
+                "ALLOW_PRIVATE_NETWORK=1: administrators of every portal can make this server call private"
+                " addresses; for development only, in operation list what is needed in PRIVATE_HOSTS"
+            )
+        if self.gateway_hosts:
+            found.append(
+                f"GATEWAY_HOSTS: messages of {', '.join(self.gateway_hosts)} go to doubles, not to phones"
+            )
+        return tuple(found)
+
+    @property
+    def own_services(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of our database and Redis, which nobody's settings may lead us to."""
+        found = [] if self.is_sqlite else _places(self.database_url, 5432)
+        return (*found, *(_places(self.redis_url, 6379) if self.redis_url else ()))
 
     @property
     def is_sqlite(self) -> bool:
@@ -121,6 +156,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         ConfigError: one line that names the variable and says what it wants.
     """
     allow_private = _flag(environ, "ALLOW_PRIVATE_NETWORK")
+    private_hosts = _private_hosts(environ.get("PRIVATE_HOSTS", ""))
     return Config(
         public_url=_origin(
             _required(environ, "PUBLIC_URL", "the base URL under which Bitrix24 reaches us"),
@@ -134,8 +170,12 @@ def load_config(environ: Mapping[str, str]) -> Config:
         encryption_keys=_encryption_keys(environ),
         client_id=_required(environ, "B24_CLIENT_ID", "the application's id from its Bitrix24 card"),
         client_secret=_required(environ, "B24_CLIENT_SECRET", "the application's key from its Bitrix24 card"),
-        oauth_servers=_oauth_servers(environ.get("B24_OAUTH_SERVERS", ""), http_ok=allow_private),
+        oauth_servers=_oauth_servers(
+            environ.get("B24_OAUTH_SERVERS", ""),
+            http_ok=allow_private or any(item.kind == "portal" for item in private_hosts),
+        ),
         allow_private_network=allow_private,
+        private_hosts=private_hosts,
         gateway_hosts=_gateway_hosts(environ.get("GATEWAY_HOSTS", ""), is_development=allow_private),
         gateways_allow=_names(environ, "GATEWAYS_ALLOW"),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
@@ -194,12 +234,12 @@ def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
 def _origin(value: str, name: str, *, http_ok: bool, path_ok: bool = False) -> str:
     parts = urlsplit(value)
     if parts.scheme not in (("https", "http") if http_ok else ("https",)):
-        wanted = "http:// or https://" if http_ok else "https:// (http needs ALLOW_PRIVATE_NETWORK=1)"
+        wanted = "http:// or https://" if http_ok else "https:// (http is for private networks)"
         raise ConfigError(f"{name} wants an address that begins with {wanted}")
     bare = not (parts.query or parts.fragment or parts.username) and (path_ok or parts.path in ("", "/"))
     if not parts.hostname or not bare:
         raise ConfigError(f"{name} wants scheme and host only, such as https://sms.example.com")
-    return value.rstrip("/")
+    return ascii_url(value).rstrip("/")
 
 
 def _oauth_servers(value: str, *, http_ok: bool) -> tuple[str, ...]:
@@ -207,6 +247,71 @@ def _oauth_servers(value: str, *, http_ok: bool) -> tuple[str, ...]:
     if not servers:
         return DEFAULT_OAUTH_SERVERS
     return tuple(_origin(server, "B24_OAUTH_SERVERS", http_ok=http_ok) for server in servers)
+
+
+def _places(url: str, usual_port: int) -> tuple[tuple[str, int], ...]:
+    """Where a service listens; behind a socket in the file system, at its usual port on this machine, too."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    named = ",".join(query.get("host", [])) or parts.netloc.rpartition("@")[2]
+    ports = ",".join(query.get("port", [])).split(",")
+    found = []
+    for position, place in enumerate(named.split(",")):
+        host, port = _host_and_port(place)
+        port = port or (ports[min(position, len(ports) - 1)] or str(usual_port))
+        found.append(
+            (
+                "localhost" if not host or host.startswith("/") else host,
+                int(port) if port.isdigit() else usual_port,
+            )
+        )
+    return tuple(found)
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    """`host`, `host:port`, `[::1]:port`; an IPv6 address or network may stand alone."""
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        return host, port.removeprefix(":")
+    if place.count(":") > 1:
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def _private_hosts(value: str) -> tuple[PrivateHost, ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        kind, _, place = item.partition(":")
+        host, port = _host_and_port(place)
+        if not _is_place(host) or not _is_port(port):
+            kind = ""
+        if kind not in ("gateway", "portal"):
+            raise ConfigError(
+                "PRIVATE_HOSTS wants gateway: or portal: entries, such as gateway:kannel.internal:13013 or"
+                f" portal:10.1.2.0/24; not understood: {item[:60]!r}"
+            )
+        found.append(
+            PrivateHost(
+                "portal" if kind == "portal" else "gateway", ascii_host(host), int(port) if port else None
+            )
+        )
+    return tuple(found)
+
+
+def _is_port(text: str) -> bool:
+    return not text or (text.isascii() and text.isdigit() and 0 < int(text) < 65_536)
+
+
+def _is_place(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            return bool(re.fullmatch(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9])?", ascii_host(text)))
+        except ValueError:
+            return False
+    return True
 
 
 def _gateway_hosts(value: str, *, is_development: bool) -> dict[str, str]:

@@ -10,6 +10,7 @@ from app.gateways.base import Gateway
 from app.gateways.settings import validate_settings
 from app.store import accounts, messages
 from app.store.accounts import Account
+from app.transport import Reach
 
 
 def connect(
@@ -17,16 +18,19 @@ def connect(
     adapter: type[Gateway],
     given: Mapping[str, str],
     *,
-    allow_private: bool,
     now: datetime,
+    reach: Reach | None = None,
+    allow_private: bool = False,
 ) -> Account:
     """Check and store the settings, make the gateway the portal's, and wake the messages that wait for one.
+
+    `reach` says which addresses may be called; `allow_private` in its place allows all of them, for tests.
 
     Raises:
         SettingsInvalid: with a sentence for each field; nothing was stored.
     """
     stored = next((a.settings for a in accounts.of_portal(portal.id) if a.slug == adapter.slug), None)
-    settings = validate_settings(adapter, given, stored=stored, allow_private=allow_private)
+    settings = validate_settings(adapter, given, stored=stored, reach=reach, allow_private=allow_private)
     secret_names = {field.name for field in adapter.fields if field.secret}
     account = accounts.connect(
         portal.id,

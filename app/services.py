@@ -59,7 +59,8 @@ class Services:
     """One set per process. `now` is the clock of everything that has to do with rows."""
 
     config: Config
-    http: HttpClient
+    http: HttpClient  # for portals and authorization servers
+    vendors: HttpClient  # for gateways
     oauth: OAuth
     openers: OpenerCheck
     engine: Engine
@@ -106,7 +107,7 @@ class Services:
     def gateway_http(self, slug: str) -> HttpClient:
         """The client of one kind of gateway; its calls go to the double that GATEWAY_HOSTS names for it."""
         double = self.config.gateway_hosts.get(slug)
-        return self.http.towards(double) if double else self.http
+        return self.vendors.towards(double) if double else self.vendors
 
     def handler_url(self, secret: str) -> str:
         return f"{self.config.public_url}/sms/{secret}"

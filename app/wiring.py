@@ -7,10 +7,12 @@ imported without all the others: `import app.domain.status` loads neither Flask 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from functools import partial
 
+import click
 from flask import Flask
 
 from app import cli, error_reports, logs
@@ -23,12 +25,14 @@ from app.jobs import alerts, check_account, follow_up, portal_life, push_status,
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
-from app.transport import HttpClient
+from app.transport import Allowed, HttpClient, Reach
 from app.web.admin import entry, gateway, help, messages, overview, senders, settings, statistics, try_out
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
 from app.web.calls import events, handler, reports, spooling
 from app.web.operator import health
+
+log = logging.getLogger(__name__)
 
 JOBS = {
     "submit": submit.submit_message,
@@ -96,11 +100,17 @@ def build(config: Config | None) -> Flask:
     language.init_app(app)
     document.init_app(app)
     cli.register(app)
+    if click.get_current_context(silent=True) is None:  # a server; of the commands only `worker` says it
+        for warning in config.warnings:
+            log.warning(warning)
     return app
 
 
 def _wire(config: Config) -> Services:
-    http = HttpClient(allow_private=config.allow_private_network, timeout_s=config.timing.gateway_deadline_s)
+    http, vendors = (
+        HttpClient(reach=reach_of(config, kind), timeout_s=config.timing.gateway_deadline_s)
+        for kind in ("portal", "gateway")
+    )
     oauth = OAuth(
         http,
         client_id=config.client_id,
@@ -111,10 +121,22 @@ def _wire(config: Config) -> Services:
     return Services(
         config=config,
         http=http,
+        vendors=vendors,
         oauth=oauth,
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
         gateways=load_registry(config.gateways_allow),
+    )
+
+
+def reach_of(config: Config, kind: str) -> Reach:
+    """Whom the client for `portal` or `gateway` may call."""
+    return Reach(
+        everywhere=config.allow_private_network,
+        allowed=tuple(
+            Allowed.of(item.place, item.port) for item in config.private_hosts if item.kind == kind
+        ),
+        own=config.own_services,
     )
 
 

@@ -109,6 +109,72 @@ def test_settings_that_cannot_work_are_named_and_nothing_is_stored(
     assert run_json(app, "portals", "show", MEMBER)["gateway"] is None
 
 
+HTTP = ("gateways", "set", MEMBER, "http")
+SEND = "url=https://gateway.example.com/send"
+
+
+def stored(name: str) -> str:
+    portal = portals.by_member(MEMBER)
+    assert portal is not None
+    account = accounts.default_of(portal.id)
+    assert account is not None
+    return account.settings[name]
+
+
+def test_a_secret_comes_from_a_file_or_from_standard_input(app: Flask, tmp_path: Path) -> None:
+    a_portal()
+    kept = tmp_path / "key"
+    kept.write_text("from the file\n")
+
+    run_json(app, *HTTP, SEND, f"secret=@{kept}", "originator=@@home")
+    from_file = stored("secret")
+    typed = app.test_cli_runner().invoke(args=[*HTTP, SEND, "secret=@-"], input="from the input\n")
+
+    assert from_file == "from the file"
+    assert typed.exit_code == 0
+    assert stored("secret") == "from the input"
+    missing = run(app, *HTTP, SEND, f"secret=@{tmp_path}/nowhere")
+    assert missing.exit_code == 1
+    assert (
+        missing.stderr.strip()
+        == f"secret: the file {tmp_path}/nowhere cannot be read: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "url=https://stranger.example/send",
+        "url=https://gateway.example.com:8443/send",
+        "url=http://gateway.example.com/send",
+        "check_url=https://stranger.example/balance",
+    ],
+)
+def test_a_stored_secret_does_not_follow_an_address_elsewhere(tmp_path: Path, changed: str) -> None:
+    with product(tmp_path, ALLOW_PRIVATE_NETWORK="1") as app:
+        a_portal()
+        run_json(app, *HTTP, SEND, "auth=bearer", "secret=K7canary", 'headers={"X-Key": "K7canary"}')
+
+        result = run(app, *HTTP, SEND, "auth=bearer", changed)
+
+        assert result.exit_code == 1
+        assert "secret: Secret was saved for another address: enter it again." in result.stderr
+        assert "headers: Headers was saved for another address: enter it again." in result.stderr
+        assert (stored("url"), stored("secret")) == ("https://gateway.example.com/send", "K7canary")
+        again = (SEND, "auth=bearer", changed, "secret=another", 'headers={"X-Key": "another"}')
+        assert run(app, *HTTP, *again).exit_code == 0
+        assert stored("secret") == "another"
+
+
+def test_a_stored_secret_stays_with_another_path_of_its_address(app: Flask) -> None:
+    a_portal()
+    run_json(app, *HTTP, SEND, "auth=bearer", "secret=K7canary")
+
+    run_json(app, *HTTP, "url=https://GATEWAY.example.com:443/v2", "auth=bearer")
+
+    assert stored("secret") == "K7canary"
+
+
 def test_messages_are_listed_and_shown(app: Flask) -> None:
     a_portal()
     a_message("m1")
@@ -146,6 +212,18 @@ def test_doctor_names_what_is_wrong_and_says_what_to_do(app: Flask) -> None:
     assert checks["database"]["ok"]
     assert checks["keys"]["ok"]
     assert "start `flask --app app worker`" in checks["worker"]["problem"]
+
+
+def test_what_is_for_development_only_is_said_at_the_start_and_by_doctor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with product(tmp_path, ALLOW_PRIVATE_NETWORK="1", GATEWAY_HOSTS="smsc=http://127.0.0.1:9") as app:
+        started = capsys.readouterr().err
+        said = run(app, "doctor").stdout
+
+    for line in (started, said):
+        assert "ALLOW_PRIVATE_NETWORK=1: administrators of every portal" in line
+        assert "GATEWAY_HOSTS: messages of smsc go to doubles" in line
 
 
 def test_doctor_finds_a_missing_key(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ def doctor(as_json: bool) -> None:
             for server in services().config.oauth_servers
         ),
     ]
+    warnings = services().config.warnings
     data = [{"check": name, "ok": not problem, "problem": problem} for name, problem in checks]
-    show(
-        data,
-        [f"{'ok  ' if not p else 'FAIL'} {name}{': ' + p if p else ''}" for name, p in checks],
-        as_json=as_json,
-    )
+    data += [{"check": "development", "ok": True, "problem": warning} for warning in warnings]
+    lines = [f"{'ok  ' if not p else 'FAIL'} {name}{': ' + p if p else ''}" for name, p in checks]
+    lines += [f"WARN development: {warning}" for warning in warnings]
+    show(data, lines, as_json=as_json)
     if any(problem for _, problem in checks):
         sys.exit(1)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from flask.cli import AppGroup
@@ -31,17 +33,34 @@ def gateways_list(as_json: bool) -> None:
     show(found, [f"{item['slug']:<12} {item['title']}" for item in found], as_json=as_json)
 
 
+def _value(name: str, given: str) -> str:
+    if given.startswith("@@") or not given.startswith("@"):
+        return given.removeprefix("@") if given.startswith("@@") else given
+    if given == "@-":
+        return sys.stdin.read().strip()
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        fail(f"{name}: the file {given[1:]} cannot be read: {reason}")
+
+
 @gateways_group.command("set")
 @click.argument("member_id")
 @click.argument("slug")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE ...]")
 @as_json
 def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: bool) -> None:
-    """Connect a portal to a gateway; prints the report URL."""
+    """Connect a portal to a gateway; prints the report URL.
+
+    A secret need not be seen in the list of processes: KEY=@FILE takes the value from a file, KEY=@- from the
+    standard input. A value that begins with @ is written with two of them.
+    """
     portal = portal_of(member_id)
-    pairs = dict(item.partition("=")[::2] for item in settings)
-    if wrong := [item for item in settings if "=" not in item]:
-        fail(f"settings are KEY=VALUE; not understood: {', '.join(wrong)}")
+    if any("=" not in item for item in settings):
+        wrong = [item for item in settings if "=" not in item]
+        fail(f"settings are KEY=VALUE, KEY=@FILE or KEY=@-; not understood: {', '.join(wrong)}")
+    pairs = {name: _value(name, given) for name, _, given in (item.partition("=") for item in settings)}
     adapter = services().gateways.get(slug) or fail(
         f"no gateway is called {slug}; there are: {', '.join(services().gateways.adapters)}"
     )
@@ -50,7 +69,7 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
             portal,
             adapter,
             pairs,
-            allow_private=services().config.allow_private_network,
+            reach=services().vendors.reach,
             now=services().now(),
         )
     except SettingsInvalid as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from app.jobs.sweep import sweep
 from app.services import services
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
 def worker() -> None:
     """Run the job engine's consumer and the sweeper until SIGTERM."""
     parts = services()
+    for warning in parts.config.warnings:
+        log.warning(warning)
     parts.engine.run_consumer(tick=lambda: sweep(parts), every_s=parts.timing.sweep_s)

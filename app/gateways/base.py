@@ -35,7 +35,8 @@ class Field:
     template, a map of words). `choices` are (value, label) pairs. A `bool` is "true" or "false".
     `names_account` marks what tells one account at the gateway from another (its address, login or account
     id): a change of it begins a new account here, and the old one lives until its messages are over. A key
-    or password that is merely renewed is not marked.
+    or password that is merely renewed is not marked. `is_place` marks what says where calls go without being
+    a URL (host, port, whether TLS is on): a stored secret is asked for again when one of them changes.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Field:
     advanced: bool = False
     write_only: bool = False
     names_account: bool = False
+    is_place: bool = False
 
     @property
     def secret(self) -> bool:

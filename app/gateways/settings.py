@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from app.gateways.base import Field, Gateway, SettingsInvalid
-from app.transport import check_url
+from app.transport import Reach, check_url, origin_of
 
 _LENGTH_LIMIT = {"json": 20_000, "url": 2_000, "secret": 4_000}
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -21,33 +21,58 @@ def validate_settings(
     *,
     stored: Mapping[str, str] | None = None,
     allow_private: bool = False,
+    reach: Reach | None = None,
 ) -> dict[str, str]:
     """The complete settings: what was given, checked, and the defaults of the rest.
 
-    A secret that is missing or empty keeps its value from `stored`, since a form never shows it.
+    `reach` says which addresses may be called; `allow_private` in its place allows all of them, for tests.
+    A secret that is missing or empty keeps its value from `stored`, since a form never shows it; but only
+    for the addresses that it was saved with, or whoever changes an address would be sent the secret.
 
     Raises:
         SettingsInvalid: with a sentence for each field that is wrong.
     """
+    reach = reach or Reach(everywhere=allow_private)
     known = {field.name for field in gateway.fields}
     errors = {name: f"There is no setting {name!r}." for name in given if name not in known}
     settings: dict[str, str] = {}
+    kept: set[str] = set()  # secrets that nobody typed now
     for field in gateway.fields:
         value = given.get(field.name, "").strip()
         if field.name not in given:
             value = field.default
         if field.secret and not value and stored:
             value = stored.get(field.name, "")
-        problem, settings[field.name] = _check(field, value, allow_private=allow_private)
+            kept |= {field.name} if value else set()
+        problem, settings[field.name] = _check(field, value, reach)
         if problem:
             errors[field.name] = problem
+    if stored and _addresses(gateway, settings) - _addresses(gateway, stored):
+        errors |= {
+            field.name: f"{field.label} was saved for another address: enter it again."
+            for field in gateway.fields
+            if field.name in kept and field.name not in errors
+        }
     if errors:
         raise SettingsInvalid(errors)
     gateway.validate_settings(settings)
     return settings
 
 
-def _check(field: Field, value: str, *, allow_private: bool) -> tuple[str, str]:
+def _addresses(gateway: type[Gateway], settings: Mapping[str, str]) -> set[tuple[str, ...]]:
+    """Where the calls of these settings go: scheme, host and port of every address among them."""
+    found = set()
+    place = []
+    for field in gateway.fields:
+        value = settings.get(field.name, field.default).strip()
+        if field.kind == "url" and value:
+            found.add(origin_of(value))
+        elif field.is_place:
+            place.append(value.lower())
+    return found | ({tuple(place)} if any(place) else set())
+
+
+def _check(field: Field, value: str, reach: Reach) -> tuple[str, str]:
     """A sentence on what is wrong (empty when nothing is) and the value in its one spelling."""
     if field.kind == "bool":
         return _check_bool(value)
@@ -61,7 +86,7 @@ def _check(field: Field, value: str, *, allow_private: bool) -> tuple[str, str]:
     if field.pattern and not re.fullmatch(field.pattern, value):
         example = f" Example: {field.example}" if field.example else ""
         return f"{field.label} does not have the expected form.{example}", value
-    return _problem_of_kind(field, value, allow_private=allow_private), value
+    return _problem_of_kind(field, value, reach), value
 
 
 def _check_bool(value: str) -> tuple[str, str]:
@@ -71,7 +96,7 @@ def _check_bool(value: str) -> tuple[str, str]:
     return ("" if word in _FALSE else "Write true or false."), "false"
 
 
-def _problem_of_kind(field: Field, value: str, *, allow_private: bool) -> str:
+def _problem_of_kind(field: Field, value: str, reach: Reach) -> str:
     match field.kind:
         case "int":
             return "" if re.fullmatch(r"-?[0-9]{1,12}", value) else f"{field.label} must be a whole number."
@@ -80,7 +105,7 @@ def _problem_of_kind(field: Field, value: str, *, allow_private: bool) -> str:
             return "" if value in words else f"{field.label} must be one of: {', '.join(words)}."
         case "url":
             # Placeholders are for the path and the query; braces in the host are refused with it.
-            return check_url(value, allow_private=allow_private)
+            return check_url(value, reach=reach)
         case "json":
             return _problem_of_json(field, value)
     return ""

@@ -1,6 +1,6 @@
 """Outward HTTP: deadlines, no redirects, checked addresses, and what a failed call means."""
 
-from app.transport.addresses import check_url, is_public, resolve
+from app.transport.addresses import Guard, check_url, origin_of, resolve
 from app.transport.answers import (
     ANSWER_LIMIT_BYTES,
     AddressRefused,
@@ -10,18 +10,23 @@ from app.transport.answers import (
     TransportError,
 )
 from app.transport.client import USER_AGENT, HttpClient, check_header
+from app.transport.reach import Allowed, Reach, is_public
 
 __all__ = [
     "ANSWER_LIMIT_BYTES",
     "USER_AGENT",
     "AddressRefused",
+    "Allowed",
+    "Guard",
     "HttpAnswer",
     "HttpClient",
     "NoAnswer",
     "NotSent",
+    "Reach",
     "TransportError",
     "check_header",
     "check_url",
     "is_public",
+    "origin_of",
     "resolve",
 ]

@@ -12,14 +12,16 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
+from app.domain.hosts import ascii_host
 from app.transport.answers import AddressRefused, NotSent
+from app.transport.reach import Reach, Resolver
 
 _UNSAFE_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -38,26 +40,37 @@ class Target:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def check_url(url: str, *, allow_private: bool) -> str:
+def check_url(url: str, *, allow_private: bool = False, reach: Reach | None = None) -> str:
     """What is wrong with a URL that somebody typed, as a sentence; empty when nothing is.
 
     It looks at the spelling only; the address behind the name is checked when we connect.
     """
     try:
-        parse_url(url, None, allow_private=allow_private)
+        parse_url(url, None, reach=reach or Reach(everywhere=allow_private))
     except AddressRefused as refused:
         return f"{str(refused)[:1].upper()}{str(refused)[1:]}."
     return ""
 
 
-def parse_url(url: str, params: Mapping[str, str] | None, *, allow_private: bool) -> Target:
+def origin_of(url: str) -> tuple[str, str, str]:
+    """Scheme, host and port of an address, for comparing; of what is no address, the text itself."""
+    try:
+        parts = urlsplit(url.strip())
+        host = ascii_host(parts.hostname or "")
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError:
+        return "", url, ""
+    return parts.scheme, host, str(port)
+
+
+def parse_url(url: str, params: Mapping[str, str] | None, *, reach: Reach) -> Target:
     if _UNSAFE_IN_URL.search(url):
         raise AddressRefused("the address has a space, a backslash or a control character")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        host = host if ":" in host else host.encode("idna").decode("ascii").lower()
-    except (ValueError, UnicodeError):
+        host = host if ":" in host else ascii_host(host)
+    except ValueError:
         raise AddressRefused("the address is not a URL") from None
     if parts.scheme not in ("http", "https"):
         raise AddressRefused("the address must begin with https://")
@@ -66,8 +79,8 @@ def parse_url(url: str, params: Mapping[str, str] | None, *, allow_private: bool
     _check_host(host)
     default_port = 443 if parts.scheme == "https" else 80
     port = default_port if port is None else port
-    if not allow_private and (parts.scheme != "https" or port != default_port):
-        raise AddressRefused("the address must be https on the usual port")
+    if objection := reach.objection_to_spelling(parts.scheme, host, port):
+        raise AddressRefused(objection)
     query = "&".join(filter(None, (parts.query, urlencode(params) if params else "")))
     path = quote(parts.path or "/", safe="/%:=&~+!$,;'@()*") + (f"?{_quote_query(query)}" if query else "")
     return Target(parts.scheme, host, port, path)
@@ -94,33 +107,6 @@ def _check_host(host: str) -> None:
             ipaddress.IPv4Address(host)
         except ValueError:
             raise AddressRefused("the address has an odd spelling of an IP address") from None
-
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolver = Callable[[str, int], Sequence[str]]
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# What `ipaddress` calls global in some Python releases and is not ours to call all the same.
-_NEVER = tuple(
-    ipaddress.ip_network(network)
-    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16", "fec0::/10")
-)
-
-
-def is_public(address: IpAddress) -> bool:
-    """Whether an address is on the open internet, also when it is wrapped into an IPv6 form."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id:
-            return False
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-    if any(address in network for network in _NEVER):
-        return False
-    odd = address.is_multicast or address.is_reserved or address.is_link_local or address.is_unspecified
-    return address.is_global and not odd
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -153,13 +139,14 @@ def _resolve_within(resolver: Resolver, host: str, port: int, timeout_s: float) 
 class Guard:
     """Opens TCP connections to addresses that it has checked, and to no others."""
 
-    allow_private: bool
+    reach: Reach
     resolver: Resolver
 
-    def open(self, host: str, port: int, deadline: float) -> socket.socket:
+    def open(self, scheme: str, host: str, port: int, deadline: float) -> socket.socket:
+        """`scheme` decides about ports: `https` has one, others any."""
         addresses = _resolve_within(self.resolver, host, port, time_left(deadline))
-        if not self.allow_private and not all(is_public(ipaddress.ip_address(a)) for a in addresses):
-            raise AddressRefused("the host has a private or reserved address")
+        if objection := self.reach.objection(scheme, host, port, addresses, self.resolver):
+            raise AddressRefused(objection)
         for position, address in enumerate(addresses[:4]):
             is_last = position == len(addresses[:4]) - 1
             patience_s = time_left(deadline) if is_last else time_left(deadline) / 2

@@ -15,9 +15,10 @@ import certifi
 import requests
 import urllib3
 
-from app.transport.addresses import Guard, Resolver, Target, parse_url, resolve
+from app.transport.addresses import Guard, Target, parse_url, resolve
 from app.transport.answers import ANSWER_LIMIT_BYTES, HttpAnswer, NoAnswer, NotSent, TransportError
 from app.transport.connections import CONNECT_TIMEOUT_S, TIMEOUT_S, GuardedAdapter, Pools
+from app.transport.reach import Reach, Resolver
 
 USER_AGENT = "sms-provider/1"
 
@@ -92,7 +93,8 @@ class HttpClient:
     """Calls other people's servers. Thread-safe; keeps connections for a few seconds, and no cookies.
 
     Args:
-        allow_private: also plain http, other ports, and private or loopback addresses.
+        allow_private: also plain http, other ports, and private or loopback addresses; for development.
+        reach: whom it may call, in place of `allow_private`.
         timeout_s: default for the whole call, from the look-up of the name to the last byte.
         ca_file: certificates to trust in place of the usual ones.
         resolver: how host names become addresses.
@@ -102,6 +104,7 @@ class HttpClient:
         self,
         *,
         allow_private: bool = False,
+        reach: Reach | None = None,
         timeout_s: float = TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         pools: int = 256,
@@ -109,13 +112,13 @@ class HttpClient:
         ca_file: str | None = None,
         resolver: Resolver = resolve,
     ) -> None:
-        self.allow_private = allow_private
+        self.reach = reach or Reach(everywhere=allow_private)
         self._double: Target | None = None
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._adapter = GuardedAdapter(
             Pools(
-                Guard(allow_private, resolver),
+                Guard(self.reach, resolver),
                 pools,
                 maxsize=connections_per_host,
                 ssl_context=ssl.create_default_context(cafile=ca_file or certifi.where()),
@@ -128,7 +131,7 @@ class HttpClient:
         Path and query stay as they are; the Host header names the double.
         """
         other = copy.copy(self)
-        other._double = parse_url(origin, None, allow_private=self.allow_private)
+        other._double = parse_url(origin, None, reach=self.reach)
         return other
 
     def request(
@@ -180,7 +183,7 @@ class HttpClient:
         json: Any,
         auth: tuple[str, str] | None,
     ) -> requests.PreparedRequest:
-        target = parse_url(url, params, allow_private=self.allow_private)
+        target = parse_url(url, params, reach=self.reach)
         if (double := self._double) is not None:
             target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
         try:

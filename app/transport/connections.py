@@ -76,12 +76,13 @@ class _CheckedConnection(HTTPConnection):
 
     response_class = _ClockedResponse
     guard: Guard
+    scheme = "http"
     idle_since = 0.0
 
     def _new_conn(self) -> socket.socket:
         timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else CONNECT_TIMEOUT_S
         deadline = time.monotonic() + timeout_s
-        sock = self.guard.open(self.host, self.port, deadline)
+        sock = self.guard.open(self.scheme, self.host, self.port, deadline)
         sock.settimeout(max(time_left(deadline), 0.001))  # what is left for the TLS handshake
         return sock
 
@@ -101,6 +102,8 @@ class _CheckedConnection(HTTPConnection):
 
 class _CheckedTlsConnection(_CheckedConnection, HTTPSConnection):
     """The same with TLS: server name, Host header and certificate check stay with the host's name."""
+
+    scheme = "https"
 
 
 class _Pool(HTTPConnectionPool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -144,3 +145,14 @@ def test_secret_is_kept_when_the_form_leaves_it_empty() -> None:
     assert validate_settings(_Acme, {"token": ""}, stored={"token": "old"})["token"] == "old"
     assert validate_settings(_Acme, {"token": "new"}, stored={"token": "old"})["token"] == "new"
     assert validate_settings(_Acme, {"token": "t"}, stored={"host": "old"})["host"] == ""
+
+
+@pytest.mark.parametrize("slug", sorted(load_registry().adapters))
+def test_a_setting_that_says_where_calls_go_is_known_as_one(slug: str) -> None:
+    """Else a stored secret would follow a changed address to anybody's server."""
+    fields = load_registry().adapters[slug].fields
+    name = re.compile(r"(.*_)?(url|host|hostname|port|server|endpoint|domain|tls|ssl)")
+
+    unmarked = [f.name for f in fields if name.fullmatch(f.name) and f.kind != "url" and not f.is_place]
+
+    assert unmarked == []

@@ -76,7 +76,7 @@ def test_product_and_sandbox_run_without_the_test_tools() -> None:
     """`make demo` installs requirements.txt only; measuring and breaking things needs the tests too."""
     pinned = _pins("requirements.txt")
     owners = metadata.packages_distributions()
-    ours = {"app", "sandbox"}
+    ours = {"app", "sandbox", "migrations"}
     folders = [(PROJECT / folder).rglob("*.py") for folder in ("app", "sandbox", "migrations")]
     for path in [PROJECT / "scripts/demo.py", *chain.from_iterable(folders)]:
         for module in set(_imports(path)) - ours - sys.stdlib_module_names:

@@ -42,7 +42,7 @@ def save_and_check() -> Response:
             sessions.this().portal,
             adapter,
             given,
-            allow_private=services().config.allow_private_network,
+            reach=services().vendors.reach,
             now=services().now(),
         )
     except SettingsInvalid as invalid:

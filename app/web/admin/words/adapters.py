@@ -34,4 +34,6 @@ def problem_text(problem: str, field: Field) -> str:
             return _("“%(label)s” has a line break or a control character.", label=label)
         case " does not have the expected form.":
             return _("“%(label)s” does not have the expected form.", label=label)
+        case " was saved for another address: enter it again.":
+            return _("“%(label)s” was saved for another address: enter it again.", label=label)
     return problem

@@ -155,6 +155,11 @@ class Engine:
             self._is_probing = True
             return True
 
+    def take_lost_hints(self) -> int:
+        """How many hints were lost since the last time."""
+        taken, self.lost_hints = self.lost_hints, 0
+        return taken
+
     def pending(self) -> int | None:
         """How many hints wait; None when the engine is down."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flask import current_app
@@ -13,6 +13,7 @@ from app.bitrix.client import PortalClient
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config, Timing
+from app.domain.counting import Counts
 from app.domain.portals import Portal
 from app.domain.rest_calls import RestCall
 from app.engine import Engine
@@ -66,6 +67,7 @@ class Services:
     engine: Engine
     gateways: Registry
     now: Callable[[], datetime] = utcnow
+    counts: Counts = field(default_factory=Counts)
     calls_per_s: float = CALLS_PER_S
     call_burst: float = CALL_BURST
 

@@ -20,6 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "logs": {"redaction"},
     "error_reports": {"redaction"},
     "newkey": set(),
+    "version": set(),
     "transport": {"domain"},
     "words": {"domain"},
     "engine": {"config", "domain"},
@@ -51,6 +52,7 @@ ARROWS: dict[str, set[str]] = {
         "services",
         "store",
         "transport",
+        "version",
         "words",
     },
     "cli": {

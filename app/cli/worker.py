@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from app.jobs.sweep import sweep
+from app.jobs.tick import keep_counts, tick
 from app.services import services
 
 log = logging.getLogger(__name__)
@@ -18,4 +18,7 @@ def worker() -> None:
     parts = services()
     for warning in parts.config.warnings:
         log.warning(warning)
-    parts.engine.run_consumer(tick=lambda: sweep(parts), every_s=parts.timing.sweep_s)
+    try:
+        parts.engine.run_consumer(tick=lambda: tick(parts), every_s=parts.timing.sweep_s)
+    finally:
+        keep_counts(parts)

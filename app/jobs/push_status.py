@@ -107,6 +107,10 @@ def _push_batch(services: Services, portal: Portal, client: PortalClient, due: l
     outbox.record_told(told, now=now, timing=services.timing)
     if told:
         portals.note_pushed(portal.id, now)
+    services.counts.add("sms_portal_push_total", len(told), result="told")
+    services.counts.add("sms_portal_push_total", len(due) - len(told), result="refused")
+    for push in told:
+        services.counts.observe("sms_portal_push_lag_seconds", (now - push.due_at).total_seconds())
     of_all: PortalError | None = None
     for push in due:
         if (problem := answers[f"m_{push.row_id}"]) is not None:

@@ -184,7 +184,10 @@ def _submit(services: Services, message: Message, recipient: Recipient, account:
     if time.monotonic() >= deadline:  # this worker was asleep since the claim
         claims.give_back(claim, now=services.now())
         return
+    began = time.monotonic()
     (outcome,) = submit_all(gateway, [outgoing])
+    services.counts.add("sms_gateway_requests_total", gateway=account.slug, outcome=type(outcome).__name__)
+    services.counts.observe("sms_gateway_duration_seconds", time.monotonic() - began, gateway=account.slug)
     _keep_trying(lambda: _record(services, claim, account, gateway, outcome))
 
 
@@ -327,6 +330,7 @@ def recover_message(services: Services, row_id: int) -> None:
     gateway = services.gateway(account) if account else None
     why = "the worker stopped before the gateway's answer was recorded"
     settle_unknown(services, claim, gateway, why, is_fault=True)
+    services.counts.add("sms_lease_lost_total")
     log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})
     hint_push(services, claim.portal_id)
 

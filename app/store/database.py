@@ -374,5 +374,10 @@ def _name_of(error: sa.exc.DBAPIError) -> str:
 
 def insert_or_ignore(connection: Connection, table: sa.Table, *keys: str) -> Any:
     """`INSERT ... ON CONFLICT (keys) DO NOTHING` in the dialect at hand; without keys, on any conflict."""
+    return upsert(connection, table).on_conflict_do_nothing(index_elements=list(keys) or None)
+
+
+def upsert(connection: Connection, table: sa.Table) -> Any:
+    """`INSERT` in the dialect at hand, which can be told what to do on a conflict."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    return insert(table).on_conflict_do_nothing(index_elements=list(keys) or None)
+    return insert(table)

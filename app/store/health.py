@@ -36,6 +36,15 @@ def oldest_due_s(now: datetime) -> float:
     return max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
 
 
+def last_message_at() -> datetime | None:
+    """When the newest message came. Silence is a fault for a sender that calls once and never again."""
+    with statement() as connection:
+        found: datetime | None = connection.scalar(
+            sa.select(messages.c.received_at).order_by(messages.c.id.desc()).limit(1)
+        )
+    return found
+
+
 def portals_by_state() -> dict[str, int]:
     with statement() as connection:
         rows = connection.execute(sa.select(portals.c.state, sa.func.count()).group_by(portals.c.state))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Text, text
 
 from app.store.database import BigId, UtcDateTime, db
 
@@ -397,6 +397,15 @@ job_runs = sa.Table(
     Column("name", String(40), primary_key=True),
     Column("lease_until", UtcDateTime),
     Column("last_run_at", UtcDateTime),
+)
+
+# What the workers have counted for /metrics, summed over all of them.
+worker_counts = sa.Table(
+    "worker_counts",
+    db.metadata,
+    Column("name", String(80), primary_key=True),
+    Column("labels", String(200), primary_key=True),  # JSON list of pairs, sorted
+    Column("value", Float, nullable=False),
 )
 
 # Literal, as TEXT_CAN_GO is.

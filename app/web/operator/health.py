@@ -8,14 +8,17 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.bitrix.errors import is_known_code
 from app.services import services
 from app.store import health, incidents, messages, rest_log
 from app.store.database import StoreUnavailable
+from app.store.job_runs import last_runs
 from app.store.watch import within
+from app.version import VERSION
+from app.web.operator.worker_figures import WorkerFigures
 
 blueprint = Blueprint("health", __name__)
 
@@ -49,6 +52,7 @@ def metrics() -> Response:
         return _text(403, "METRICS_TOKEN is set: send it as a bearer token")
     rows = CollectorRegistry()
     rows.register(_Rows())
+    rows.register(WorkerFigures())
     body = generate_latest(_counters()) + generate_latest(rows)
     return Response(body, content_type=CONTENT_TYPE_LATEST)
 
@@ -79,7 +83,19 @@ class _Rows(Collector):
             "Answers of portals in the last days with a code that we do not know",
             labels=["code"],
         )
+        build = InfoMetricFamily("sms_build", "The release that runs", value={"version": VERSION})
+        handler = GaugeMetricFamily(
+            "sms_last_handler_call_timestamp_seconds",
+            "When the newest message came",
+        )
+        heartbeat = GaugeMetricFamily(
+            "sms_worker_heartbeat_age_seconds", "Since a worker last swept; no line before the first"
+        )
         try:
+            if (last := health.last_message_at()) is not None:
+                handler.add_metric([], last.timestamp())
+            if (swept := last_runs().get("sweep")) is not None:
+                heartbeat.add_metric([], max(0.0, (services().now() - swept).total_seconds()))
             for kind, count in incidents.open_by_kind().items():
                 open_incidents.add_metric([kind], count)
             for code, count in _unknown_codes().items():
@@ -95,7 +111,8 @@ class _Rows(Collector):
                 states.add_metric([state], count)
         except StoreUnavailable:
             pass  # the counters of this process are still worth showing
-        yield from (depth, oldest, states, attention, troubled, open_incidents, unknown)
+        yield from (build, handler, heartbeat, depth, oldest, states, attention, troubled)
+        yield from (open_incidents, unknown)
 
 
 def _unknown_codes() -> dict[str, int]:

@@ -48,7 +48,7 @@ def test_every_gateway_has_its_page_and_is_in_the_readme(slug: str) -> None:
         "Settings",
         "Delivery reports",
         "Limits and quirks",
-        "Last tried",
+        "How it was tried",
     ]
 
 

@@ -1,6 +1,6 @@
 """The interface of a gateway adapter: one class, declared as data where it can be.
 
-An adapter translates and nothing more: no database, no retry, no clock, no Flask. It builds a request,
+An adapter translates and nothing more: no database, no retry, no Flask. It builds a request,
 reads an answer, and reads reports. The core alone makes the calls (`context.http`), keeps to deadlines and
 the pace, repeats, redacts, checks addresses, orders statuses and puts parts together.
 `gateways.registry` finds every adapter in `gateways/adapters`, every preset in `gateways/presets` and what
@@ -10,8 +10,9 @@ the operator allows of other packages at start.
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import parse_qsl
@@ -89,6 +90,7 @@ class Outgoing:
     encoding: Literal["gsm7", "ucs2"]
     segments: int
     validity_s: int
+    again: bool = False  # an earlier call under this reference had no clear end: a double is an acceptance
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,10 @@ class Http(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What an adapter may use of the world outside: HTTP, and nothing else."""
+    """What an adapter may use of the world outside: HTTP, and the time where a gateway asks for dates."""
 
     http: Http
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
 class SettingsInvalid(Exception):

@@ -210,6 +210,7 @@ def _outgoing(
         encoding=size.encoding,
         segments=size.segments,
         validity_s=max(60, int((message.expires_at - services.now()).total_seconds())),
+        again=claim.calls > 1,
     )
 
 

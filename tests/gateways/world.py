@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from app.gateways.base import Context, Gateway, InboundHttp, Outgoing
 from app.gateways.registry import load_registry
@@ -85,3 +86,48 @@ def inbound(report: dict[str, Any], **changes: Any) -> InboundHttp:
         reference=report.get("reference", ""),
     )
     return replace(request, **changes)
+
+
+def form(slug: str, fields: Mapping[str, str], *, reference: str = "") -> InboundHttp:
+    """A report in form fields."""
+    return _report(slug, "POST", body=urlencode(fields).encode(), reference=reference)
+
+
+def query(slug: str, fields: Mapping[str, str], *, reference: str = "") -> InboundHttp:
+    """A report in the query of a GET."""
+    return _report(slug, "GET", query=urlencode(fields), reference=reference)
+
+
+def posted_json(slug: str, body: Any, *, reference: str = "", **headers: str) -> InboundHttp:
+    """A report in JSON; header names are written with _ for -."""
+    return _report(slug, "POST", body=json.dumps(body).encode(), reference=reference, headers=headers)
+
+
+def _report(
+    slug: str,
+    method: str,
+    *,
+    body: bytes = b"",
+    query: str = "",
+    reference: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> InboundHttp:
+    kind = "application/json" if body[:1] in (b"{", b"[") else "application/x-www-form-urlencoded"
+    named = {name.lower().replace("_", "-"): value for name, value in (headers or {}).items()}
+    path = f"https://sms.example.org/reports/{slug}/K7" + (f"/{reference}" if reference else "")
+    url = f"{path}?{query}" if query else path
+    return InboundHttp(method, url, query, {"content-type": kind, **named}, body, reference)
+
+
+def page(slug: str) -> str:
+    """The documentation of a gateway."""
+    return (Path(__file__).parents[2] / "docs" / "gateways" / f"{slug}.md").read_text()
+
+
+def assert_page_has(slug: str, statuses: Mapping[str, Any], codes: Mapping[str, Any]) -> None:
+    """The tables of a page are those of the code."""
+    text = page(slug)
+    for word, status in statuses.items():
+        assert f"| `{word}` | {status} |" in text
+    for code, kind in codes.items():
+        assert f"| {code} | {kind} |" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
 import os
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +25,9 @@ DEFAULT_OAUTH_SERVERS = (
     "https://oauth.bitrix24.tech",
     "https://oauth.bitrix24.info",
 )
+LONG_ENOUGH = 32
+DIFFERENT_ENOUGH = 16
+PUBLISHED_KEYS = frozenset({"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="})  # of the Fernet specification
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -356,10 +361,14 @@ def _contact(value: str) -> str:
 
 
 def _secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
-    text = _required(environ, "SECRET_KEY", "a random text of 32 characters or more")
+    wanted = f"random texts of {LONG_ENOUGH} characters or more, at least {DIFFERENT_ENOUGH} different ones"
+    wanted = f"{wanted}; `python -m app.newkey` prints one"
+    text = _required(environ, "SECRET_KEY", wanted)
     keys = tuple(key.strip() for key in text.split(","))
     if not all(keys):
-        raise ConfigError("SECRET_KEY wants random texts, separated by commas; one of them is empty")
+        raise ConfigError(f"SECRET_KEY wants {wanted}, separated by commas; one of them is empty")
+    if any(len(key) < LONG_ENOUGH or len(set(key)) < DIFFERENT_ENOUGH for key in keys):
+        raise ConfigError(f"SECRET_KEY wants {wanted}; one of them could be guessed")
     return keys
 
 
@@ -374,7 +383,25 @@ def _encryption_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
                 "ENCRYPTION_KEYS wants Fernet keys (44 characters), separated by commas;"
                 " `python -m app.newkey` prints one"
             ) from None
+        if _can_be_guessed(key):
+            raise ConfigError(
+                "ENCRYPTION_KEYS wants random Fernet keys, and one of them could be guessed;"
+                " `python -m app.newkey` prints one"
+            )
     return keys
+
+
+def _can_be_guessed(key: str) -> bool:
+    """A published key, one made of a text or with a pattern: what 32 random bytes never are."""
+    plain = base64.urlsafe_b64decode(key)
+    steps = {(after - before) % 256 for before, after in pairwise(plain)}
+    return (
+        key in PUBLISHED_KEYS
+        or len(set(plain)) < DIFFERENT_ENOUGH
+        or len(steps) < DIFFERENT_ENOUGH // 2
+        or plain[:16] == plain[16:]
+        or all(32 <= byte < 127 for byte in plain)
+    )
 
 
 def _log_level(value: str) -> str:

@@ -6,7 +6,6 @@ the sweeper finds every due row.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -19,12 +18,12 @@ from typing import Any
 from flask import Flask
 from huey import PriorityRedisHuey, SqliteHuey
 from huey.consumer import Consumer
-from huey.serializer import SignedSerializer
 from huey.storage import SqliteStorage
 from redis import ConnectionPool
 
 from app.config import Config
 from app.domain.slots import Slots
+from app.signed_hints import SignedHints
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +95,7 @@ class Engine:
         self.slots = Slots(16)
 
     def init_app(self, app: Flask, config: Config) -> None:
-        secret = hashlib.sha256(f"engine:{config.secret_keys[0]}".encode()).hexdigest()
-        options: dict[str, Any] = {"results": False, "serializer": SignedSerializer(secret=secret)}
+        options: dict[str, Any] = {"results": False, "serializer": SignedHints(config.secret_keys)}
         self._app = app
         self._threads = config.worker_threads
         self.slots = Slots(config.worker_threads)

@@ -1,4 +1,4 @@
-"""`python -m app.newkey`: prints a fresh key for ENCRYPTION_KEYS."""
+"""`python -m app.newkey`: prints a fresh key, for ENCRYPTION_KEYS or for SECRET_KEY."""
 
 from cryptography.fernet import Fernet
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from app.config import DEFAULT_OAUTH_SERVERS, INSTANCE_DIR, ConfigError, load_co
 
 GOOD = {
     "PUBLIC_URL": "https://sms.example.com/",
-    "SECRET_KEY": "s" * 32,
+    "SECRET_KEY": "0123456789abcdef" * 2,
     "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
     "B24_CLIENT_ID": "app.1",
     "B24_CLIENT_SECRET": "secret",
@@ -48,8 +49,18 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("PUBLIC_URL", "sms.example.com"),
         ("PUBLIC_URL", "http://sms.example.com"),
         ("PUBLIC_URL", "https://user@sms.example.com"),
-        ("SECRET_KEY", "s" * 32 + ","),
+        ("SECRET_KEY", "0123456789abcdef" * 2 + ","),
+        ("SECRET_KEY", "a"),
+        ("SECRET_KEY", "0123456789abcdef" * 2 + ",short"),
+        ("SECRET_KEY", "0123456789abcdefghijklmnopqrstu"),  # 31 characters
+        ("SECRET_KEY", "0123456789abcde" * 3),  # 15 different ones
         ("ENCRYPTION_KEYS", "not a key"),
+        ("ENCRYPTION_KEYS", "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="),  # of the specification
+        ("ENCRYPTION_KEYS", "A" * 43 + "="),
+        ("ENCRYPTION_KEYS", GOOD["ENCRYPTION_KEYS"] + "," + "A" * 43 + "="),
+        ("ENCRYPTION_KEYS", urlsafe_b64encode(bytes(range(32))).decode()),
+        ("ENCRYPTION_KEYS", urlsafe_b64encode(b"correct horse battery staple 12!").decode()),
+        ("ENCRYPTION_KEYS", urlsafe_b64encode(bytes(range(100, 200, 7)) * 2 + b"xy").decode()[:43] + "="),
         ("DATABASE_URL", "mysql://host/name"),
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("REDIS_URL", "localhost:6379"),
@@ -73,6 +84,17 @@ def test_a_missing_variable_is_named(name: str) -> None:
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         load_config({**GOOD, name: value})
+
+
+def test_every_fresh_key_is_good_for_both() -> None:
+    for _ in range(200):
+        load_config(
+            {
+                **GOOD,
+                "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+                "SECRET_KEY": Fernet.generate_key().decode(),
+            }
+        )
 
 
 def test_platforms_write_postgres_urls_in_their_own_ways() -> None:

@@ -30,7 +30,7 @@ from app.web.admin import entry, gateway, help, messages, overview, senders, set
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
 from app.web.calls import events, handler, reports, spooling
-from app.web.operator import health
+from app.web.operator import health, legal
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ BLUEPRINTS = (
     reports.blueprint,
     events.blueprint,
     health.blueprint,
+    legal.blueprint,
     entry.blueprint,
     static.blueprint,
     renew.blueprint,

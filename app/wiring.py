@@ -38,6 +38,7 @@ JOBS = {
     "submit": submit.submit_message,
     "recover": submit.recover_message,
     "follow_up": follow_up.follow_up,
+    "match_reports": follow_up.match_reports,
     "push": push_status.push_statuses,
     "verify_held": portal_life.verify_held,
     "portal_event": portal_life.act_on_event,

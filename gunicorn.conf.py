@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import runpy
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
 
-worker_class = "gthread"
+# A reload reads this file again, and shall not go on with what the one before it has imported.
+for _name in [name for name in sys.modules if name.split(".")[0] == "app"]:
+    del sys.modules[_name]
+sys.path.insert(0, str(Path(__file__).parent))
+from app.serving.worker import CrowdWorker  # noqa: E402 - found by the line above
+
+worker_class = CrowdWorker
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-threads = int(os.environ.get("WEB_THREADS") or 8)
+threads = int(os.environ.get("WEB_THREADS") or 8)  # that serve HANDLER and reports; the others are fixed
+# Unfinished requests cost a file handle each, and many systems give a process 1,024 unless it asks for more.
+worker_connections = 4_000
+_files, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _files < 2 * worker_connections:
+    _files = 2 * worker_connections if _most < 0 else min(2 * worker_connections, _most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _most))
 preload_app = False  # each worker opens its own database connections after the fork
 
 timeout = 30

@@ -20,6 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "logs": {"redaction"},
     "error_reports": {"redaction"},
     "newkey": set(),
+    "serving": set(),
     "version": set(),
     "transport": {"domain"},
     "words": {"domain"},

@@ -134,7 +134,7 @@ def engine_options(config: Config) -> dict[str, Any]:
     if config.is_sqlite:
         # One connection per thread at work; a busy database is waited for, see `_prepare_sqlite`.
         return {
-            "pool_size": 24,
+            "pool_size": 32,
             "max_overflow": 0,
             "pool_timeout": 1.2,
             "hide_parameters": True,
@@ -143,7 +143,7 @@ def engine_options(config: Config) -> dict[str, Any]:
     return {
         "hide_parameters": True,
         "pool_size": config.worker_threads,
-        "max_overflow": 4,
+        "max_overflow": 12,  # a web process has up to 22 threads at work, and the spool's
         "pool_timeout": 1.2,
         "pool_recycle": 300,
         "connect_args": {

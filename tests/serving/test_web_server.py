@@ -4,54 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from sandbox.processes import PROJECT, Process, on_free_port
-
-_APPLICATION = """
-def application(environ, start_response):
-    if environ["PATH_INFO"].endswith("/broken"):
-        raise RuntimeError("no way to " + environ["PATH_INFO"])
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-"""
-
-Serve = Callable[..., tuple[Process, int]]
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """`serve(*options)` starts gunicorn with the project's settings; returns its process and port."""
-    (tmp_path / "small.py").write_text(_APPLICATION)
-    started: list[Process] = []
-
-    def start(*options: str) -> tuple[Process, int]:
-        def start_on_port(port: int) -> None:
-            command = [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), *options]
-            process = Process(
-                "web",
-                [*command, "--bind", f"127.0.0.1:{port}", "small:application"],
-                log=tmp_path / "web.log",
-                env={"PATH": os.environ["PATH"], "WEB_CONCURRENCY": "1"},
-                cwd=tmp_path,
-                is_ready=lambda process: "Booting worker" in process.output(),
-            )
-            started.append(process)
-            process.start()
-            process.wait_ready()
-
-        port = on_free_port(start_on_port)
-        return started[-1], port
-
-    yield start
-    for process in started:
-        process.kill()
+from tests.serving.conftest import Serve
 
 
 def _send(port: int, request: str) -> bytes:

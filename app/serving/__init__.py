@@ -1,0 +1,1 @@
+"""How the web process shares its threads: requests are read whole before one of them is given to them."""

@@ -95,8 +95,13 @@ def compare(services: Services, portal: Portal) -> dict[str, InPortal]:
     return found | dict.fromkeys(sorted(present - set(found)), InPortal.STRAY)
 
 
-def reconcile(services: Services, portal: Portal, *, wait_s: float = 5.0) -> Reconciled:
+def reconcile(
+    services: Services, portal: Portal, *, wait_s: float = 5.0, only_missing: bool = False
+) -> Reconciled:
     """Register what is missing, update what changed, remove what should not be there.
+
+    With `only_missing` nothing that is there is touched: for those who look because somebody said so who
+    proved nothing. What they see besides is due at once, for a look of our own.
 
     One at a time: for who is at it already, `wait_s` is waited. They find themselves what changed meanwhile,
     and what they do not get to is due at once.
@@ -107,7 +112,7 @@ def reconcile(services: Services, portal: Portal, *, wait_s: float = 5.0) -> Rec
     """
     turn = _turn(services, portal.id, wait_s)
     try:
-        return _Reconcile(services, portals.by_id(portal.id), turn).run()
+        return _Reconcile(services, portals.by_id(portal.id), turn, only_missing=only_missing).run()
     finally:
         reconciling.release(turn)
 
@@ -128,7 +133,9 @@ def _turn(services: Services, portal_id: int, wait_s: float) -> Turn:
 class _Reconcile:
     """One turn at one portal."""
 
-    def __init__(self, services: Services, portal: Portal, turn: Turn) -> None:
+    def __init__(self, services: Services, portal: Portal, turn: Turn, *, only_missing: bool) -> None:
+        self._only_missing = only_missing
+        self._left_alone = False
         self._services = services
         self._portal = portal
         self._turn = turn
@@ -163,7 +170,7 @@ class _Reconcile:
                 "sender_update": knows_update,
             },
             now=now,
-            reconcile_at=now + day * random.uniform(0.8, 1.2),  # noqa: S311 - spreads the portals over the day
+            reconcile_at=now if self._left_alone else now + day * random.uniform(0.8, 1.2),  # noqa: S311 - spread
         )
 
     def _all_senders(self) -> None:
@@ -190,6 +197,9 @@ class _Reconcile:
                 continue
             there = present.pop(sender.code, None) is not None
             self._one_sender(sender, handler, there=there)
+        if self._only_missing:
+            self._left_alone = self._left_alone or bool(present)
+            return
         for code in present.values():
             # Ours by its client id, and removed or unknown here: what is sent through it would be lost.
             self._keep_turn()
@@ -199,6 +209,9 @@ class _Reconcile:
     def _one_sender(self, sender: Sender, handler: str, *, there: bool) -> None:
         name, description = texts_of(sender, self._services.config.app_name)
         told = _hash(handler, name, description)
+        if there and self._only_missing:
+            self._left_alone = self._left_alone or told != sender.told_hash
+            return
         if not there or told != sender.told_hash:
             by_language = {language: [name[language], description[language]] for language in name}
             if not reconciling.begin(self._turn, sender.id, by_language, now=self._services.now()):

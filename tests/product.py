@@ -56,5 +56,5 @@ def a_portal(member_id: str = "a" * 32, *, user_id: str = "1", is_admin: bool = 
         tokens=TokenPair("access", "refresh", now + timedelta(hours=1)),
     )
     portal = portals.save_opener(opener, now=now)
-    tokens.keep(portal.id, opener, now=now)
+    tokens.keep(portal, opener, now=now)
     return portal

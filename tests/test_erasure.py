@@ -22,7 +22,18 @@ from app.domain.rest_calls import RestCall
 from app.domain.status import MessageStatus
 from app.jobs import follow_up, submit
 from app.services import services
-from app.store import accounts, claims, erasure, messages, portals, reports, rest_log, spool, submissions
+from app.store import (
+    accounts,
+    claims,
+    erasure,
+    installations,
+    messages,
+    portals,
+    reports,
+    rest_log,
+    spool,
+    submissions,
+)
 from app.store.database import db, overwrite_deleted, statement, utcnow, writing
 from app.store.rows import attempts_of, timeline
 from app.store.spool import Spool, SpooledCall
@@ -361,7 +372,7 @@ def test_postgresql_forgets_alike(tmp_path: Path, postgres_url: str) -> None:
         reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
 
         number = _erase(app, "number", "--all", NUMBER)
-        portals.uninstall(portal.id, clean=False, now=utcnow())
+        installations.uninstall(portal, clean=False, now=utcnow())
         whole = _erase(app, "portal", ONE)
 
     assert number["removed"] == {"messages": 1, "message_events": 2, "parked_reports": 1, "parts": 1}
@@ -378,12 +389,12 @@ def test_an_erased_portal_is_in_no_table_and_no_file(app: Flask, portal: Portal)
     theirs = _message(other)
     rest_log.add(portal.id, RestCall("x", "canary-params", 200, "", "canary-answer", 1), at=utcnow())
     address = f"/sms/{portals.handler_secret(portal.id)}"
-    portals.uninstall(portal.id, clean=False, now=utcnow())
+    installations.uninstall(portal, clean=False, now=utcnow())
 
     proof = _erase(app, "portal", ONE)
 
     assert proof["removed"]["portals"] == proof["removed"]["messages"] == 1
-    assert {"credentials", "gateway_accounts", "attempts", "parts", "rest_calls"} <= set(proof["removed"])
+    assert {"gateway_accounts", "attempts", "parts", "rest_calls"} <= set(proof["removed"])
     assert proof["found_afterwards"] == {}
     contents = _contents(app)
     assert ONE.encode() not in contents
@@ -411,6 +422,6 @@ def test_more_messages_than_one_batch_go(app: Flask, portal: Portal, monkeypatch
     monkeypatch.setattr(erasure, "BATCH", 2)
     for number in range(5):
         _message(portal, f"m{number}")
-    portals.uninstall(portal.id, clean=False, now=utcnow() - timedelta(days=1))
+    installations.uninstall(portal, clean=False, now=utcnow() - timedelta(days=1))
 
     assert _erase(app, "portal", ONE)["removed"]["messages"] == 5

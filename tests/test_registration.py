@@ -15,7 +15,7 @@ from click.testing import Result
 
 from app.bitrix.client import PortalClient
 from app.registration import InPortal, NotNow, compare, reconcile
-from app.store import portals, senders, tokens
+from app.store import installations, portals, senders
 from app.store.database import utcnow, writing
 from app.store.tables import portals as portals_table
 from app.words.sender_names import descriptions as product_descriptions
@@ -341,9 +341,7 @@ def test_a_reconcile_under_way_at_an_uninstall_leaves_the_next_installation_its_
 
     def reinstalled() -> None:
         installed.portal.uninstall(clean=clean)
-        portals.uninstall(installed.row.id, clean=clean, now=installed.now())
-        tokens.erase(installed.row.id)
-        senders.forget_registration(installed.row.id)
+        installations.uninstall(installed.row, clean=clean, now=installed.now())
         installed.portal.install(finish=True)
 
     hook(monkeypatch, where, before=reinstalled)

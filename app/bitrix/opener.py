@@ -91,11 +91,12 @@ class OpenerCheck:
         expires_in_s: int,
         server: str,
         received_at: datetime,
+        asked_at: datetime | None = None,
         said_server: str = "",
     ) -> Opener:
         """The user behind a token, with his rights in the portal; see `vouched` for the servers.
 
-        `expires_in_s` counts from `received_at`.
+        `expires_in_s` counts from `received_at`; `asked_at` is now, where that is later.
 
         Raises:
             OpenerRefused: forged, expired, or of another portal.
@@ -120,6 +121,7 @@ class OpenerCheck:
             ),
             name=name[:100],
             is_installing=info.is_installing,
+            proved_at=asked_at or received_at,
             time_zone=str(profile.get("TIME_ZONE", "") or "")[:60],
         )
 

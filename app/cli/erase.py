@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from app.cli.output import as_json, fail, portal_of, show
 from app.domain.numbers import NumberRefused, parse_recipient
 from app.domain.portals import Portal, PortalState
 from app.services import services
-from app.store import erasure, portals, spool, tokens
+from app.store import erasure, installations, spool
 from app.store.erasure import NumberEraser, Scope
 
 erase_group = AppGroup("erase", help="Forget one phone number or one portal, and prove it.")
@@ -86,15 +87,24 @@ def erase_portal(member_id: str, force: bool, is_sure: bool, as_json: bool) -> N
             " refuse it"
         )
     _ask(f"Remove everything of the portal {portal.domain} ({member_id})?", is_sure)
-    parts, began = services(), time.monotonic()
+    began = time.monotonic()
     removed = erasure.count_rows(portal.id, member_id)
-    if portal.state is not PortalState.UNINSTALLED:
-        portals.uninstall(portal.id, clean=True, now=parts.now())
-        tokens.erase(portal.id)
-        time.sleep(STILL_KNOWN_S)
-    erasure.erase_portal(portal.id)
+    _forget(portal, force=force)
     left = erasure.count_rows(portal.id, member_id)
     _show_proof(_proof("portal", member_id, removed, left, began), as_json=as_json)
+
+
+def _forget(portal: Portal, *, force: bool) -> None:
+    """In steps that each look again: somebody may install the app while we ask."""
+    parts = services()
+    if portal.state is PortalState.UNINSTALLED:
+        done = installations.erase_what_was_kept(portal, now=parts.now(), kept_for=timedelta(0))
+    else:
+        expected = None if force else portal.state
+        done = installations.uninstall(portal, clean=True, now=parts.now(), expected=expected)
+        time.sleep(STILL_KNOWN_S)
+    if not (done and installations.forget(portal)):
+        fail("the app was installed again meanwhile: what was there before may be erased, the new one stays")
 
 
 # --- the question before, and the proof after

@@ -50,6 +50,7 @@ class Opener:
     name: str = ""
     time_zone: str = ""
     is_installing: bool = False  # the portal waits for the installer page to finish
+    proved_at: datetime | None = None  # when we began to ask; what happened before is over for this proof
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Portal:
     app_status: str
     installed_at: datetime | None
     finished_at: datetime | None
+    generation: int  # which installation this is
     session_epoch: int
     settings: PortalSettings
     settings_version: int

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from app.bitrix.errors import (
     MessageNotFound,
-    PortalBusy,
     PortalError,
     PortalGone,
     TokenExpired,
@@ -19,25 +18,24 @@ from app.domain.portals import Opener, Portal, PortalState
 from app.domain.retry import pause_before
 from app.domain.status import MessageStatus
 from app.jobs.portal_state import note_portal_error
+from app.jobs.removal import NotYet, act_on_removal
 from app.jobs.submit import hint_push
 from app.registration import TRY_AGAIN, NotNow, reconcile
 from app.services import Services
-from app.store import accounts, erasure, messages, portal_events, portals, senders, tokens
+from app.store import accounts, messages, portal_events, portals, tokens
 from app.store.portal_events import StoredEvent
 from app.transport import TransportError
 
 log = logging.getLogger(__name__)
 
 EVENT_TRIES = 12
-LOOKED_LATELY = timedelta(seconds=60)
-CLOCKS_DIFFER = timedelta(minutes=2)
-KEPT_FOR_RETURN = timedelta(days=30)
+REMOVALS_ASKED = timedelta(days=30)
 HELD_AGAIN = timedelta(minutes=1)
 
 
 def act_on_event(services: Services, event_id: int) -> None:
     """Act on one stored event; one that could not be verified at its arrival is verified first."""
-    event = portal_events.open_event(event_id)
+    event = portal_events.claim(event_id, now=services.now())
     if event is None:
         return
     try:
@@ -45,13 +43,24 @@ def act_on_event(services: Services, event_id: int) -> None:
     except OpenerRefused as refused:
         result = f"refused: {refused}"
         log.warning("forged event", extra={"event_name": event.event, "why": str(refused)})
-    except (PortalError, TransportError) as error:
-        if event.tries < EVENT_TRIES:
+    except NotYet as wait:
+        portal_events.postpone(event, wait.until)
+        return
+    except (PortalError, TransportError, portals.StaleProof) as error:
+        now = services.now()
+        if not _is_too_late(event, now):
             pause = pause_before(event.tries + 1, base_s=services.timing.retry_base_s)
-            portal_events.postpone(event.id, services.now() + pause)
+            portal_events.postpone(event, now + pause)
             return
         result = f"given up: {error}"
-    portal_events.close(event.id, result)
+    portal_events.close(event, result)
+
+
+def _is_too_late(event: StoredEvent, now: datetime) -> bool:
+    """A removal is asked about for a month: nothing else would tell us."""
+    if event.event == portal_events.REMOVAL:
+        return now >= event.received_at + REMOVALS_ASKED
+    return event.tries >= EVENT_TRIES
 
 
 def _act(services: Services, event: StoredEvent) -> str:
@@ -61,10 +70,10 @@ def _act(services: Services, event: StoredEvent) -> str:
         return _installed_or_updated(services, event, auth, portal)
     if portal is None:
         return "no such portal"
-    if event.event == "ONAPPUNINSTALL" and event.is_verified:
-        return _uninstalled(services, event, portal)
+    if event.event == portal_events.REMOVAL:
+        return act_on_removal(services, event, portal)
     if event.event == "ONAPPPAYMENT":
-        return _paid_or_not(services, event, portal)
+        return _looked(services, event, portal)
     log.info("event noted", extra={"install": portal.id, "event_name": event.event})
     return "noted"
 
@@ -77,19 +86,16 @@ def _installed_or_updated(
     With less proof it only makes us look, with the tokens that we have: the app was updated even where
     the user who installed it is no administrator any more.
     """
-    now = services.now()
     opener = _administrator(services, event, auth, known)
-    if opener is not None:
-        portal = portals.save_opener(opener, now=now)
-        tokens.keep(portal.id, opener, now=now)
-        if auth.application_token:
-            portals.keep_application_token(portal.id, auth.application_token, now=now)
-    elif known is not None:
-        portal = known
-    else:
-        raise OpenerRefused("the token is not an administrator's")
-    if event.event == "ONAPPUPDATE":
-        senders.forget_registration(portal.id)
+    if opener is None:
+        if known is None:
+            raise OpenerRefused("the token is not an administrator's")
+        return _looked(services, event, known)
+    now = services.now()
+    portal = portals.save_opener(opener, now=now)
+    tokens.keep(portal, opener, now=now)
+    if auth.application_token:
+        portals.keep_application_token(portal, auth.application_token, now=now)
     keep_in_step(services, portal.id)
     return f"looked: {portals.by_id(portal.id).state}"
 
@@ -112,6 +118,7 @@ def _administrator(
             expires_in_s=auth.expires_in_s,
             server=known.oauth_server if known else services.oauth.server_of(said),
             received_at=event.received_at,
+            asked_at=services.now(),
             said_server=said,
         )
     except (OpenerRefused, TokenExpired, TokenRefused):
@@ -121,59 +128,26 @@ def _administrator(
     return opener if opener.is_admin else None
 
 
-def _paid_or_not(services: Services, event: StoredEvent, portal: Portal) -> str:
-    """Whatever the event says, the portal's own answers count. An unproved one is not listened to twice."""
-    lately = services.now() - LOOKED_LATELY
-    if not event.is_verified and portal_events.acted_lately(event.member_id, event.event, since=lately):
-        return "looked lately"
-    keep_in_step(services, portal.id)
-    return f"looked: {portals.by_id(portal.id).state}"
+def _looked(services: Services, event: StoredEvent, portal: Portal) -> str:
+    """Nobody proved anything, so the event changes nothing: the portal's own answers count. Whoever says so
+    how often, it is looked at once a minute, and one look answers all who said so before."""
+    began = services.now()
+    if (until := portals.claim_look(portal.id, now=began)) is not None:
+        raise NotYet(until)
+    keep_in_step(services, portal.id, only_missing=True)
+    result = f"looked: {portals.by_id(portal.id).state}"
+    portal_events.close_answered(event, result, before=began)
+    return result
 
 
-def _uninstalled(services: Services, event: StoredEvent, portal: Portal) -> str:
-    """Tokens go at once, unsent messages end; with CLEAN everything else goes too."""
-    if _is_of_an_earlier_installation(services, event, portal):
-        return "ignored: older than the present installation"
-    now, is_clean = services.now(), bool(event.payload["is_clean"])
-    portals.uninstall(portal.id, clean=is_clean, now=now)
-    tokens.erase(portal.id)
-    messages.end_unsent(portal.id, now=now)
-    senders.forget_registration(portal.id)
-    if is_clean:
-        erasure.erase_portal_data(portal.id)
-    log.info("portal uninstalled", extra={"install": portal.id, "clean": is_clean})
-    return "uninstalled"
-
-
-def _is_of_an_earlier_installation(services: Services, event: StoredEvent, portal: Portal) -> bool:
-    """An event that was late on its way must not remove an installation that came after it.
-
-    Near the moment of the installation two clocks decide nothing, so the portal is asked: after a removal
-    our tokens are dead there. It may still be at it, so its first "installed" is not believed.
-    """
-    sent_at = event.payload["sent_at"]
-    happened_at = datetime.fromtimestamp(sent_at, UTC) if sent_at is not None else event.received_at
-    if portal.installed_at is None or happened_at - portal.installed_at > CLOCKS_DIFFER:
-        return False
-    if portal.installed_at - happened_at > CLOCKS_DIFFER:
-        return True
-    try:
-        services.portal_client(portal).app_info()
-    except (TokenRefused, TokenExpired, PortalGone):
-        return False
-    if event.tries == 0:
-        raise PortalBusy("STILL_INSTALLED", "asked again in a moment")
-    return True
-
-
-def keep_in_step(services: Services, portal_id: int) -> None:
+def keep_in_step(services: Services, portal_id: int, *, only_missing: bool = False) -> None:
     """The daily reconcile, which is also the probe of a portal that stands badly."""
     portal = portals.by_id(portal_id)
     if portal.state is PortalState.UNINSTALLED:
         return
     tokens.revive(portal.id)
     try:
-        done = reconcile(services, portal, wait_s=0)
+        done = reconcile(services, portal, wait_s=0, only_missing=only_missing)
     except NotNow:
         return  # who is at it sees what changed
     except (PortalError, TransportError) as error:
@@ -198,15 +172,6 @@ def keep_tokens_alive(services: Services, portal_id: int) -> None:
             note_portal_error(services, portal, error)
 
 
-def erase_what_was_kept(services: Services) -> None:
-    """What a removed app's portal kept for its return: after a month nobody returns."""
-    now = services.now()
-    for portal_id in portals.uninstalled_before(now - KEPT_FOR_RETURN):
-        erasure.erase_portal_data(portal_id)
-        portals.note_erased(portal_id, now)
-        log.info("data of a removed portal erased", extra={"install": portal_id})
-
-
 def verify_held(services: Services, row_id: int) -> None:
     """A message whose call did not fit its portal: is it the portal's after all?"""
     held = messages.held_call(row_id)
@@ -226,10 +191,31 @@ def verify_held(services: Services, row_id: int) -> None:
         pause = services.timing.span("retry_base_s") if isinstance(error, MessageNotFound) else HELD_AGAIN
         messages.postpone_held(row_id, until=services.now() + pause)
         return
-    if application_token:
-        portals.keep_application_token(portal.id, application_token, now=services.now())
+    if application_token and _is_administrators(services, portal, access_token):
+        portals.keep_application_token(portal, application_token, now=services.now())
     if messages.release_held(row_id, now=services.now()):
         services.engine.hint("submit", row_id)
+
+
+def _is_administrators(services: Services, portal: Portal, access_token: str) -> bool:
+    """Whether an administrator made the call: only theirs proves a new application_token. Any employee could
+    bring one of their own making, and the portal's real calls would not fit any more.
+    """
+    if not access_token:
+        return False
+    now = services.now()
+    try:
+        opener = services.openers.verify(
+            member_id=portal.member_id,
+            access_token=access_token,
+            refresh_token="",
+            expires_in_s=0,
+            server=portal.oauth_server,
+            received_at=now,
+        )
+    except (OpenerRefused, PortalError, TransportError):
+        return False  # the next call may prove it
+    return opener.is_admin
 
 
 def _prove(services: Services, portal: Portal, message: Message, access_token: str) -> None:

@@ -88,7 +88,7 @@ def plan_probe(services: Services, portal_id: int, since: datetime) -> timedelta
 def _stop_probing(portal_id: int) -> None:
     portals.postpone_reconcile(portal_id, None)
     if portals.by_id(portal_id).state is PortalState.GONE:
-        tokens.erase(portal_id)  # nobody will come back for them, and they are not ours to keep
+        tokens.erase_abandoned(portal_id)  # nobody will come back for them, and they are not ours to keep
     log.warning("portal given up; its next admin or event revives it", extra={"install": portal_id})
 
 
@@ -105,7 +105,7 @@ def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
     if now - since < confirm:
         portals.postpone_reconcile(portal.id, since + confirm)
         return confirm
-    if isinstance(error, ClientRefused) and not _serves_others(portal.id, since):
+    if isinstance(error, ClientRefused) and not serves_others(portal.id, since):
         log.error(
             "the authorization server accepts our client id and secret for no portal; check them",
             extra={"install": portal.id, "why": str(error)},
@@ -115,5 +115,6 @@ def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
     return _set_state(services, portal, PortalState.GONE, str(error))
 
 
-def _serves_others(portal_id: int, since: datetime) -> bool:
+def serves_others(portal_id: int, since: datetime) -> bool:
+    """Whether the authorization server takes our client id and secret, as far as that can be known."""
     return portals.count_others(portal_id) == 0 or rest_log.refreshed_elsewhere(portal_id, since)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
-from app.jobs import check_account, portal_life
+from app.jobs import check_account, removal
 from app.services import Services
 from app.store import (
     accounts,
@@ -113,7 +113,7 @@ def _hourly(services: Services) -> None:
     portal_events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
     check_account.plan_checks(services)
-    portal_life.erase_what_was_kept(services)
+    removal.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
     reports.drop_parked(now=now, timing=services.timing)
     idle = now - timedelta(seconds=services.timing.keep_alive_s)

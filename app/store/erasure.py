@@ -6,7 +6,7 @@ folded in. PostgreSQL overwrites it with its own vacuum, some time later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,20 +17,17 @@ from sqlalchemy.engine import Connection
 from app.config import Timing
 from app.domain.messages import Reason, Work
 from app.domain.numbers import Recipient, parse_recipient, written_forms
-from app.domain.portals import PortalSettings
+from app.domain.portals import Portal, PortalSettings
 from app.domain.status import MessageStatus
 from app.store.closing import NO_CONTENT, finish_row, set_message
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
+from app.store.portal_events import REMOVAL
 from app.store.rows import add_event, locked
 from app.store.tables import (
-    credentials,
-    gateway_accounts,
-    incidents,
     messages,
     portal_events,
     portals,
     rest_calls,
-    senders,
 )
 
 BATCH = 200
@@ -39,40 +36,77 @@ WINDOW = 5000  # rows that one statement looks through
 # --- a portal
 
 
-def erase_portal_data(portal_id: int) -> None:
-    """Remove everything of a portal but the bare row that recognises late calls."""
-    for table in (messages, rest_calls):  # there may be millions of them
-        _delete_in_batches(table, portal_id)
-    with writing() as connection:
-        member_id = connection.scalar(sa.select(portals.c.member_id).where(portals.c.id == portal_id))
-        for table in (messages, gateway_accounts, senders, rest_calls, credentials, incidents):
-            connection.execute(sa.delete(table).where(table.c.portal_id == portal_id))
-        connection.execute(
-            sa.update(portal_events).where(portal_events.c.member_id == member_id).values(payload="")
-        )
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id)
-            .values(
-                application_token_hash="",
-                previous_token_hash="",
-                handler_secret="",
-                state_reason="",
-                registration={},
-                call_pauses={},
-            )
-        )
-    overwrite_deleted()
+@dataclass(frozen=True)
+class Remains:
+    """What an installation left in the tables that may have millions of rows: those up to these numbers."""
+
+    portal_id: int
+    up_to: Mapping[str, int]
 
 
-def erase_portal(portal_id: int) -> None:
-    """Remove a portal and all that is its own, the bare row too: calls of it find no address any more."""
-    erase_portal_data(portal_id)
-    with writing() as connection:
-        member_id = connection.scalar(sa.select(portals.c.member_id).where(portals.c.id == portal_id))
-        connection.execute(sa.delete(portal_events).where(portal_events.c.member_id == member_id))
-        connection.execute(sa.delete(portals).where(portals.c.id == portal_id))
-    overwrite_deleted()
+_MANY_ROWS = (messages, rest_calls)
+
+
+def remains(connection: Connection, portal: Portal) -> Remains:
+    """What there is now; rows that come later have higher numbers."""
+    highest = {}
+    for table in _MANY_ROWS:
+        query = sa.select(sa.func.max(table.c.id)).where(table.c.portal_id == portal.id)
+        highest[table.name] = connection.scalar(query) or 0
+    return Remains(portal.id, highest)
+
+
+def blank(connection: Connection, portal: Portal, *, now: datetime) -> Remains:
+    """Remove everything of a portal but the bare row that recognises late calls, and what `remove` takes.
+
+    In the caller's transaction, which holds the portal's lock and knows that its app is not installed.
+    """
+    for table in reversed(db.metadata.sorted_tables):
+        if "portal_id" in table.c and table not in _MANY_ROWS:
+            connection.execute(sa.delete(table).where(table.c.portal_id == portal.id))
+    being_acted_on = sa.and_(portal_events.c.event == REMOVAL, portal_events.c.due_at.is_not(None))
+    connection.execute(
+        sa.update(portal_events)
+        .where(portal_events.c.member_id == portal.member_id, ~being_acted_on)
+        .values(payload="", due_at=None)
+    )
+    connection.execute(
+        sa.update(portals)
+        .where(portals.c.id == portal.id)
+        .values(
+            application_token_hash="",
+            previous_token_hash="",
+            handler_secret="",
+            state_reason="",
+            settings=PortalSettings().to_json(),
+            settings_version=portals.c.settings_version + 1,
+            registration={},
+            call_pauses={},
+            erased_at=now,
+        )
+    )
+    return remains(connection, portal)
+
+
+def remove(left: Remains) -> None:
+    """Remove rows in small bites, so that others write in between."""
+    for table in _MANY_ROWS:
+        some = sa.select(table.c.id).where(
+            table.c.portal_id == left.portal_id, table.c.id <= left.up_to[table.name]
+        )
+        while True:
+            with statement() as connection:
+                ids = list(connection.scalars(some.limit(BATCH)))
+            if not ids:
+                break
+            with writing() as connection:
+                connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
+
+
+def forget_portal(connection: Connection, portal: Portal) -> None:
+    """Remove the portal's row, and its events; what has a `portal_id` goes along."""
+    connection.execute(sa.delete(portal_events).where(portal_events.c.member_id == portal.member_id))
+    connection.execute(sa.delete(portals).where(portals.c.id == portal.id))
 
 
 def count_rows(portal_id: int, member_id: str) -> dict[str, int]:
@@ -97,17 +131,6 @@ def _of_portal(table: sa.Table, portal_id: int, member_id: str) -> sa.ColumnElem
         owner = _of_portal(key.column.table, portal_id, member_id)
         return sa.exists().where(key.column == key.parent, owner)
     return sa.false()
-
-
-def _delete_in_batches(table: sa.Table, portal_id: int) -> None:
-    some = sa.select(table.c.id).where(table.c.portal_id == portal_id).limit(BATCH)
-    while True:
-        with statement() as connection:
-            ids = list(connection.scalars(some))
-        if not ids:
-            return
-        with writing() as connection:
-            connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
 
 
 # --- a number

@@ -274,12 +274,14 @@ def wake_account(account_id: int | None, portal_id: int, *, now: datetime) -> No
         )
 
 
-def end_unsent(portal_id: int, *, now: datetime) -> None:
-    """The app was removed: what was not submitted is over, and nobody is left to be told."""
+def end_unsent(portal_id: int, *, up_to: int, now: datetime) -> None:
+    """The app was removed: what was not submitted is over, and nobody is left to be told. `up_to` is the
+    last row of the removed installation."""
+    of_then = sa.and_(messages.c.portal_id == portal_id, messages.c.id <= up_to)
     with writing() as connection:
         connection.execute(
             sa.update(messages)
-            .where(messages.c.portal_id == portal_id, messages.c.work.in_([Work.QUEUED, Work.HELD]))
+            .where(of_then, messages.c.work.in_([Work.QUEUED, Work.HELD]))
             .values(
                 work=Work.CLOSED,
                 status=MessageStatus.FAILED,
@@ -289,7 +291,7 @@ def end_unsent(portal_id: int, *, now: datetime) -> None:
         )
         connection.execute(
             sa.update(messages)
-            .where(messages.c.portal_id == portal_id)
+            .where(of_then)
             .values(push_due_at=None, author_token="", author_token_until=None)
         )
 

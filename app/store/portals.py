@@ -12,14 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
+from app.store import portal_events
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
+LOOK_EVERY = timedelta(minutes=1)
 FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
 _COLUMNS = [portals.c[f.name] for f in fields(Portal)]
+
+
+class StaleProof(Exception):
+    """Who was verified was so before the app was removed: that proves nothing now. Verify them again."""
 
 
 class SettingsConflict(Exception):
@@ -125,19 +131,30 @@ def _handler_portal(condition: sa.ColumnElement[bool]) -> HandlerPortal | None:
 
 
 def handler_secret(portal_id: int) -> str:
+    """The secret in the portal's HANDLER address.
+
+    Raises:
+        LookupError: there is none, because the app is not installed: such an address must not get anywhere.
+    """
+    query = sa.select(portals.c.member_id, portals.c.handler_secret).where(portals.c.id == portal_id)
     with statement() as connection:
-        row = connection.execute(
-            sa.select(portals.c.member_id, portals.c.handler_secret).where(portals.c.id == portal_id)
-        ).one()
+        row = connection.execute(query).first()
+    if row is None or not row.handler_secret:
+        raise LookupError(f"the app is not installed in portal {portal_id}")
     return secret_box().open(row.member_id, row.handler_secret)
 
 
 def save_opener(opener: Opener, *, now: datetime) -> Portal:
     """Create or refresh the portal of a verified user: its address and authorization server.
 
-    A portal that was uninstalled comes back to life: new sessions, new handler secret, same settings.
+    A portal that was uninstalled comes back to life: new sessions, new handler secret, same settings. That,
+    and every installer page, is a new installation, with which removals that were told before are void.
+
+    Raises:
+        StaleProof: the app was removed after this user was verified.
     """
-    address = {
+    mine = portals.c.member_id == opener.member_id
+    values: dict[str, Any] = {
         "domain": opener.domain,
         "client_endpoint": opener.client_endpoint,
         "oauth_server": opener.oauth_server,
@@ -156,37 +173,48 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
                 installed_at=now,
                 reconcile_at=now + FIRST_LOOK,
                 **_fresh_handler_secret(opener.member_id),
-                **address,
+                **values,
             )
         )
-        mine = portals.c.member_id == opener.member_id
-        connection.execute(sa.update(portals).where(mine).values(**address))
-        if opener.is_installing:
-            # A late event of an installation before this one must not end this one.
-            connection.execute(sa.update(portals).where(mine).values(installed_at=now))
-        connection.execute(
-            sa.update(portals)
-            .where(mine, portals.c.state == PortalState.UNINSTALLED)
-            .values(
-                state=PortalState.NEW,
-                state_reason="",
-                state_since=now,
-                installed_at=now,
-                finished_at=None,
-                registration={},
-                session_epoch=portals.c.session_epoch + 1,
-                reconcile_at=now + FIRST_LOOK,
-                application_token_hash="",
-                previous_token_hash="",
-                suspect_since=None,
-                erased_at=None,
-                call_pauses={},
-                push_paused_until=None,
-                reconcile_lease=None,
-                **_fresh_handler_secret(opener.member_id),
-            )
-        )
+        row = connection.execute(
+            sa.select(portals.c.state, portals.c.state_since, portals.c.handler_secret)
+            .where(mine)
+            .with_for_update(key_share=True)
+        ).one()
+        values["opened_at"] = now
+        if row.state == PortalState.UNINSTALLED:
+            if opener.proved_at is not None and opener.proved_at <= row.state_since:
+                raise StaleProof
+            values |= _installed_anew(now)
+        if row.state == PortalState.UNINSTALLED or not row.handler_secret:
+            values |= _fresh_handler_secret(opener.member_id)
+        if row.state == PortalState.UNINSTALLED or opener.is_installing:
+            values |= {
+                "generation": portals.c.generation + 1,
+                "installed_at": now,
+                "suspect_since": None,
+                "reconcile_lease": None,  # whoever was at it tells the removed installation's senders
+            }
+            portal_events.close_removals(connection, opener.member_id, before=opener.proved_at or now)
+        connection.execute(sa.update(portals).where(mine).values(**values))
         return _portal(connection.execute(sa.select(*_COLUMNS).where(mine)).one())
+
+
+def _installed_anew(now: datetime) -> dict[str, Any]:
+    return {
+        "state": PortalState.NEW,
+        "state_reason": "",
+        "state_since": now,
+        "finished_at": None,
+        "registration": {},
+        "session_epoch": portals.c.session_epoch + 1,
+        "reconcile_at": now + FIRST_LOOK,
+        "application_token_hash": "",
+        "previous_token_hash": "",
+        "erased_at": None,
+        "call_pauses": {},
+        "push_paused_until": None,
+    }
 
 
 def _fresh_handler_secret(member_id: str) -> dict[str, str]:
@@ -278,19 +306,59 @@ def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
         return list(connection.scalars(query))
 
 
-def keep_application_token(portal_id: int, token: str, *, now: datetime) -> None:
-    """Store a proved application_token; the one before stays good for a day."""
+def claim_look(portal_id: int, *, now: datetime) -> datetime | None:
+    """The right to look because somebody who proved nothing said so: once a minute. None: granted; else
+    when to ask again."""
+    with writing() as connection:
+        granted = connection.execute(
+            sa.update(portals)
+            .where(
+                portals.c.id == portal_id,
+                sa.or_(
+                    portals.c.looked_at.is_(None),
+                    portals.c.looked_at <= now - LOOK_EVERY,
+                    portals.c.looked_at > now,  # by a clock that was ahead
+                ),
+            )
+            .values(looked_at=now)
+        ).rowcount
+        if granted:
+            return None
+        looked_at: datetime | None = connection.scalar(
+            sa.select(portals.c.looked_at).where(portals.c.id == portal_id)
+        )
+    return (looked_at or now) + LOOK_EVERY
+
+
+def note_opened(portal: Portal, *, now: datetime) -> None:
+    """One of the portal's users, verified, has the app open: so it is there."""
+    with writing() as connection:
+        connection.execute(sa.update(portals).where(*_still(portal)).values(opened_at=now))
+
+
+def keep_application_token(portal: Portal, token: str, *, now: datetime) -> None:
+    """Store what an administrator proved to be this installation's application_token; the one before stays
+    good for a day."""
     new = secret_box().hashes(token)[0]
     with writing() as connection:
         connection.execute(
             sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.application_token_hash != new)
+            .where(*_still(portal), portals.c.application_token_hash != new)
             .values(
                 previous_token_hash=portals.c.application_token_hash,
                 previous_token_until=now + TOKEN_OVERLAP,
                 application_token_hash=new,
             )
         )
+
+
+def _still(portal: Portal) -> tuple[sa.ColumnElement[bool], ...]:
+    """The same installation as when it was read, and not removed."""
+    return (
+        portals.c.id == portal.id,
+        portals.c.generation == portal.generation,
+        portals.c.state != PortalState.UNINSTALLED,
+    )
 
 
 def knows_application_token(member_id: str, token: str, *, now: datetime) -> bool:
@@ -396,30 +464,6 @@ def _update(portal_id: int, **values: object) -> None:
         connection.execute(sa.update(portals).where(portals.c.id == portal_id).values(**values))
 
 
-def uninstall(portal_id: int, *, clean: bool, now: datetime) -> bool:
-    """Mark a portal uninstalled; False when it was so already."""
-    with writing() as connection:
-        changed = connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(
-                state=PortalState.UNINSTALLED,
-                state_reason="",
-                state_since=now,
-                finished_at=None,
-                reconcile_at=None,
-                reconcile_lease=None,
-                registration={},
-                suspect_since=None,
-                erased_at=now if clean else None,
-                handler_secret="",
-                session_epoch=portals.c.session_epoch + 1,
-                **({"settings": PortalSettings().to_json()} if clean else {}),
-            )
-        ).rowcount
-    return bool(changed)
-
-
 def ids(states: Sequence[PortalState]) -> list[int]:
     with statement() as connection:
         return list(connection.scalars(sa.select(portals.c.id).where(portals.c.state.in_(states))))
@@ -431,18 +475,3 @@ def ids_from(first: int) -> list[int]:
         return list(
             connection.scalars(sa.select(portals.c.id).where(portals.c.id >= first).order_by(portals.c.id))
         )
-
-
-def uninstalled_before(moment: datetime) -> list[int]:
-    """Portals that removed the app so long ago that what was kept for their return is erased."""
-    query = sa.select(portals.c.id).where(
-        portals.c.state == PortalState.UNINSTALLED,
-        portals.c.state_since < moment,
-        portals.c.erased_at.is_(None),
-    )
-    with statement() as connection:
-        return list(connection.scalars(query))
-
-
-def note_erased(portal_id: int, now: datetime) -> None:
-    _update(portal_id, erased_at=now)

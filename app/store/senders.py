@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.domain.senders import InLanguages, Text, changed, check_sender
 from app.store.database import AnyRow, insert_or_ignore, statement, writing
-from app.store.reconciling import note_change, want
+from app.store.reconciling import want
 from app.store.tables import senders
 
 FIRST_CODE = "sms"
@@ -168,17 +168,6 @@ def remove(portal_id: int, code: str, *, now: datetime) -> bool:
                 .where(*_is(portal_id, code))
                 .values(removed_at=now, told_hash="", registered_at=None)
             ).rowcount
-        )
-
-
-def forget_registration(portal_id: int) -> None:
-    """The portal has dropped our senders (update, uninstall): the next reconcile adds them again."""
-    with writing() as connection:
-        note_change(connection, portal_id)
-        connection.execute(
-            sa.update(senders)
-            .where(senders.c.portal_id == portal_id)
-            .values(told_hash="", registered_at=None)
         )
 
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from app.domain.portals import Opener, TokenPair
+from app.domain.portals import Opener, Portal, PortalState, TokenPair
 from app.store import portals as portal_store
-from app.store.database import StoreUnavailable, statement, utcnow, writing
+from app.store.database import AnyRow, StoreUnavailable, statement, utcnow, writing
 from app.store.secrets import secret_box
 from app.store.tables import credentials, portals
 
@@ -45,15 +45,17 @@ class Credential:
     refreshed_at: datetime
     version: int
     broken: str
+    broken_at: datetime | None
 
 
-def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -> None:
+def keep(portal: Portal, opener: Opener, *, now: datetime, language: str = "") -> None:
     """Keep an admin's tokens; they take over the service when the present one is broken or no admin's.
 
     An ordinary user's tokens are never kept: they would take the portal's rights away. Nor are tokens that
     were issued before the ones we have: an event may be worked on late, when its tokens were refreshed
-    already and their refresh token is dead. `language` is the portal's code of
-    the one that the user reads; empty where the call does not say.
+    already and their refresh token is dead. Nor is anything kept for another installation than that of
+    `portal`. `language` is the portal's code of the one that the user reads; empty where the call does not
+    say.
     """
     if not opener.is_admin:
         return
@@ -70,6 +72,7 @@ def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -
         values["refresh_token"] = box.seal(opener.member_id, opener.tokens.refresh_token)
     if language:
         values["language"] = language[:8]
+    portal_id = portal.id
     mine = (credentials.c.portal_id == portal_id) & (credentials.c.user_id == opener.user_id)
     with writing() as connection:
         _lock_portal(connection, portal_id)
@@ -93,9 +96,17 @@ def keep(portal_id: int, opener: Opener, *, now: datetime, language: str = "") -
         _drop_surplus(connection, portal_id)
 
 
-def _lock_portal(connection: sa.Connection, portal_id: int) -> None:
-    """Who keeps, breaks or revives tokens of a portal does it alone: they decide together who speaks."""
-    connection.execute(sa.select(portals.c.id).where(portals.c.id == portal_id).with_for_update())
+def _lock_portal(connection: sa.Connection, portal_id: int) -> int | None:
+    """Who keeps, breaks or revives tokens of a portal does it alone: they decide together who speaks.
+
+    Returns which installation it is; None when the app is not installed.
+    """
+    row = connection.execute(
+        sa.select(portals.c.generation, portals.c.state)
+        .where(portals.c.id == portal_id)
+        .with_for_update(key_share=True)
+    ).first()
+    return row.generation if row is not None and row.state != PortalState.UNINSTALLED else None
 
 
 def _elect(connection: sa.Connection, portal_id: int) -> bool:
@@ -139,16 +150,17 @@ def by_id(credential_id: int) -> Credential | None:
     return _one(credentials.c.id == credential_id)
 
 
+def _query() -> sa.Select[Any]:
+    return sa.select(credentials, portals.c.member_id).join(portals, portals.c.id == credentials.c.portal_id)
+
+
 def _one(*conditions: sa.ColumnElement[bool]) -> Credential | None:
-    query = (
-        sa.select(credentials, portals.c.member_id)
-        .join(portals, portals.c.id == credentials.c.portal_id)
-        .where(*conditions)
-    )
     with statement() as connection:
-        row = connection.execute(query).first()
-    if row is None:
-        return None
+        row = connection.execute(_query().where(*conditions)).first()
+    return _credential(row) if row else None
+
+
+def _credential(row: AnyRow) -> Credential:
     box = secret_box()
     return Credential(
         id=row.id,
@@ -163,6 +175,7 @@ def _one(*conditions: sa.ColumnElement[bool]) -> Credential | None:
         refreshed_at=row.refreshed_at,
         version=row.version,
         broken=row.broken,
+        broken_at=row.broken_at,
     )
 
 
@@ -265,9 +278,35 @@ def idle_of(portal_id: int, moment: datetime) -> list[Credential]:
     return [credential for credential in found if credential is not None]
 
 
-def erase(portal_id: int) -> None:
+def erase(connection: sa.Connection, portal_id: int) -> None:
+    """Forget all tokens of a portal, in the transaction that says why."""
+    connection.execute(sa.delete(credentials).where(credentials.c.portal_id == portal_id))
+
+
+def erase_abandoned(portal_id: int) -> None:
+    """Forget the tokens of a portal that does not answer any more, while that is so."""
     with writing() as connection:
-        connection.execute(sa.delete(credentials).where(credentials.c.portal_id == portal_id))
+        _lock_portal(connection, portal_id)
+        state = connection.scalar(sa.select(portals.c.state).where(portals.c.id == portal_id))
+        if state == PortalState.GONE:
+            erase(connection, portal_id)
+
+
+def versions(connection: sa.Connection, portal_id: int) -> dict[int, int]:
+    """Which tokens there are, by credential, and in which version: others than before came from somebody."""
+    rows = connection.execute(
+        sa.select(credentials.c.id, credentials.c.version).where(credentials.c.portal_id == portal_id)
+    )
+    return {row.id: row.version for row in rows}
+
+
+def all_of(portal_id: int) -> list[Credential]:
+    """Every credential of a portal, broken or not."""
+    with statement() as connection:
+        found = connection.execute(
+            _query().where(credentials.c.portal_id == portal_id).order_by(credentials.c.id)
+        ).all()
+    return [_credential(row) for row in found]
 
 
 class PortalTokens:

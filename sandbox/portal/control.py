@@ -16,6 +16,7 @@ from sandbox.portal.asking import Question
 from sandbox.portal.errors import DOCS, KERNEL
 from sandbox.portal.events import KNOWN_EVENTS, fire, token_fields
 from sandbox.portal.frame import FrameBlocked, Frames, post_opening
+from sandbox.portal.insider import post_event
 from sandbox.portal.world import ADMIN, CARD_LANGUAGES, DISMISSED, EMPLOYEE, App, Portal, User, World
 
 _PROBE_TIMEOUT_S = 10.0
@@ -222,6 +223,23 @@ def control_blueprint(world: World, frames: Frames, open_port: Callable[[], str]
         question.done()
         with world.lock:
             return jsonify(posts=fire(world, portal, event, data, with_tokens=with_tokens, force=force))
+
+    @control.post("/forge")
+    def forge_event() -> ResponseReturnValue:
+        """Post an event as an employee with browser tools can, with what the frame told them."""
+        question = Question(world)
+        portal = question.portal()
+        user = question.user(portal)
+        event, data = question.need("event").upper(), question.raw("data") or {}
+        with_tokens, times = question.get("with_tokens", False), question.get("times", 1)
+        question.done()
+        try:
+            statuses = post_event(
+                world, frames, portal, user, event, data, with_tokens=with_tokens, times=times
+            )
+        except FrameBlocked as blocked:
+            raise Conflict(str(blocked)) from None
+        return jsonify(statuses=statuses)
 
     @control.post("/tokens")
     def mint_tokens() -> ResponseReturnValue:

@@ -14,7 +14,7 @@ from app.domain.portals import PortalState
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
-from app.store import accounts, incidents, portals, tokens
+from app.store import accounts, incidents, installations, portals, tokens
 from app.store.accounts import Account
 from app.store.database import utcnow, writing
 from app.store.tables import portals as portal_rows
@@ -43,9 +43,8 @@ def world(bitrix24: PortalWorld) -> Iterator[PortalWorld]:
     yield bitrix24
     portal.clear_faults()
     bitrix24.engine.hints.clear()
-    portals.uninstall(
-        bitrix24.row.id, clean=True, now=bitrix24.now()
-    )  # the next test is not to look after it
+    # The next test is not to look after it.
+    installations.uninstall(bitrix24.row, clean=True, now=bitrix24.now())
     alerts.look_for_incidents(bitrix24.services)
 
 

@@ -85,6 +85,7 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
     portal = portals.by_member(opener.member_id)
     if portal is None or portal.state is PortalState.UNINSTALLED:
         return document.system_page("not_admin", 200)
+    portals.note_opened(portal, now=services().now())
     session = Session(portal, opener.user_id, entry.language, opener.time_zone, is_admin=False)
     if not session.is_allowed:
         return document.system_page("not_admin", 200)
@@ -94,10 +95,13 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
 
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     now = services().now()
-    portal = portals.save_opener(opener, now=now)
-    tokens.keep(portal.id, opener, now=now, language=entry.language)
+    try:
+        portal = portals.save_opener(opener, now=now)
+    except portals.StaleProof:
+        return document.system_page("no_answer", 503)
+    tokens.keep(portal, opener, now=now, language=entry.language)
     if entry.application_token:
-        portals.keep_application_token(portal.id, entry.application_token, now=now)
+        portals.keep_application_token(portal, entry.application_token, now=now)
     trouble = overview.register(portal)
     session = Session(
         portals.by_id(portal.id), opener.user_id, entry.language, opener.time_zone, is_admin=True

@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.portals import PortalSettings
 from app.services import services
-from app.store import messages, portals
+from app.store import installations, messages, portals
 from app.store.database import writing
 from app.store.tables import messages as rows
 from tests.web.visitor import Visitor
@@ -153,7 +153,7 @@ def test_language_and_theme_count_at_once(admin: Visitor) -> None:
 def test_settings_survive_a_removal_and_a_new_installation(admin: Visitor) -> None:
     _save(admin)
     admin.sandbox.uninstall()
-    portals.uninstall(admin.portal.id, clean=False, now=portals.utcnow())
+    installations.uninstall(admin.portal, clean=False, now=portals.utcnow())
 
     admin.come_in()
 

@@ -228,7 +228,7 @@ def test_reinstall_within_seconds_survives_the_late_uninstall(world: PortalWorld
         world.sweep()
 
     results = [result for _, event, result in portal_events.latest(world.row.member_id, limit=9)]
-    assert "ignored: older than the present installation" in results
+    assert any(result.startswith("ignored: ") for result in results)
     assert world.row.state is PortalState.ACTIVE
     message = world.message_that_fails()
     world.work()

@@ -103,7 +103,7 @@ def test_message_that_names_another_portal_is_kept_and_held(app: Flask, path: st
 def test_message_with_a_foreign_application_token_is_kept_and_held(app: Flask, path: str) -> None:
     portal = portals.by_member(MEMBER)
     assert portal is not None
-    portals.keep_application_token(portal.id, "the right one", now=utcnow())
+    portals.keep_application_token(portal, "the right one", now=utcnow())
 
     for token in ("the right one", "another"):
         post(app, path, fresh(message_id=token, **{"auth[application_token]": token}))

@@ -25,7 +25,7 @@ from app.store import portals
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 LIFETIME = timedelta(minutes=15)
 # People who wait for another server hold a thread each; the HANDLER must always find a free one.
 _WAITING_LIMIT = 4
@@ -104,6 +104,7 @@ def issue(session: Session) -> str:
             {
                 "v": VERSION,
                 "portal": session.portal.id,
+                "member": session.portal.member_id,  # a number alone could be another portal's one day
                 "user": session.user_id,
                 "lang": session.language,
                 "zone": session.time_zone,
@@ -136,7 +137,9 @@ def current(*, may_be_old: bool = False) -> Session | None:
         portal = portals.by_id(claims["portal"])
     except LookupError:
         return None
-    if portal.session_epoch != claims["epoch"] or portal.state is PortalState.UNINSTALLED:
+    if portal.member_id != claims["member"] or portal.session_epoch != claims["epoch"]:
+        return None
+    if portal.state is PortalState.UNINSTALLED:
         return None
     session = Session(portal, claims["user"], claims["lang"], claims["zone"], claims["admin"])
     return session if session.is_allowed else None

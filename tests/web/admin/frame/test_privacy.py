@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.portals import PortalSettings
 from app.services import services
-from app.store import messages, portals, tokens
+from app.store import installations, messages, portals, tokens
 from app.store.database import writing
 from app.store.rows import add_event
 from app.store.tables import messages as rows
@@ -58,7 +58,7 @@ def test_an_employee_does_not_come_in_unless_the_settings_let_him(admin: Visitor
 
 
 def test_an_employee_does_not_bring_a_removed_portal_back(admin: Visitor, employee: Visitor) -> None:
-    portals.uninstall(admin.portal.id, clean=False, now=services().now())
+    installations.uninstall(admin.portal, clean=False, now=services().now())
 
     assert "This app is for administrators" in employee.open("/app", user=3).text
     assert not employee.token

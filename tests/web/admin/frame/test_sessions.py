@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.domain.portals import PortalState
 from app.services import services
-from app.store import portals
+from app.store import installations, portals
 from app.web.admin.frame import sessions
 from app.web.admin.frame.sessions import Session
 from tests.web.visitor import Visitor
@@ -35,6 +35,7 @@ def _forged(admin: Visitor, **claims: Any) -> str:
     right = {
         "v": sessions.VERSION,
         "portal": portal.id,
+        "member": portal.member_id,
         "user": "1",
         "lang": "en",
         "zone": "",
@@ -113,7 +114,7 @@ def test_ended_sessions_stay_ended(admin: Visitor) -> None:
 
 def test_an_uninstallation_ends_the_sessions(admin: Visitor) -> None:
     now = services().now()
-    portals.uninstall(admin.portal.id, clean=False, now=now)
+    installations.uninstall(admin.portal, clean=False, now=now)
 
     assert admin.portal.state is PortalState.UNINSTALLED
     assert admin.get("/ui/overview").status_code == 401

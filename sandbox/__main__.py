@@ -1,4 +1,4 @@
-"""`python -m sandbox portal|gateway|stack [options]`: starts one of the doubles, or all of it."""
+"""`python -m sandbox portal|gateway|kannel|stack [options]`: starts one of the doubles, or all of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 _COMMANDS = {
     "portal": "sandbox.portal.main",
     "gateway": "sandbox.gateway.main",
+    "kannel": "sandbox.kannel",
     "stack": "sandbox.stack",
 }
 

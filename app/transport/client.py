@@ -183,10 +183,10 @@ class HttpClient:
         json: Any,
         auth: tuple[str, str] | None,
     ) -> requests.PreparedRequest:
-        target = parse_url(url, params, reach=self.reach)
-        if (double := self._double) is not None:
-            target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
         try:
+            target = parse_url(url, params, reach=self.reach)
+            if (double := self._double) is not None:
+                target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
             return _written(method, target, headers, data, json, auth)
         except (ValueError, TypeError, RecursionError) as error:
             raise NotSent(f"the request could not be written ({type(error).__name__})") from None

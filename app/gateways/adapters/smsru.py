@@ -27,7 +27,6 @@ from app.gateways.answers import (
     at_path,
     body_of,
     json_or_none,
-    outcome_of,
     refusal,
     word,
     word_at,
@@ -41,6 +40,7 @@ from app.gateways.base import (
     ReportRejected,
     Submitted,
 )
+from app.gateways.batches import send_in_batches
 from app.transport import HttpAnswer
 
 # https://sms.ru/api/status
@@ -182,15 +182,11 @@ class SmsRu(Gateway):
 
     def submit_many(self, messages: Sequence[Outgoing]) -> list[Outcome]:
         """Answers name a message by its number alone, so a call carries each number once."""
-        outcomes: dict[str, Outcome] = {}
-        for batch in _batches(messages):
-            texts = {f"to[{_digits(message)}]": message.text for message in batch}
-            try:
-                answer = self._send(batch, texts)
-                outcomes |= {message.reference: _outcome(message, answer) for message in batch}
-            except Exception as error:
-                outcomes |= {message.reference: outcome_of(error) for message in batch}
-        return [outcomes[message.reference] for message in messages]
+        return send_in_batches(messages, alike=lambda message: message.originator, send=self._send_batch)
+
+    def _send_batch(self, batch: Sequence[Outgoing]) -> list[Outcome]:
+        answer = self._send(batch, {f"to[{_digits(message)}]": message.text for message in batch})
+        return [_outcome(message, answer) for message in batch]
 
     def _send(self, batch: Sequence[Outgoing], fields: Mapping[str, str]) -> HttpAnswer:
         validity_s = min(message.validity_s for message in batch)
@@ -259,20 +255,6 @@ class SmsRu(Gateway):
 
 def _digits(message: Outgoing) -> str:
     return message.recipient.removeprefix("+")
-
-
-def _batches(messages: Sequence[Outgoing]) -> list[list[Outgoing]]:
-    """Messages of one originator, no number twice."""
-    batches: list[tuple[str, set[str], list[Outgoing]]] = []
-    for message in messages:
-        for originator, numbers, batch in batches:
-            if originator == message.originator and message.recipient not in numbers:
-                numbers.add(message.recipient)
-                batch.append(message)
-                break
-        else:
-            batches.append((message.originator, {message.recipient}, [message]))
-    return [batch for _, _, batch in batches]
 
 
 def _outcome(message: Outgoing, answer: HttpAnswer) -> Outcome:

@@ -106,6 +106,9 @@ class Config:
     sentry_dsn: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
     support_contact: str = ""  # a mail or web address for administrators who need help
+    operator_name: str = ""  # who runs this, in the privacy policy and the licence agreement
+    privacy_url: str = ""  # the operator's own pages, in place of /privacy and /license
+    license_url: str = ""
     worker_threads: int = 16
     spool_dir: Path | None = None
     timing: Timing = Timing()
@@ -137,6 +140,10 @@ class Config:
         """Host and port of our database and Redis, which nobody's settings may lead us to."""
         found = [] if self.is_sqlite else _places(self.database_url, 5432)
         return (*found, *(_places(self.redis_url, 6379) if self.redis_url else ()))
+
+    @property
+    def instance_dir(self) -> Path:
+        return INSTANCE_DIR
 
     @property
     def is_sqlite(self) -> bool:
@@ -188,6 +195,9 @@ def load_config(environ: Mapping[str, str]) -> Config:
         sentry_dsn=environ.get("SENTRY_DSN", ""),
         metrics_token=environ.get("METRICS_TOKEN", ""),
         support_contact=_contact(environ.get("SUPPORT_CONTACT", "")),
+        operator_name=environ.get("OPERATOR_NAME", "").strip(),
+        privacy_url=_page_url(environ, "PRIVACY_URL"),
+        license_url=_page_url(environ, "LICENSE_URL"),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
         spool_dir=_spool_dir(environ.get("SPOOL_DIR", "")),
         timing=_timing(environ.get("TIMING", "")),
@@ -350,6 +360,13 @@ def _redis_url(value: str) -> str:
     value = value.strip()
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("REDIS_URL wants redis://host:port/number, or nothing for the embedded engine")
+    return value
+
+
+def _page_url(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if value and not re.fullmatch(r"https://[^\s/]+\S*", value):
+        raise ConfigError(f"{name} wants the https:// address of a page, or nothing for our own")
     return value
 
 

@@ -30,7 +30,7 @@ from app.web.admin import entry, gateway, help, messages, overview, senders, set
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
 from app.web.calls import events, handler, reports, spooling
-from app.web.operator import health
+from app.web.operator import health, legal
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ JOBS = {
     "submit": submit.submit_message,
     "recover": submit.recover_message,
     "follow_up": follow_up.follow_up,
+    "match_reports": follow_up.match_reports,
     "push": push_status.push_statuses,
     "verify_held": portal_life.verify_held,
     "portal_event": portal_life.act_on_event,
@@ -55,6 +56,7 @@ BLUEPRINTS = (
     reports.blueprint,
     events.blueprint,
     health.blueprint,
+    legal.blueprint,
     entry.blueprint,
     static.blueprint,
     renew.blueprint,

@@ -585,7 +585,7 @@ def _sleep_after_the_answer(
     meanwhile: Callable[[], object] = lambda: None,
 ) -> list[object]:
     """The next submission's worker is stopped between the gateway's answer and our record of it."""
-    real, seen = submit._call, []
+    real, seen = submit.submit_all, []
 
     def call(*args: object) -> object:
         answer = real(*args)  # type: ignore[arg-type]
@@ -595,7 +595,7 @@ def _sleep_after_the_answer(
             meanwhile()
         return answer
 
-    patch.setattr(submit, "_call", call)
+    patch.setattr(submit, "submit_all", call)
     return seen
 
 

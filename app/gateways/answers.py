@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,14 +67,16 @@ _STATUSES: dict[int, RefusalKind | None] = {
 _LATER = frozenset({RefusalKind.TEMPORARY, RefusalKind.THROTTLE})
 
 
-def refusal(answer: HttpAnswer, table: ErrorTable | None = None) -> Refused | Unknown | None:
+def refusal(
+    answer: HttpAnswer, table: ErrorTable | None = None, value: Any = None
+) -> Refused | Unknown | None:
     """What an answer to a submission says against it; None when it says nothing against it.
 
     The gateway's own code comes first, its HTTP status second. An unlisted code never turns an unknown
-    outcome into a refusal.
+    outcome into a refusal. `value` is the parsed body where it is not JSON.
     """
     table = table or ErrorTable()
-    body = json_or_none(answer)
+    body = json_or_none(answer) if value is None else value
     code = word_at(body, table.code_path) if table.code_path else ""
     text = word_at(body, table.text_path) if table.text_path else ""
     kind = table.kinds.get(code) if code else None
@@ -88,7 +91,7 @@ def refusal(answer: HttpAnswer, table: ErrorTable | None = None) -> Refused | Un
     if kind is None:
         return None
     pause_s = answer.retry_after_s if kind in _LATER else None
-    return Refused(kind, code or f"HTTP {answer.status}", text or _plain_text(answer), pause_s)
+    return Refused(kind, code or f"HTTP {answer.status}", text or words_of(answer), pause_s)
 
 
 def body_of(answer: HttpAnswer, table: ErrorTable | None = None) -> Any:
@@ -123,9 +126,14 @@ def json_or_none(answer: HttpAnswer) -> Any:
 
 
 def at_path(value: Any, path: str) -> Any:
-    """The value at a dotted path such as `messages.0.id`; None when there is nothing."""
+    """The value at a dotted path such as `messages.0.id`; None when there is nothing.
+
+    `*` stands for the first item of a list or object, for gateways that use phone numbers as names.
+    """
     for step in path.split("."):
-        if isinstance(value, Mapping):
+        if step == "*" and isinstance(value, (Mapping, list)):
+            value = next(iter(value.values() if isinstance(value, Mapping) else value), None)
+        elif isinstance(value, Mapping):
             value = value.get(step)
         elif isinstance(value, list) and step.isascii() and step.isdigit() and len(step) < 6:
             value = value[int(step)] if int(step) < len(value) else None
@@ -148,7 +156,34 @@ def word(value: Any) -> str:
     return ""
 
 
-def _plain_text(answer: HttpAnswer) -> str:
-    """The body of an answer that is plain words; pages and data are not for people to read."""
+# Where gateways put a sentence for people.
+_SENTENCES = (
+    "message",
+    "error",
+    "error_message",
+    "error_text",
+    "description",
+    "detail",
+    "title",
+    "text",
+    "reason",
+)
+_ENVELOPES = ("error", "errors", "fault", "data")
+_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+
+
+def words_of(answer: HttpAnswer) -> str:
+    """What an answer says to people, in short: a plain text, the words of a page, a sentence in JSON."""
     kind = answer.header("content-type").partition(";")[0].strip().lower()
-    return word(answer.text) if kind == "text/plain" else ""
+    if kind == "text/plain":
+        return word(answer.text)
+    if "html" in kind or answer.body[:1] == b"<":
+        return word(" ".join(_TAG.sub(" ", answer.text[:20_000]).split()))
+    return _sentence_in(json_or_none(answer))
+
+
+def _sentence_in(body: Any) -> str:
+    inner = [at_path(body, name) for name in _ENVELOPES] if isinstance(body, Mapping) else []
+    inner = [one[0] if isinstance(one, list) and one else one for one in (body, *inner)]
+    found = (word_at(one, name) for one in inner for name in _SENTENCES)
+    return next((text for text in found if text), "")

@@ -9,22 +9,20 @@ the operator allows of other packages at start.
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
-from urllib.parse import parse_qsl
 
 from app.domain.outcomes import Balance, DeliveryReport, Outcome, Reports
 from app.gateways.answers import QuestionRefused, outcome_of
-from app.transport import HttpAnswer, NotSent, TransportError
+from app.transport import HttpAnswer, NotSent, TransportError, parse_form, parse_json
 
 # Raised with every change that an adapter outside this repository has to follow.
 INTERFACE_VERSION = 1
 
-FieldKind = Literal["text", "secret", "url", "int", "bool", "choice", "originator", "json"]
+FieldKind = Literal["text", "secret", "url", "int", "bool", "choice", "originator", "json", "long"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class Field:
 
     A `secret` value is encrypted at rest and never sent back to a browser; `write_only` makes one of any
     other kind (headers with a key in them). `kind="json"` holds a JSON object as text (headers, a
-    template, a map of words). `choices` are (value, label) pairs. A `bool` is "true" or "false".
+    template, a map of words), `kind="long"` a text of several lines. `choices` are (value, label) pairs.
+    A `bool` is "true" or "false".
     `names_account` marks what tells one account at the gateway from another (its address, login or account
     id): a change of it begins a new account here, and the old one lives until its messages are over. A key
     or password that is merely renewed is not marked. `is_place` marks what says where calls go without being
@@ -71,6 +70,7 @@ class Capabilities:
     balance: bool = False  # `balance` can tell what is left
     originators: bool = False  # `originators` can list what the account may send from
     webhooks: bool = False  # `on_enable` tells the gateway where to report; nobody pastes an address
+    rate_per_s: float | None = None  # the most that the gateway takes in a second; None: it says so by itself
     bulk_max: int = 1  # messages that one call of `submit_many` may carry; 1: only `submit` is called
     own_sender: bool = True  # False: messages leave under the account's own number, whatever we say
     sends: bool = True  # False: a trial; nothing leaves the application
@@ -113,21 +113,32 @@ class InboundHttp:
     body: bytes
     reference: str = ""  # the last path segment of the report URL, where a gateway echoes nothing else
 
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
     @cached_property
     def form(self) -> dict[str, str]:
-        return dict(parse_qsl(self.body.decode("utf-8", errors="replace"), keep_blank_values=True))
+        """The fields of a form, multipart too; of a name that comes twice the last value."""
+        return dict(self.form_fields)
+
+    @cached_property
+    def form_fields(self) -> list[tuple[str, str]]:
+        """The same with repeated names, in their order; raises ValueError for too many."""
+        return parse_form(self.body, self.content_type)
 
     @cached_property
     def args(self) -> dict[str, str]:
-        return dict(parse_qsl(self.query, keep_blank_values=True))
+        return dict(self.arg_fields)
+
+    @cached_property
+    def arg_fields(self) -> list[tuple[str, str]]:
+        return parse_form(self.query.encode("latin-1", errors="replace"))
 
     @cached_property
     def json(self) -> Any:
-        """The parsed body; raises ValueError when it is not JSON."""
-        try:
-            return jsonlib.loads(self.body)
-        except RecursionError:
-            raise ValueError("JSON nested too deeply") from None
+        """The parsed body, in the charset that its header names; raises ValueError when it is not JSON."""
+        return parse_json(self.body, self.content_type)
 
 
 class ReportRejected(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from app.gateways.base import Field, Gateway, SettingsInvalid
 from app.transport import Reach, check_url, origin_of
 
-_LENGTH_LIMIT = {"json": 20_000, "url": 2_000, "secret": 4_000}
+_LENGTH_LIMIT = {"json": 20_000, "long": 20_000, "url": 2_000, "secret": 4_000}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -81,7 +81,7 @@ def _check(field: Field, value: str, reach: Reach) -> tuple[str, str]:
     limit = _LENGTH_LIMIT.get(field.kind, 500)
     if len(value) > limit:
         return f"{field.label} is longer than {limit} characters.", value
-    if _FORBIDDEN.search(value) or ("\n" in value and field.kind != "json"):
+    if _FORBIDDEN.search(value) or ("\n" in value and field.kind not in ("json", "long")):
         return f"{field.label} has a line break or a control character.", value
     if field.pattern and not re.fullmatch(field.pattern, value):
         example = f" Example: {field.example}" if field.example else ""

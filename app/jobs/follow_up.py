@@ -105,3 +105,14 @@ def _poll(services: Services, message: Message) -> None:
     pauses = (first_s, *(pause for pause in LATER_POLLS_S if pause > first_s))
     pause_s = pauses[min(polls + 1, len(pauses) - 1)]
     messages.next_poll(message.id, services.now() + timedelta(seconds=pause_s))
+
+
+def match_reports(services: Services, account_id: int) -> None:
+    """Apply a batch of reports that was too large for the call that brought it."""
+    account, after_id = accounts.by_id(account_id), 0
+    while account is not None:
+        now = services.now()
+        after_id = reports.match_parked(account_id, after_id, now=now, timing=services.timing)
+        if not after_id:
+            hint_push(services, account.portal_id)
+            return

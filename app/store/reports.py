@@ -60,36 +60,99 @@ def _attempt_of(connection: Connection, account_id: int, report: DeliveryReport)
             return found
     if not report.gateway_message_id:
         return None
-    return connection.execute(
+    by_id = (
         sa.select(attempts)
         .join(parts, parts.c.attempt_id == attempts.c.id)
-        .where(parts.c.account_id == account_id, parts.c.gateway_message_id == report.gateway_message_id)
+        .where(parts.c.account_id == account_id)
         .order_by(attempts.c.id.desc())
-    ).first()
+    )
+    same = parts.c.gateway_message_id == report.gateway_message_id
+    found = connection.execute(by_id.where(same)).first()
+    if found is not None:
+        return found
+    others = id_spellings(report.gateway_message_id)[1:]
+    return connection.execute(by_id.where(parts.c.gateway_message_id.in_(others))).first() if others else None
+
+
+ID_DIGITS = 24  # longer numbers are not told apart by their zeros
+
+
+def id_spellings(gateway_message_id: str) -> list[str]:
+    """An id as it came, and for a number the same with more or fewer leading zeros.
+
+    Gateways answer `00000002` and report `2`, because one of their systems keeps the id as a number.
+    """
+    found = [gateway_message_id]
+    if gateway_message_id.isascii() and gateway_message_id.isdigit() and len(gateway_message_id) <= ID_DIGITS:
+        bare = gateway_message_id.lstrip("0") or "0"
+        found += [bare.zfill(n) for n in range(len(bare), ID_DIGITS + 1) if n != len(gateway_message_id)]
+    return found
 
 
 def _park(connection: Connection, account_id: int, report: DeliveryReport, now: datetime) -> None:
-    data = {**asdict(report), "at": report.at.isoformat() if report.at else None}
-    connection.execute(
-        sa.insert(parked_reports).values(
-            account_id=account_id,
-            reference=report.reference[:60],
-            gateway_message_id=report.gateway_message_id[:120],
-            report=data,
-            received_at=now,
-        )
-    )
+    connection.execute(sa.insert(parked_reports).values(_parked(account_id, report, now)))
+
+
+def _parked(account_id: int, report: DeliveryReport, now: datetime) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "reference": report.reference[:60],
+        "gateway_message_id": report.gateway_message_id[:120],
+        "report": {**asdict(report), "at": report.at.isoformat() if report.at else None},
+        "received_at": now,
+    }
+
+
+def park_all(account_id: int, found: Sequence[DeliveryReport], *, now: datetime) -> None:
+    """Keep a large batch in one commit; `match_parked` applies it."""
+    rows = [_parked(account_id, report, now) for report in found]
+    with writing() as connection:
+        connection.execute(sa.insert(parked_reports), rows)
+
+
+def match_parked(account_id: int, after_id: int, *, now: datetime, timing: Timing, limit: int = 100) -> int:
+    """Apply an account's parked reports that have a message, `limit` at a time.
+
+    Returns the id to go on from, 0 when this was the last.
+    """
+    with statement() as connection:
+        rows = connection.execute(
+            sa.select(parked_reports)
+            .where(
+                parked_reports.c.account_id == account_id,
+                parked_reports.c.id > after_id,
+                parked_reports.c.received_at >= now - RACE_SPAN,
+            )
+            .order_by(parked_reports.c.id)
+            .limit(limit)
+        ).all()
+    for row in rows:
+        _match(row, now, timing)
+    return rows[-1].id if len(rows) == limit else 0
+
+
+def _match(row: AnyRow, now: datetime, timing: Timing) -> int | None:
+    """Apply one parked report if it has a message by now; returns the portal to tell."""
+    with writing() as connection:
+        report = _unpark(row)
+        attempt = _attempt_of(connection, row.account_id, report)
+        if attempt is None or attempt.outcome == "":
+            return None
+        if not connection.execute(sa.delete(parked_reports).where(parked_reports.c.id == row.id)).rowcount:
+            return None
+        return _apply(connection, attempt, report, now, timing)
 
 
 def apply_parked(
     connection: Connection, claim: Claim, gateway_ids: Sequence[str], *, now: datetime, timing: Timing
 ) -> None:
     """Match what came before the outcome of the submission was recorded, in the same commit."""
+    spellings = [spelling for one in gateway_ids for spelling in id_spellings(one)]
     mine = sa.and_(
         parked_reports.c.account_id == claim.account_id,
         sa.or_(
             parked_reports.c.reference == claim.reference,
-            sa.and_(parked_reports.c.gateway_message_id.in_(gateway_ids), parked_reports.c.reference == ""),
+            sa.and_(parked_reports.c.gateway_message_id.in_(spellings), parked_reports.c.reference == ""),
         ),
     )
     waiting = connection.execute(sa.select(parked_reports).where(mine).order_by(parked_reports.c.id)).all()
@@ -113,21 +176,10 @@ def rematch_parked(*, now: datetime, timing: Timing, limit: int = 500) -> set[in
 
     Only those that have a match are read, so any number of others costs nothing but the index.
     """
-    to_tell = set()
     with statement() as connection:
         rows = connection.execute(_matching(now - RACE_SPAN).limit(limit)).all()
-    for row in rows:
-        with writing() as connection:
-            report = _unpark(row)
-            attempt = _attempt_of(connection, row.account_id, report)
-            if attempt is None or attempt.outcome == "":
-                continue
-            removed = connection.execute(
-                sa.delete(parked_reports).where(parked_reports.c.id == row.id)
-            ).rowcount
-            if removed and (portal_id := _apply(connection, attempt, report, now, timing)) is not None:
-                to_tell.add(portal_id)
-    return to_tell
+    found = {_match(row, now, timing) for row in rows}
+    return {portal_id for portal_id in found if portal_id is not None}
 
 
 def _matching(since: datetime) -> sa.Select[Any]:
@@ -213,7 +265,9 @@ def _status_of_attempt(connection: Connection, attempt_id: int, report: Delivery
     if len(known) <= 1:
         mine = known[0] if known else None
     else:
-        mine = next((p for p in known if p.gateway_message_id == report.gateway_message_id), None)
+        spellings = id_spellings(report.gateway_message_id)
+        same = [p for p in known if p.gateway_message_id in spellings]
+        mine = min(same, key=lambda p: spellings.index(p.gateway_message_id), default=None)
     if mine is None:
         # No such part: with several of them we cannot tell which, so only a bad end counts for the whole.
         return (

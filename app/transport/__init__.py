@@ -10,6 +10,7 @@ from app.transport.answers import (
     TransportError,
 )
 from app.transport.client import USER_AGENT, HttpClient, check_header
+from app.transport.payloads import decode_text, parse_form, parse_json
 from app.transport.reach import Allowed, Reach, is_public
 
 __all__ = [
@@ -26,7 +27,10 @@ __all__ = [
     "TransportError",
     "check_header",
     "check_url",
+    "decode_text",
     "is_public",
     "origin_of",
+    "parse_form",
+    "parse_json",
     "resolve",
 ]

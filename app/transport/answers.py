@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
+
+from app.transport.payloads import decode_text, parse_json
 
 ANSWER_LIMIT_BYTES = 1024 * 1024
 RETRY_AFTER_LIMIT_S = 3600.0
@@ -46,14 +47,11 @@ class HttpAnswer:
 
     @cached_property
     def text(self) -> str:
-        return self.body.decode("utf-8", errors="replace")
+        return decode_text(self.body, self.header("content-type"))
 
     def json(self) -> Any:
-        """The parsed body; raises ValueError when it is not JSON."""
-        try:
-            return jsonlib.loads(self.body)
-        except RecursionError:
-            raise ValueError("JSON nested too deeply") from None
+        """The parsed body, in the charset that its header names; raises ValueError when it is not JSON."""
+        return parse_json(self.body, self.header("content-type"))
 
     def header(self, name: str) -> str:
         """The value of a header, by its name in any case; empty when it is missing."""

@@ -315,7 +315,7 @@ def test_junk_is_the_callers_fault(slug: str, junk: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "slug", [slug for slug in _CALLED_BACK if ADAPTERS[slug].capabilities.signed_callback]
+    "slug", [slug for slug in _CALLED_BACK if make(slug, None).active_capabilities.signed_callback]
 )
 def test_signed_reports_need_their_signature(slug: str) -> None:
     adapter = make(slug, None)

@@ -3,345 +3,307 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
-from app.domain.status import MessageStatus
-from app.gateways.answers import ErrorTable, QuestionRefused, at_path, json_or_none, refusal, word, word_at
-from app.gateways.base import (
-    Capabilities,
-    CheckResult,
-    Field,
-    Gateway,
-    InboundHttp,
-    Outgoing,
-    SettingsInvalid,
-)
-from app.transport import HttpAnswer, TransportError, check_header
+from app.gateways.base import Capabilities, Field, SettingsInvalid
+from app.gateways.generic.gateway import GenericGateway
+from app.gateways.generic.plan import DEFAULT_STATUS_MAP, KINDS, STATUSES, Plan
+from app.gateways.generic.signatures import ALGORITHMS, SIGNED_PART
+from app.gateways.generic.templates import placeholders, unknown_filters
+from app.transport import check_header
 
-# The words of SMPP 3.4, which many HTTP gateways pass on, and our own.
-_DEFAULT_STATUS_MAP = {
-    "ENROUTE": "sent",
-    "ACCEPTD": "sent",
-    "SENT": "sent",
-    "DELIVRD": "delivered",
-    "DELIVERED": "delivered",
-    "UNDELIV": "undelivered",
-    "UNDELIVERED": "undelivered",
-    "EXPIRED": "undelivered",
-    "REJECTD": "failed",
-    "REJECTED": "failed",
-    "DELETED": "failed",
-    "FAILED": "failed",
-}
 _DEFAULT_TEMPLATE = {"to": "{to}", "from": "{from}", "text": "{text}", "reference": "{reference}"}
+_CHARSETS = ("utf-8", "windows-1251", "windows-1252", "iso-8859-1", "iso-8859-9", "iso-8859-2", "utf-16-be")
 
-_STATUSES = {status.value: status for status in MessageStatus if status is not MessageStatus.UNKNOWN}
-_KINDS: dict[str, RefusalKind | None] = {"ok": None, **{kind.value: kind for kind in RefusalKind}}
-# A wrong path is a setting to mend, and a conflict may well be our own earlier try.
-_HTTP_STATUSES: dict[int, RefusalKind | None] = {
-    404: RefusalKind.CONFIG,
-    405: RefusalKind.CONFIG,
-    409: None,
-}
-
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _CHECK_VALUE = frozenset({"user", "secret"})
-_HEADER_VALUE = _LOOKUP_VALUE = _CHECK_VALUE | {"reference", "to", "to_digits"}
-_ANY_VALUE = _HEADER_VALUE | {"text", "from", "report_url", "segments", "validity_s", "encoding"}
+_LOOKUP_VALUE = _CHECK_VALUE | {"reference", "to", "to_digits", "to_e164"}
+_POLL_VALUE = _LOOKUP_VALUE | {"id"}
+_HEADER_VALUE = _LOOKUP_VALUE
+_ANY_VALUE = _HEADER_VALUE | {"text", "from", "report_url", "segments", "validity_s", "encoding", "coding"}
+
+_REQUEST = (
+    Field(
+        "url",
+        "Address",
+        "url",
+        "Where messages are sent to. Placeholders are allowed in the path and the query.",
+        required=True,
+        example="https://api.example.com/v1/messages",
+        names_account=True,
+    ),
+    Field(
+        "method",
+        "Method",
+        "choice",
+        default="POST",
+        choices=(("POST", "POST"), ("GET", "GET"), ("PUT", "PUT")),
+    ),
+    Field(
+        "body",
+        "What is sent",
+        "choice",
+        "Where the fields of the template go.",
+        default="json",
+        choices=(
+            ("json", "JSON"),
+            ("form", "Form fields"),
+            ("query", "Query of the address"),
+            ("xml", "XML"),
+            ("raw", "Any other text"),
+        ),
+    ),
+    Field(
+        "template",
+        "Template",
+        "json",
+        "Field names and values. Placeholders: {to} {to_digits} {text} {from} {reference} {report_url} "
+        "{segments} {validity_s} {encoding} {user} {secret}; with a filter: {text|base64}, {text|hexucs2}, "
+        "{validity_s|minutes}, {segments|number}.",
+        default=json.dumps(_DEFAULT_TEMPLATE),
+        example='{"to": "{to}", "text": "{text}", "from": "{from}"}',
+    ),
+    Field(
+        "body_text",
+        "XML or text",
+        "long",
+        "In place of the template, with the same placeholders.",
+        example="<sms><to>{to}</to><text>{text}</text></sms>",
+        advanced=True,
+    ),
+    Field(
+        "charset",
+        "Charset",
+        "choice",
+        "Of forms, queries, XML and text. JSON needs none.",
+        default="utf-8",
+        choices=tuple((name, name) for name in _CHARSETS),
+        advanced=True,
+    ),
+    Field(
+        "number_format",
+        "Form of numbers",
+        "choice",
+        "How {to} is written.",
+        default="e164",
+        choices=(
+            ("e164", "+491512345678"),
+            ("digits", "491512345678"),
+            ("00", "00491512345678"),
+            ("national", "1512345678"),
+        ),
+        advanced=True,
+    ),
+    Field(
+        "headers",
+        "Headers",
+        "json",
+        "Sent with every call, keys and tokens included. {reference}, {user} and {secret} are replaced.",
+        write_only=True,
+        example='{"Authorization": "Bearer {secret}"}',
+    ),
+    Field(
+        "auth",
+        "Sign in",
+        "choice",
+        default="none",
+        choices=(
+            ("none", "As headers and template say"),
+            ("basic", "HTTP Basic: user and secret"),
+            ("bearer", "Bearer token: secret"),
+            ("header", "A header of its own: secret"),
+            ("query", "In the query of the address: secret"),
+        ),
+    ),
+    Field("auth_name", "Name of the header or of the field", example="X-Api-Key", advanced=True),
+    Field("user", "User", help="For HTTP Basic, and wherever {user} stands.", names_account=True),
+    Field("secret", "Secret", "secret", "Password, key or token; stands in for {secret}."),
+    Field("originator", "Originator", "originator", "What the phone shows as the sender."),
+    Field("timeout_s", "Longest wait in seconds", "int", "At most 20.", advanced=True),
+    Field("rate", "Messages a second", "int", "The most that the gateway takes.", advanced=True),
+)
+_ANSWER = (
+    Field(
+        "id_path",
+        "Path of the id",
+        help="Where the answer has the gateway's id of the message: of JSON and XML a path, of plain words "
+        "their place, such as words.1 in “OK 12345”. When set, an answer without an id counts as an unknown "
+        "outcome.",
+        example="messages.0.id",
+    ),
+    Field(
+        "success_path",
+        "Path of the word of success",
+        help="Empty: the beginning of an answer in plain words.",
+        example="status",
+        advanced=True,
+    ),
+    Field(
+        "success_values",
+        "Words of success",
+        help="When set, every other answer is a refusal. Several are separated by commas.",
+        example="OK, 0",
+        advanced=True,
+    ),
+    Field(
+        "success_statuses",
+        "HTTP statuses of success",
+        help="Empty: all from 200 to 299.",
+        example="200, 202",
+        advanced=True,
+        pattern=r"[0-9, ]*",
+    ),
+    Field(
+        "error_path",
+        "Path of the error code",
+        help="Needed for gateways that answer 200 with an error inside.",
+        example="error.code",
+        advanced=True,
+    ),
+    Field("error_text_path", "Path of the error text", example="error.message", advanced=True),
+    Field(
+        "error_map",
+        "Error codes",
+        "json",
+        "The gateway's code to ok, permanent, temporary, throttle or config; * stands for all others.",
+        example='{"0": "ok", "12": "config", "*": "permanent"}',
+        advanced=True,
+    ),
+    Field("segments_path", "Path of the number of parts", example="parts", advanced=True),
+    Field("cost_path", "Path of the price", example="price.amount", advanced=True),
+    Field("currency_path", "Path of its currency", example="price.currency", advanced=True),
+)
+_REPORT = (
+    Field(
+        "report_reference_path",
+        "Path of our reference in a report",
+        help="Not needed when the gateway is given {report_url} with each message.",
+        example="reference",
+    ),
+    Field("report_id_path", "Path of the gateway's id in a report", example="id"),
+    Field("report_status_path", "Path of the status in a report", example="status"),
+    Field("report_items_path", "Path of the list in a report", example="results", advanced=True),
+    Field("report_code_path", "Path of the error code in a report", example="err", advanced=True),
+    Field("report_text_path", "Path of the error text in a report", example="reason", advanced=True),
+    Field("report_recipient_path", "Path of the number in a report", example="to", advanced=True),
+    Field(
+        "report_when_path",
+        "Path of the kind of event",
+        help="For gateways that report other events, too.",
+        example="event",
+        advanced=True,
+    ),
+    Field("report_when_values", "Kinds that are delivery reports", example="dlr, status", advanced=True),
+    Field(
+        "status_map",
+        "Status words",
+        "json",
+        "The gateway's word to sent, delivered, undelivered, failed or queued; upper and lower case "
+        "are the same; * stands for all others.",
+        default=json.dumps(DEFAULT_STATUS_MAP),
+    ),
+    Field(
+        "report_reply",
+        "Answer to reports",
+        help="What the gateway wants to hear.",
+        default="OK",
+        advanced=True,
+    ),
+    Field(
+        "report_check",
+        "Proof of a report",
+        "choice",
+        "The secret in the address of reports is always checked; this comes on top.",
+        default="none",
+        choices=(
+            ("none", "The address alone"),
+            ("header", "A header has the secret"),
+            ("query", "The query has the secret"),
+            ("hmac", "HMAC over the report"),
+            ("hash", "Hash over the report and the secret"),
+            ("ed25519", "Ed25519 signature; the secret is the public key"),
+        ),
+        advanced=True,
+    ),
+    Field("report_check_name", "Where the proof stands", example="X-Signature", advanced=True),
+    Field(
+        "report_check_algorithm",
+        "Hash function",
+        "choice",
+        default="sha256",
+        choices=tuple((name, name) for name in ALGORITHMS),
+        advanced=True,
+    ),
+    Field(
+        "report_signed",
+        "What is signed",
+        help="{body}, {url}, {header.NAME}, {field.NAME} and, for a hash, {secret}.",
+        default="{body}",
+        example="{header.X-Timestamp}{body}",
+        advanced=True,
+    ),
+    Field("report_secret", "Secret of reports", "secret", advanced=True),
+)
+_MORE = (
+    Field(
+        "idempotent",
+        "Drops repeated references",
+        "bool",
+        "The gateway sends a message once only, however often the same reference is submitted.",
+        default="false",
+    ),
+    Field("check_url", "Address for the check", "url", "Called with GET by “Save and check”."),
+    Field("balance_path", "Path of the balance", example="balance", advanced=True),
+    Field("balance_currency_path", "Path of the balance's currency", example="currency", advanced=True),
+    Field(
+        "poll_url",
+        "Address for asking what became of a message",
+        "url",
+        "Called with GET while no report comes. {id} is the gateway's id.",
+        example="https://api.example.com/v1/messages/{id}",
+        advanced=True,
+    ),
+    Field("poll_items_path", "Path of the list in that answer", example="messages", advanced=True),
+    Field("poll_id_path", "Path of the id in that answer", example="id", advanced=True),
+    Field("poll_status_path", "Path of the status in that answer", example="status", advanced=True),
+    Field(
+        "lookup_url",
+        "Address for looking up a reference",
+        "url",
+        "Called with GET when an outcome is unknown: 404 means that the gateway does not have it.",
+        example="https://api.example.com/v1/messages?reference={reference}",
+        advanced=True,
+    ),
+)
 
 
-class HttpGateway(Gateway):
+class HttpGateway(GenericGateway):
     """A gateway described by the admin. Accepted is any 2xx that says nothing against it."""
 
     slug = "http"
     title = "Any HTTP gateway"
+    needs = "The documentation of your gateway's HTTP interface"
     docs_url = "https://en.wikipedia.org/wiki/SMS_gateway"
     capabilities = Capabilities(
-        reports="callback", per_message_callback=True, idempotent=True, lookup=True, balance=True
+        reports="both",
+        per_message_callback=True,
+        signed_callback=True,
+        idempotent=True,
+        lookup=True,
+        balance=True,
+        poll_max=5,
     )
-    fields = (
-        Field(
-            "url",
-            "Address",
-            "url",
-            "Where messages are sent to. Placeholders are allowed in the path and the query.",
-            required=True,
-            example="https://api.example.com/v1/messages",
-        ),
-        Field(
-            "method",
-            "Method",
-            "choice",
-            default="POST",
-            choices=(("POST", "POST"), ("GET", "GET"), ("PUT", "PUT")),
-        ),
-        Field(
-            "body",
-            "What is sent",
-            "choice",
-            "Where the fields of the template go.",
-            default="json",
-            choices=(("json", "JSON"), ("form", "Form fields"), ("query", "Query of the address")),
-        ),
-        Field(
-            "template",
-            "Template",
-            "json",
-            "Field names and values. Placeholders: {to} {to_digits} {text} {from} {reference} {report_url} "
-            "{segments} {validity_s} {encoding} {user} {secret}.",
-            default=json.dumps(_DEFAULT_TEMPLATE),
-            example='{"to": "{to}", "text": "{text}", "from": "{from}"}',
-        ),
-        Field(
-            "headers",
-            "Headers",
-            "json",
-            "Sent with every call, keys and tokens included. {reference}, {user} and {secret} are replaced.",
-            write_only=True,
-            example='{"Authorization": "Bearer {secret}"}',
-        ),
-        Field(
-            "auth",
-            "Sign in",
-            "choice",
-            default="none",
-            choices=(
-                ("none", "As headers and template say"),
-                ("basic", "HTTP Basic: user and secret"),
-                ("bearer", "Bearer token: secret"),
-            ),
-        ),
-        Field("user", "User", help="For HTTP Basic, and wherever {user} stands."),
-        Field("secret", "Secret", "secret", "Password, key or token; stands in for {secret}."),
-        Field("originator", "Originator", "originator", "What the phone shows as the sender."),
-        Field(
-            "id_path",
-            "Path of the id",
-            help="Where the answer has the gateway's id of the message. When set, an answer without an id "
-            "counts as an unknown outcome.",
-            example="messages.0.id",
-        ),
-        Field(
-            "error_path",
-            "Path of the error code",
-            help="Needed for gateways that answer 200 with an error inside.",
-            example="error.code",
-            advanced=True,
-        ),
-        Field("error_text_path", "Path of the error text", example="error.message", advanced=True),
-        Field(
-            "error_map",
-            "Error codes",
-            "json",
-            "The gateway's code to ok, permanent, temporary, throttle or config; * stands for all others.",
-            example='{"0": "ok", "12": "config", "*": "permanent"}',
-            advanced=True,
-        ),
-        Field(
-            "report_reference_path",
-            "Path of our reference in a report",
-            help="Not needed when the gateway is given {report_url} with each message.",
-            example="reference",
-        ),
-        Field("report_id_path", "Path of the gateway's id in a report", example="id"),
-        Field("report_status_path", "Path of the status in a report", example="status"),
-        Field("report_items_path", "Path of the list in a report", example="results", advanced=True),
-        Field("report_code_path", "Path of the error code in a report", example="err", advanced=True),
-        Field(
-            "status_map",
-            "Status words",
-            "json",
-            "The gateway's word to sent, delivered, undelivered, failed or queued; upper and lower case "
-            "are the same; * stands for all others.",
-            default=json.dumps(_DEFAULT_STATUS_MAP),
-        ),
-        Field(
-            "report_reply",
-            "Answer to reports",
-            help="What the gateway wants to hear.",
-            default="OK",
-            advanced=True,
-        ),
-        Field(
-            "idempotent",
-            "Drops repeated references",
-            "bool",
-            "The gateway sends a message once only, however often the same reference is submitted.",
-            default="false",
-        ),
-        Field("check_url", "Address for the check", "url", "Called with GET by “Save and check”."),
-        Field("balance_path", "Path of the balance", example="balance", advanced=True),
-        Field(
-            "lookup_url",
-            "Address for looking up a reference",
-            "url",
-            "Called with GET when an outcome is unknown: 404 means that the gateway does not have it.",
-            example="https://api.example.com/v1/messages?reference={reference}",
-            advanced=True,
-        ),
-    )
-
-    @property
-    def active_capabilities(self) -> Capabilities:
-        """Settings decide what this gateway can do."""
-        return Capabilities(
-            reports="callback" if self.settings.get("report_status_path") else "none",
-            per_message_callback=_has_report_url(self.settings),
-            idempotent=self.settings.get("idempotent") == "true",
-            lookup=bool(self.settings.get("lookup_url")),
-            balance=bool(self.settings.get("check_url") and self.settings.get("balance_path")),
-        )
-
-    # --- outward
-
-    def submit(self, message: Outgoing) -> Outcome:
-        answer = self._call(self.settings["method"], self.settings["url"], self._values(message), fill=True)
-        against = refusal(answer, self._errors)
-        if against is not None:
-            return against
-        path = self.settings.get("id_path", "")
-        if not path:
-            return Accepted(())
-        found = word_at(json_or_none(answer), path)
-        return Accepted((found,)) if found else Unknown(f"The answer has no id at {path!r}.")
-
-    def look_up(self, reference: str, recipient: str) -> Outcome | None:
-        """Taken when the gateway shows the reference, not taken when it answers 404, else unknown."""
-        url = self.settings.get("lookup_url", "")
-        if not url:
-            return None
-        answer = self._call("GET", url, {"reference": reference, **_recipient_values(recipient)})
-        if answer.status == 404:
-            return Refused(RefusalKind.TEMPORARY, "not_found", "The gateway does not have this message.")
-        found = word_at(json_or_none(answer), self.settings.get("id_path") or "id")
-        return Accepted((found,)) if answer.ok and found else None
-
-    def check(self) -> CheckResult:
-        url = self.settings.get("check_url", "")
-        try:
-            return self._check_account(url) if url else self._check_address()
-        except TransportError as error:
-            return CheckResult.unreachable(error)
-        except QuestionRefused as error:
-            return CheckResult.refused(error)
-
-    def _check_account(self, url: str) -> CheckResult:
-        answer = self._call("GET", url, {})
-        against = refusal(answer, self._errors)
-        if against is not None:
-            raise QuestionRefused(against)
-        path = self.settings.get("balance_path", "")
-        balance = word_at(json_or_none(answer), path) if path else ""
-        return CheckResult(ok=True, text="The gateway answers and accepts the sign-in.", balance=balance)
-
-    def _check_address(self) -> CheckResult:
-        """Any answer to a call that asks for nothing and carries no key shows that the server is there."""
-        parts = urlsplit(self.settings["url"])
-        self.context.http.request("OPTIONS", f"{parts.scheme}://{parts.netloc}/")
-        text = "The server answers. Without an address for the check, key and template were not tried: "
-        return CheckResult(ok=True, text=text + "send a test SMS.")
-
-    def _call(self, method: str, url: str, values: Mapping[str, str], *, fill: bool = False) -> HttpAnswer:
-        values = {**values, "user": self._user, "secret": self._secret}
-        fields: Any = _substituted(self._template, values) if fill else None
-        body = self.settings["body"] if fill else ""
-        return self.context.http.request(
-            method,
-            _replace(url, values, lambda value: quote(value, safe="")),
-            headers=self._headers(values),
-            json=fields if body == "json" else None,
-            data=_flat(fields) if body == "form" else None,
-            params=_flat(fields) if body == "query" else None,
-            auth=(self._user, self._secret) if self.settings.get("auth") == "basic" else None,
-        )
-
-    def _headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        headers = {name: _replace(value, values) for name, value in self._object("headers").items()}
-        if self.settings.get("auth") == "bearer":
-            headers.setdefault("Authorization", f"Bearer {self._secret}")
-        return headers
-
-    def _values(self, message: Outgoing) -> dict[str, str]:
-        return {
-            **_recipient_values(message.recipient),
-            "text": message.text,
-            "from": message.originator or self.originator,
-            "reference": message.reference,
-            "report_url": message.report_url,
-            "segments": str(message.segments),
-            "validity_s": str(message.validity_s),
-            "encoding": message.encoding,
-        }
-
-    # --- reports
-
-    def parse_reports(self, request: InboundHttp) -> Reports:
-        items = tuple(self._reports(request))
-        if not items:
-            raise ValueError("the call has no report that can be read")
-        return Reports(items, reply_body=self.settings.get("report_reply") or "OK")
-
-    def _reports(self, request: InboundHttp) -> Iterator[DeliveryReport]:
-        found = _report_items(request, self.settings.get("report_items_path", ""))
-        for item in found:
-            raw = word_at(item, self.settings.get("report_status_path") or "status")
-            reference = self._named(item, "report_reference_path")
-            gateway_id = self._named(item, "report_id_path")
-            if not reference and not gateway_id and len(found) == 1:
-                reference = word(request.reference)
-            if raw and (reference or gateway_id):
-                yield DeliveryReport(
-                    status=self._status(raw),
-                    raw_status=raw,
-                    reference=reference,
-                    gateway_message_id=gateway_id,
-                    code=self._named(item, "report_code_path"),
-                )
-
-    def _named(self, item: Any, setting: str) -> str:
-        path = self.settings.get(setting, "")
-        return word_at(item, path) if path else ""
-
-    def _status(self, raw: str) -> MessageStatus | None:
-        return self._status_words.get(raw.casefold(), self._status_words.get("*"))
-
-    # --- settings
+    fields = (*_REQUEST, *_ANSWER, *_REPORT, *_MORE)
 
     @cached_property
-    def _template(self) -> dict[str, Any]:
-        return self._object("template")
+    def plan(self) -> Plan:
+        # An id or reference is enough for polling; a report needs neither path to be readable by its status.
+        return Plan({**self.settings, "report_secret": "{report_secret}"})
 
     @cached_property
-    def _status_words(self) -> dict[str, MessageStatus]:
-        words = self._object("status_map") or _DEFAULT_STATUS_MAP
-        return {str(word).casefold(): _STATUSES[str(ours).lower()] for word, ours in words.items()}
-
-    @cached_property
-    def _errors(self) -> ErrorTable:
-        kinds = {str(code): _KINDS[str(kind).lower()] for code, kind in self._object("error_map").items()}
-        return ErrorTable(
-            code_path=self.settings.get("error_path", ""),
-            text_path=self.settings.get("error_text_path", ""),
-            kinds={code: kind for code, kind in kinds.items() if code != "*"},
-            other=kinds.get("*"),
-            statuses=_HTTP_STATUSES,
-        )
-
-    @property
-    def _user(self) -> str:
-        return self.settings.get("user", "")
-
-    @property
-    def _secret(self) -> str:
-        return self.settings.get("secret", "")
-
-    def _object(self, name: str) -> dict[str, Any]:
-        return json.loads(self.settings.get(name) or "{}")  # type: ignore[no-any-return]
+    def _own_values(self) -> dict[str, str]:
+        return {name: self.settings.get(name, "") for name in ("user", "secret", "report_secret")}
 
     @classmethod
     def validate_settings(cls, settings: Mapping[str, str]) -> None:
@@ -353,17 +315,32 @@ class HttpGateway(Gateway):
 # --- checks of the settings: a sentence, or nothing
 
 
+def _is_text(settings: Mapping[str, str]) -> bool:
+    return settings["body"] in ("xml", "raw")
+
+
+def _template_problem(settings: Mapping[str, str], template: Any) -> str:
+    if unknown := placeholders(template) - _ANY_VALUE:
+        return f"There is no placeholder {{{min(unknown)}}}."
+    if odd := unknown_filters(template):
+        return f"There is no filter {min(odd)}."
+    used = placeholders(template, settings["url"])
+    if "text" not in used or not used & {"to", "to_digits", "to_e164"}:
+        return "The template needs {text} and {to} or {to_digits}."
+    return ""
+
+
 def _check_template(settings: Mapping[str, str]) -> str:
+    if _is_text(settings):
+        return ""
     template = json.loads(settings["template"] or "{}")
     if settings["body"] != "json" and any(isinstance(value, (dict, list)) for value in template.values()):
         return "Form fields and queries cannot be nested."
-    used = _placeholders(*_leaves(template))
-    if unknown := used - _ANY_VALUE:
-        return f"There is no placeholder {{{min(unknown)}}}."
-    used |= _placeholders(settings["url"])
-    if "text" not in used or not used & {"to", "to_digits"}:
-        return "The template needs {text} and {to} or {to_digits}."
-    return ""
+    return _template_problem(settings, template)
+
+
+def _check_body_text(settings: Mapping[str, str]) -> str:
+    return _template_problem(settings, settings["body_text"]) if _is_text(settings) else ""
 
 
 def _check_headers(settings: Mapping[str, str]) -> str:
@@ -372,14 +349,14 @@ def _check_headers(settings: Mapping[str, str]) -> str:
             return f"The value of the header {name} must be a text."
         if problem := check_header(name, value):
             return problem
-        if unknown := _placeholders(value) - _HEADER_VALUE:
+        if unknown := placeholders(value) - _HEADER_VALUE:
             return f"{{{min(unknown)}}} cannot be used in a header."
     return ""
 
 
 def _check_placeholders(name: str, allowed: frozenset[str]) -> Callable[[Mapping[str, str]], str]:
     def check(settings: Mapping[str, str]) -> str:
-        unknown = _placeholders(settings[name]) - allowed
+        unknown = placeholders(settings[name]) - allowed
         return f"{{{min(unknown)}}} cannot be used here." if unknown else ""
 
     return check
@@ -409,100 +386,74 @@ def _check_reports(settings: Mapping[str, str]) -> str:
 
 def _check_ids(settings: Mapping[str, str]) -> str:
     by_id_alone = settings["report_id_path"] and not settings["report_reference_path"]
-    if not by_id_alone or settings["id_path"] or _has_report_url(settings):
+    if settings["id_path"] or not (by_id_alone or settings["poll_url"]):
+        return ""
+    if by_id_alone and _has_report_url(settings):
         return ""
     return "Reports that name a message by the gateway's id need the id from the answer."
 
 
 def _has_report_url(settings: Mapping[str, str]) -> bool:
-    return "{report_url}" in settings["url"] + settings["template"]
+    template = settings["body_text" if _is_text(settings) else "template"]
+    return "report_url" in placeholders(settings["url"], template)
 
 
 def _check_sign_in(settings: Mapping[str, str]) -> str:
     return "Signing in needs the secret." if settings["auth"] != "none" and not settings["secret"] else ""
 
 
+def _check_auth_name(settings: Mapping[str, str]) -> str:
+    if settings["auth"] not in ("header", "query"):
+        return ""
+    if not settings["auth_name"]:
+        return "This way of signing in needs a name."
+    return check_header(settings["auth_name"], "") if settings["auth"] == "header" else ""
+
+
+def _check_proof(settings: Mapping[str, str]) -> str:
+    if settings["report_check"] == "none" or settings["report_secret"]:
+        return ""
+    return "The proof of reports needs their secret."
+
+
+def _check_proof_name(settings: Mapping[str, str]) -> str:
+    needs_name = settings["report_check"] != "none" and not settings["report_check_name"]
+    return "Say where the proof stands." if needs_name else ""
+
+
+def _check_signed(settings: Mapping[str, str]) -> str:
+    left = SIGNED_PART.sub("", settings["report_signed"])
+    return (
+        "Only {body}, {url}, {secret}, {header.NAME} and {field.NAME} can be signed." if "{" in left else ""
+    )
+
+
+def _check_timeout(settings: Mapping[str, str]) -> str:
+    return "" if not settings["timeout_s"] or 1 <= int(settings["timeout_s"]) <= 20 else "From 1 to 20."
+
+
+def _check_rate(settings: Mapping[str, str]) -> str:
+    return "" if not settings["rate"] or 1 <= int(settings["rate"]) <= 1000 else "From 1 to 1000."
+
+
 _CHECKS: dict[str, Callable[[Mapping[str, str]], str]] = {
     "url": _check_placeholders("url", _ANY_VALUE),
     "method": _check_method,
     "template": _check_template,
+    "body_text": _check_body_text,
     "headers": _check_headers,
+    "auth_name": _check_auth_name,
     "secret": _check_sign_in,
+    "timeout_s": _check_timeout,
+    "rate": _check_rate,
     "id_path": _check_ids,
-    "error_map": _check_map("error_map", _KINDS),
+    "error_map": _check_map("error_map", KINDS),
     "report_status_path": _check_reports,
-    "status_map": _check_map("status_map", _STATUSES),
+    "report_check_name": _check_proof_name,
+    "report_signed": _check_signed,
+    "report_secret": _check_proof,
+    "status_map": _check_map("status_map", STATUSES),
     "check_url": _check_placeholders("check_url", _CHECK_VALUE),
+    "poll_url": _check_placeholders("poll_url", _POLL_VALUE),
     "lookup_url": _check_placeholders("lookup_url", _LOOKUP_VALUE),
 }
-
-
-# --- templates
-
-
-def _placeholders(*texts: str) -> set[str]:
-    return {name for text in texts for name in _PLACEHOLDER.findall(text)}
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner)
-
-
-def _substituted(value: Any, values: Mapping[str, str]) -> Any:
-    """A parsed template with its texts filled in; a message can never change its structure."""
-    if isinstance(value, str):
-        return _replace(value, values)
-    if isinstance(value, dict):
-        kept = {name: inner for name, inner in value.items() if not _is_left_out(inner, values)}
-        return {name: _substituted(inner, values) for name, inner in kept.items()}
-    if isinstance(value, list):
-        return [_substituted(inner, values) for inner in value]
-    return value
-
-
-def _is_left_out(leaf: Any, values: Mapping[str, str]) -> bool:
-    """An account without an originator sends no originator: many gateways refuse an empty one."""
-    return leaf in ("{from}", "{report_url}") and not values.get(leaf.strip("{}"))
-
-
-def _replace(text: str, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
-    """One pass, so a placeholder inside a message stays what the sender wrote."""
-    return _PLACEHOLDER.sub(lambda match: escape(values.get(match[1], "")), text)
-
-
-def _flat(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Form fields: numbers and truth values as JSON writes them; null leaves a field out."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in fields.items()
-        if value is not None
-    }
-
-
-def _recipient_values(recipient: str) -> dict[str, str]:
-    return {"to": recipient, "to_digits": recipient.removeprefix("+")}
-
-
-# --- reports
-
-
-def _report_items(request: InboundHttp, items_path: str) -> list[Any]:
-    """The reports of a call: a JSON object or list, form fields, or the query."""
-    body = request.body.strip()
-    if not body:
-        return [request.args]
-    is_json = "json" in request.headers.get("content-type", "").lower() or body[:1] in (b"{", b"[")
-    if not is_json:
-        return [{**request.args, **request.form}]
-    parsed = request.json
-    found = at_path(parsed, items_path) if items_path else parsed
-    if isinstance(found, list):
-        return found
-    return [{**request.args, **found}] if isinstance(found, dict) else []

@@ -56,6 +56,9 @@ def _facts(portal: Portal, found: Diagnosis) -> dict[str, Any]:
         "contact": contact,
         "contact_url": contact if contact.startswith("https://") else f"mailto:{contact}",
         "docs_url": _docs_url(found),
+        "privacy_url": url_for("legal.privacy", _external=False),
+        "license_url": url_for("legal.license_agreement", _external=False),
+        "operator": services().config.operator_name,
     }
 
 

@@ -17,7 +17,8 @@ from app.web.operator import metrics
 log = logging.getLogger(__name__)
 blueprint = Blueprint("reports", __name__)
 
-BODY_LIMIT_BYTES = 256 * 1024
+BODY_LIMIT_BYTES = 8 * 1024 * 1024  # some gateways report once an hour, and everything at once
+BATCH = 50  # more reports in one call are stored together, and matched by a job
 STORE_WITHIN_S = 1.8
 
 
@@ -27,7 +28,8 @@ def receive_reports(gateway: str, secret: str, reference: str = "") -> Response:
     """Take a gateway's call at the report URL of one account.
 
     Answers what that gateway wants to hear, after the commit. 404 for an unknown secret, 403 for a wrong
-    signature, 400 for junk, 503 while the database is down: gateways call again.
+    signature, 400 for junk, 503 while the database is down: gateways call again. A call that says nothing
+    at all is a console that tries whether the address works: 200.
     """
     bodies.limit(BODY_LIMIT_BYTES)
     try:
@@ -43,8 +45,11 @@ def _receive(gateway_slug: str, secret: str, reference: str) -> Response:
     gateway = services().gateway(account) if account else None
     if account is None or gateway is None:
         return _text(404, "unknown address")
+    call = _inbound(reference)
+    if request.method == "HEAD" or not (call.query or call.body.strip()):
+        return _text(200, "delivery reports are welcome here")
     try:
-        found = gateway.parse_reports(_inbound(reference))
+        found = gateway.parse_reports(call)
         items = list(found.items)
     except ReportRejected as error:
         log.warning(
@@ -59,11 +64,16 @@ def _receive(gateway_slug: str, secret: str, reference: str) -> Response:
         return _text(400, "not a delivery report of this gateway")
     now, timing = services().now(), services().timing
     reports.note_report_call(account.id, now)
+    for item in items:
+        metrics.report(gateway_slug, item.status)
+    if len(items) > BATCH:
+        reports.park_all(account.id, items, now=now)
+        services().engine.hint("match_reports", account.id)
+        items = []
     told = False
     for item in items:
         portal_id = reports.apply_report(account.id, item, now=now, timing=timing)
         told |= portal_id is not None
-        metrics.report(gateway_slug, item.status)
     if told and (delay_s := outbox.seconds_to_push(account.portal_id, now=now)) is not None:
         services().engine.hint("push", account.portal_id, delay_s=delay_s)
     return Response(found.reply_body, status=found.reply_status, content_type=found.reply_type)

@@ -341,7 +341,8 @@ def test_any_report_is_read_or_the_callers_fault(body: bytes) -> None:
         ("url", "https://user:pw@gateway.example/"),
         ("method", "DELETE"),
         ("method", "GET"),
-        ("body", "xml"),
+        ("body", "soap"),
+        ("body_text", "a\x01b"),
         ("template", "[]"),
         ("template", "{"),
         ("template", '{"to": "{to}"}'),
@@ -395,7 +396,7 @@ def test_reports_must_name_their_message() -> None:
 def test_headers_are_kept_secret() -> None:
     secret = {field.name for field in HttpGateway.fields if field.secret}
 
-    assert secret == {"headers", "secret"}
+    assert secret == {"headers", "secret", "report_secret"}
 
 
 def test_settings_of_an_earlier_release_get_the_new_defaults() -> None:

@@ -1,0 +1,164 @@
+"""Proofs that a report is the gateway's: a secret in a header or the query, HMACs, and a few by name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from app.gateways.base import InboundHttp, ReportRejected
+from app.gateways.generic.plan import Plan
+
+ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
+# What is signed is a template, too: {body} {url} {secret} {header.X-Timestamp} {field.id}.
+SIGNED_PART = re.compile(r"\{(body|url|secret|(?:header|field)\.[A-Za-z0-9_\[\]-]{1,60})\}")
+
+
+def check_report(plan: Plan, request: InboundHttp, secret: str) -> None:
+    """Refuse a call that is not proved. The secret in the path is proof enough where nothing else is set.
+
+    Raises:
+        ReportRejected: the proof is missing or wrong.
+    """
+    kind = plan.text("report_check", "none")
+    if kind == "none" or (not secret and plan.flag("report_check_optional")):
+        return
+    if not secret or not _CHECKS[kind](plan, request, secret):
+        raise ReportRejected("the report's signature is missing or wrong")
+
+
+def _by_header(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    return _same(request.headers.get(plan.text("report_check_name").lower(), ""), secret)
+
+
+def _by_query(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    return _same(request.args.get(plan.text("report_check_name"), ""), secret)
+
+
+def _by_hmac(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    algorithm = plan.text("report_check_algorithm", "sha256")
+    signed = signed_bytes(plan.text("report_signed", "{body}"), request, secret)
+    return _is_digest(_given(plan, request), hmac.new(secret.encode(), signed, algorithm).digest())
+
+
+def _by_hash(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    """A plain hash over a text that has the secret in it."""
+    algorithm = plan.text("report_check_algorithm", "sha256")
+    signed = signed_bytes(plan.text("report_signed", "{body}{secret}"), request, secret)
+    return _is_digest(_given(plan, request), hashlib.new(algorithm, signed).digest())
+
+
+def _by_ed25519(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    """Telnyx and others; `secret` is the account's public key in base64."""
+    signed = signed_bytes(plan.text("report_signed", "{body}"), request, "")
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(secret, validate=True))
+        key.verify(base64.b64decode(_given(plan, request), validate=True), signed)
+    except (InvalidSignature, ValueError, binascii.Error):
+        return False
+    return True
+
+
+def _by_plivo(_: Plan, request: InboundHttp, secret: str) -> bool:
+    """Plivo's V3, under the two names that messaging is reported to use."""
+    nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
+    named = ("x-plivo-signature-v3", "x-plivo-signature-ma-v3")
+    given = [one.strip() for name in named for one in request.headers.get(name, "").split(",")]
+    expected = plivo_v3(request.url, request.form if request.method == "POST" else None, nonce, secret)
+    return bool(nonce) and any(_same(one, expected) for one in given)
+
+
+def plivo_v3(url: str, form: Mapping[str, str] | None, nonce: str, token: str) -> str:
+    """Plivo's signature V3: the URL, its sorted query, the sorted form, and a nonce.
+
+    The `?` is there for a form even without a query.
+    Source: https://www.plivo.com/docs/messaging/concepts/signature-validation
+    """
+    parts = urlsplit(url)
+    query = "&".join(f"{name}={value}" for name, value in sorted(parse_qsl(parts.query)))
+    signed = urlunsplit(parts._replace(query="", fragment=""))
+    if query or form:
+        signed += "?" + query
+    if form:
+        signed += ("." if query else "") + "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(token.encode(), f"{signed}.{nonce}".encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+def _by_jwt(plan: Plan, request: InboundHttp, secret: str) -> bool:
+    """A JWT (HS256) whose claims are hashes of the URL and of the body, as MessageBird makes it."""
+    head, _, signature = _given(plan, request).rpartition(".")
+    expected = hmac.new(secret.encode(), head.encode(), hashlib.sha256).digest()
+    try:
+        header, claims = (json.loads(_unpadded(part)) for part in head.split("."))
+        if header.get("alg") != "HS256" or not hmac.compare_digest(_unpadded(signature), expected):
+            return False
+        body_hash = hashlib.sha256(request.body).hexdigest() if request.body else ""
+        return _same(str(claims.get("url_hash", "")), hashlib.sha256(request.url.encode()).hexdigest()) and (
+            _same(str(claims.get("payload_hash") or ""), body_hash)
+        )
+    except (ValueError, AttributeError):
+        return False
+
+
+def _unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+_CHECKS: dict[str, Callable[[Plan, InboundHttp, str], bool]] = {
+    "header": _by_header,
+    "query": _by_query,
+    "hmac": _by_hmac,
+    "hash": _by_hash,
+    "ed25519": _by_ed25519,
+    "plivo": _by_plivo,
+    "jwt": _by_jwt,
+}
+
+
+def signed_bytes(template: str, request: InboundHttp, secret: str) -> bytes:
+    """What a signature covers, byte for byte as it came."""
+    pieces: list[bytes] = []
+    position = 0
+    for match in SIGNED_PART.finditer(template):
+        pieces += [template[position : match.start()].encode(), _part(match[1], request, secret)]
+        position = match.end()
+    return b"".join([*pieces, template[position:].encode()])
+
+
+def _part(name: str, request: InboundHttp, secret: str) -> bytes:
+    if name == "body":
+        return request.body
+    if name == "url":
+        return request.url.encode()
+    if name == "secret":
+        return secret.encode()
+    kind, _, what = name.partition(".")
+    if kind == "header":
+        return request.headers.get(what.lower(), "").encode()
+    return {**request.args, **request.form}.get(what, "").encode()
+
+
+def _given(plan: Plan, request: InboundHttp) -> str:
+    """The signature that came: in a header, else in the query or the form."""
+    name = plan.text("report_check_name")
+    found = request.headers.get(name.lower()) or {**request.args, **request.form}.get(name, "")
+    return found.partition("=")[2] if re.match(r"(?i)(sha|md)[0-9]+=", found) else found
+
+
+def _is_digest(given: str, digest: bytes) -> bool:
+    spellings = (digest.hex(), base64.b64encode(digest).decode(), base64.urlsafe_b64encode(digest).decode())
+    given = given.strip()
+    return any([_same(given, one) for one in spellings] + [_same(given.lower(), spellings[0])])
+
+
+def _same(given: str, expected: str) -> bool:
+    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())

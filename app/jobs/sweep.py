@@ -38,6 +38,7 @@ PORTALS_A_SWEEP = 500
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
 MINUTE_S = 60.0
+PERIODIC_LEASE_S = 600.0
 INCIDENTS_S = 30.0  # they are measured in minutes
 EVENTS_KEPT = timedelta(days=30)
 
@@ -45,10 +46,10 @@ EVENTS_KEPT = timedelta(days=30)
 def sweep(services: Services) -> None:
     """One round. Every consumer calls this; the `job_run` row lets one of them through."""
     timing = services.timing
-    claimed = job_runs.claim(
+    lease = job_runs.claim(
         "sweep", now=services.now(), every_s=timing.sweep_s * 0.9, lease_s=max(5.0, timing.sweep_s * 2)
     )
-    if not claimed:
+    if lease is None:
         return
     try:
         _sweep_messages(services)
@@ -63,7 +64,7 @@ def sweep(services: Services) -> None:
         if job_runs.claim("incidents", now=services.now(), every_s=INCIDENTS_S, lease_s=0):
             _hint(services, "look_for_incidents", 0)  # when many begin at once it takes its time
     finally:
-        job_runs.release("sweep")
+        job_runs.release("sweep", lease)
     _periodically(services, "hourly", HOUR_S, _hourly)
     _periodically(services, "minutely", MINUTE_S, _minutely)
 
@@ -94,12 +95,13 @@ def _hint(services: Services, job: str, key: int, *, priority: int = 0) -> None:
 
 
 def _periodically(services: Services, name: str, every_s: float, job: Callable[[Services], None]) -> None:
-    if not job_runs.claim(name, now=services.now(), every_s=every_s, lease_s=600.0):
+    lease = job_runs.claim(name, now=services.now(), every_s=every_s, lease_s=PERIODIC_LEASE_S)
+    if lease is None:
         return
     try:
         job(services)
     finally:
-        job_runs.release(name)
+        job_runs.release(name, lease)
 
 
 def _minutely(services: Services) -> None:

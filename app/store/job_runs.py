@@ -9,30 +9,40 @@ import sqlalchemy as sa
 from app.store.database import insert_or_ignore, statement, writing
 from app.store.tables import job_runs
 
+CLOCKS_DIFFER = timedelta(minutes=1)
 
-def claim(name: str, *, now: datetime, every_s: float, lease_s: float) -> bool:
-    """Whether this process runs the job now: it is due, and nobody else is at it."""
+
+def claim(name: str, *, now: datetime, every_s: float, lease_s: float) -> datetime | None:
+    """The right to run the job now, to be given back to `release`; None when it is not due, or somebody else
+    is at it.
+
+    A last run in the future, or a lease longer than any that is given, was written by a clock that was ahead,
+    and counts as none: the job would rest until that time comes. Clocks that differ a little do no harm.
+    """
+    until = now + timedelta(seconds=lease_s)
+    lease, last = job_runs.c.lease_until, job_runs.c.last_run_at
     with writing() as connection:
         connection.execute(insert_or_ignore(connection, job_runs, "name").values(name=name))
-        return bool(
-            connection.execute(
-                sa.update(job_runs)
-                .where(
-                    job_runs.c.name == name,
-                    sa.or_(job_runs.c.lease_until.is_(None), job_runs.c.lease_until <= now),
-                    sa.or_(
-                        job_runs.c.last_run_at.is_(None),
-                        job_runs.c.last_run_at <= now - timedelta(seconds=every_s),
-                    ),
-                )
-                .values(lease_until=now + timedelta(seconds=lease_s), last_run_at=now)
-            ).rowcount
-        )
+        claimed = connection.execute(
+            sa.update(job_runs)
+            .where(
+                job_runs.c.name == name,
+                sa.or_(lease.is_(None), lease <= now, lease > until + CLOCKS_DIFFER),
+                sa.or_(last.is_(None), last <= now - timedelta(seconds=every_s), last > now + CLOCKS_DIFFER),
+            )
+            .values(lease_until=until, last_run_at=now)
+        ).rowcount
+    return until if claimed else None
 
 
-def release(name: str) -> None:
+def release(name: str, lease: datetime) -> None:
+    """Give back one's own right: whoever took over from somebody slow keeps theirs."""
     with writing() as connection:
-        connection.execute(sa.update(job_runs).where(job_runs.c.name == name).values(lease_until=None))
+        connection.execute(
+            sa.update(job_runs)
+            .where(job_runs.c.name == name, job_runs.c.lease_until == lease)
+            .values(lease_until=None)
+        )
 
 
 def last_runs() -> dict[str, datetime]:

@@ -18,6 +18,7 @@ from app.store.secrets import new_secret, secret_box
 from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
+LEASES_AT_MOST = timedelta(minutes=10)
 LOOK_EVERY = timedelta(minutes=1)
 FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
@@ -400,7 +401,8 @@ def end_sessions(portal_id: int) -> None:
 
 def claim_push(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
     """The right to tell this portal its statuses; None while another worker has it or it must rest."""
-    return _claim(portal_id, "push", now, lease_s, _free("push_paused_until", now))
+    paused_until = portals.c.push_paused_until
+    return _claim(portal_id, "push", now, lease_s, sa.or_(paused_until.is_(None), paused_until <= now))
 
 
 def release_push(portal_id: int, lease: str) -> None:
@@ -425,12 +427,13 @@ def is_refreshing(portal_id: int, now: datetime) -> bool:
     """A look without a lock, for those who wait: asking for the right itself is a write."""
     with statement() as connection:
         until = connection.scalar(sa.select(portals.c.refresh_lease_until).where(portals.c.id == portal_id))
-    return until is not None and until > now
+    return until is not None and now < until <= now + LEASES_AT_MOST
 
 
 def _free(column: str, now: datetime) -> sa.ColumnElement[bool]:
+    """Nobody has this lease. One that is longer than any is of a clock that was ahead, and counts as none."""
     until = portals.c[column]
-    return sa.or_(until.is_(None), until <= now)
+    return sa.or_(until.is_(None), until <= now, until > now + LEASES_AT_MOST)
 
 
 def _claim(

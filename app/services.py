@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from flask import current_app
 
 from app.bitrix.client import PortalClient
+from app.bitrix.errors import PortalError
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config, Timing
@@ -66,6 +68,7 @@ class Services:
     openers: OpenerCheck
     engine: Engine
     gateways: Registry
+    on_portal_error: Callable[[Services, Portal, PortalError], object]  # what it says of the portal is kept
     now: Callable[[], datetime] = utcnow
     counts: Counts = field(default_factory=Counts)
     calls_per_s: float = CALLS_PER_S
@@ -92,6 +95,7 @@ class Services:
             journal=write_down,
             clock=self.now,
             timeout_s=self.timing.portal_call_s,
+            on_error=partial(self.on_portal_error, self, portal),
         )
 
     def write_down(self, portal_id: int, call: RestCall) -> None:

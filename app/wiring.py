@@ -21,7 +21,16 @@ from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
-from app.jobs import alerts, check_account, follow_up, portal_life, push_status, retention, submit
+from app.jobs import (
+    alerts,
+    check_account,
+    follow_up,
+    portal_life,
+    portal_state,
+    push_status,
+    retention,
+    submit,
+)
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
@@ -128,6 +137,7 @@ def _wire(config: Config) -> Services:
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
         gateways=load_registry(config.gateways_allow),
+        on_portal_error=portal_state.conclude,
     )
 
 

@@ -69,7 +69,9 @@ class PortalClient:
         journal: Callable[[RestCall], None],
         clock: Callable[[], datetime],
         timeout_s: float,
+        on_error: Callable[[PortalError], object],
     ) -> None:
+        self._on_error = on_error
         self._endpoint = client_endpoint
         self._timeout_s = timeout_s
         self._wire = RestWire(http=http, limits=limits, journal=journal, clock=clock, timeout_s=timeout_s)
@@ -312,6 +314,15 @@ class PortalClient:
         timeout_s: float | None = None,
     ) -> tuple[Any, Any]:
         """The result, and the credential that got it."""
+        try:
+            return self._called(method, params, inner=inner, timeout_s=timeout_s)
+        except PortalError as error:
+            self._on_error(error)  # what it says of the portal is kept, whoever asked
+            raise
+
+    def _called(
+        self, method: str, params: Mapping[str, Any], *, inner: Sequence[str], timeout_s: float | None
+    ) -> tuple[Any, Any]:
         credential = self._credentials.present()
         refreshed = followed = waited = False
         for _ in range(_ROUNDS):

@@ -97,6 +97,7 @@ class Portal:
     installed_at: datetime | None
     finished_at: datetime | None
     generation: int  # which installation this is
+    healings: int  # how often it was found to work
     session_epoch: int
     settings: PortalSettings
     settings_version: int

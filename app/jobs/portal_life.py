@@ -153,7 +153,7 @@ def keep_in_step(services: Services, portal_id: int, *, only_missing: bool = Fal
     except (PortalError, TransportError) as error:
         pause = note_portal_error(services, portal, error)
         if portals.by_id(portal.id).state.can_be_told and not isinstance(error, PortalGone):
-            portals.postpone_reconcile(portal.id, services.now() + max(pause, TRY_AGAIN))
+            portals.postpone_reconcile(portal, services.now() + max(pause, TRY_AGAIN))
         return
     if done.changed:
         log.info("registration mended", extra={"install": portal.id, "added": done.added})

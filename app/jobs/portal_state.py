@@ -49,13 +49,8 @@ _NO_TOKEN = (TokenRefused, TokenExpired, AccessDenied)
 
 def note_portal_error(services: Services, portal: Portal, error: Exception) -> timedelta:
     """Remember what the error says of the portal; returns how long to leave it alone."""
-    if isinstance(error, AppNotFound | ClientRefused):
-        return _doubt(services, portal, error)
-    if isinstance(error, _NO_TOKEN) and tokens.has_working(portal.id):
-        return BUSY_PAUSE  # an admin came by in this very moment
-    for kind, state in _STATES:
-        if isinstance(error, kind):
-            return _set_state(services, portal, state, str(error))
+    if (pause := conclude(services, portal, error)) is not None:
+        return pause
     if isinstance(error, ServerConfigError):
         log.error("the authorization server refuses our application", extra={"why": str(error)})
         return timedelta(minutes=5)
@@ -66,30 +61,47 @@ def note_portal_error(services: Services, portal: Portal, error: Exception) -> t
     return max(BUSY_PAUSE, timedelta(seconds=after_s)) if after_s else BUSY_PAUSE
 
 
+def conclude(services: Services, portal: Portal, error: Exception) -> timedelta | None:
+    """Keep what the error says of the portal as a whole, whoever made the call: a job, a page, a command.
+
+    Returns how long to leave it alone; None when it says nothing of the kind. `portal` is as it was read
+    before the call: what was found since then counts more.
+    """
+    if isinstance(error, AppNotFound | ClientRefused):
+        return _doubt(services, portal, error)
+    if isinstance(error, _NO_TOKEN) and tokens.has_working(portal.id):
+        return BUSY_PAUSE  # an admin came by in this very moment
+    for kind, state in _STATES:
+        if isinstance(error, kind):
+            return _set_state(services, portal, state, str(error))
+    return None
+
+
 def _set_state(services: Services, portal: Portal, state: PortalState, why: str) -> timedelta:
-    portals.set_state(portal.id, state, why, now=services.now())
-    log.warning("portal state", extra={"install": portal.id, "state": state, "why": why})
-    since = portals.state_since(portal.id) or services.now()
-    return plan_probe(services, portal.id, since)
+    if portals.set_state(portal, state, why, now=services.now()):
+        log.warning("portal state", extra={"install": portal.id, "state": state, "why": why})
+    present, since = portals.standing(portal.id)
+    if present is not state:
+        return BUSY_PAUSE  # it was found to work meanwhile
+    return plan_probe(services, portal, since or services.now())
 
 
-def plan_probe(services: Services, portal_id: int, since: datetime) -> timedelta:
+def plan_probe(services: Services, portal: Portal, since: datetime) -> timedelta:
     """When a portal that stands badly since then is looked at again; returns the pause until then."""
     now = services.now()
     if now - since >= PROBED_AT_ALL:
-        _stop_probing(portal_id)
+        _stop_probing(portal)
         return PROBED_AT_ALL
     hour = services.timing.span("probe_s")
     pause = hour if now - since < PROBED_HOURLY else hour * 24
-    portals.postpone_reconcile(portal_id, now + pause)
+    portals.postpone_reconcile(portal, now + pause)
     return pause
 
 
-def _stop_probing(portal_id: int) -> None:
-    portals.postpone_reconcile(portal_id, None)
-    if portals.by_id(portal_id).state is PortalState.GONE:
-        tokens.erase_abandoned(portal_id)  # nobody will come back for them, and they are not ours to keep
-    log.warning("portal given up; its next admin or event revives it", extra={"install": portal_id})
+def _stop_probing(portal: Portal) -> None:
+    portals.postpone_reconcile(portal, None)
+    tokens.erase_abandoned(portal.id)  # nobody will come back for them, and they are not ours to keep
+    log.warning("portal given up; its next admin or event revives it", extra={"install": portal.id})
 
 
 def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
@@ -101,16 +113,16 @@ def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
     now, confirm = services.now(), services.timing.span("confirm_gone_s")
     if portal.state is PortalState.GONE:
         return _set_state(services, portal, PortalState.GONE, str(error))
-    since = portals.suspect(portal.id, now=now)
+    since = portals.suspect(portal, now=now)
     if now - since < confirm:
-        portals.postpone_reconcile(portal.id, since + confirm)
+        portals.postpone_reconcile(portal, since + confirm)
         return confirm
     if isinstance(error, ClientRefused) and not serves_others(portal.id, since):
         log.error(
             "the authorization server accepts our client id and secret for no portal; check them",
             extra={"install": portal.id, "why": str(error)},
         )
-        portals.postpone_reconcile(portal.id, now + confirm)
+        portals.postpone_reconcile(portal, now + confirm)
         return confirm
     return _set_state(services, portal, PortalState.GONE, str(error))
 

@@ -232,29 +232,47 @@ def update_address(portal_id: int, *, client_endpoint: str, app_status: str = ""
     _update(portal_id, **values)
 
 
-def set_state(portal_id: int, state: PortalState, reason: str = "", *, now: datetime | None = None) -> None:
-    """Move a portal to a state; the moment counts only when it really changed."""
+def set_state(portal: Portal, state: PortalState, reason: str = "", *, now: datetime | None = None) -> bool:
+    """Move a portal to a state, as of the moment when `portal` was read; True when that changed anything.
+
+    Not when it was uninstalled, or found to work, since then: the call that says so began before.
+    """
+    is_news = sa.or_(portals.c.state != state, portals.c.state_reason != reason[:500])
     with writing() as connection:
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.state != PortalState.UNINSTALLED)
-            .values(**state_values(state, reason, now or utcnow()))
+        return bool(
+            connection.execute(
+                sa.update(portals)
+                .where(*_unhealed(portal), is_news)
+                .values(**state_values(state, reason, now or utcnow()))
+            ).rowcount
         )
+
+
+def _unhealed(portal: Portal) -> tuple[sa.ColumnElement[bool], ...]:
+    return (*_still(portal), portals.c.healings == portal.healings)
 
 
 def state_values(state: PortalState, reason: str, now: datetime) -> dict[str, Any]:
     """The columns of a state; an equal one keeps its moment."""
     this_moment = sa.literal(now, UtcDateTime())
     changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=this_moment)
-    return {"state": state, "state_reason": reason[:500], "state_since": changed_at, "suspect_since": None}
+    values: dict[str, Any] = {
+        "state": state,
+        "state_reason": reason[:500],
+        "state_since": changed_at,
+        "suspect_since": None,
+    }
+    if state is PortalState.ACTIVE:
+        values["healings"] = portals.c.healings + 1
+    return values
 
 
-def suspect(portal_id: int, *, now: datetime) -> datetime:
+def suspect(portal: Portal, *, now: datetime) -> datetime:
     """The portal seems to have removed the app: since when it has been saying so."""
     with writing() as connection:
         first: datetime | None = connection.scalar(
             sa.update(portals)
-            .where(portals.c.id == portal_id)
+            .where(*_unhealed(portal))
             .values(suspect_since=sa.func.coalesce(portals.c.suspect_since, sa.literal(now, UtcDateTime())))
             .returning(portals.c.suspect_since)
         )
@@ -269,9 +287,10 @@ def count_others(portal_id: int) -> int:
         return int(connection.scalar(query) or 0)
 
 
-def postpone_reconcile(portal_id: int, until: datetime | None) -> None:
+def postpone_reconcile(portal: Portal, until: datetime | None) -> None:
     """When to look next; None: never again, until an admin or an event comes."""
-    _update(portal_id, reconcile_at=until)
+    with writing() as connection:
+        connection.execute(sa.update(portals).where(*_unhealed(portal)).values(reconcile_at=until))
 
 
 def look_soon(portal_id: int, *, now: datetime) -> None:
@@ -284,12 +303,13 @@ def look_soon(portal_id: int, *, now: datetime) -> None:
         )
 
 
-def state_since(portal_id: int) -> datetime | None:
+def standing(portal_id: int) -> tuple[PortalState, datetime | None]:
+    """The portal's state, and since when."""
     with statement() as connection:
-        since: datetime | None = connection.scalar(
-            sa.select(portals.c.state_since).where(portals.c.id == portal_id)
-        )
-    return since
+        row = connection.execute(
+            sa.select(portals.c.state, portals.c.state_since).where(portals.c.id == portal_id)
+        ).first()
+    return (PortalState(row.state), row.state_since) if row else (PortalState.UNINSTALLED, None)
 
 
 def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:

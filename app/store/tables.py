@@ -68,6 +68,8 @@ portals = sa.Table(
     Column("generation", Integer, nullable=False, server_default="1"),
     Column("opened_at", UtcDateTime),  # when one of its users, verified, last opened the app
     Column("looked_at", UtcDateTime),  # when an event without an administrator's proof last made us look
+    # How often the portal was found to work: an error of a call that began before the last time says nothing.
+    Column("healings", Integer, nullable=False, server_default="0"),
     Column("suspect_since", UtcDateTime),  # first heard that the app is not installed; to be confirmed
     Column("erased_at", UtcDateTime),  # its data, some time after the app was removed
     Column("last_pushed_at", UtcDateTime),

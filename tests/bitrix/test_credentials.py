@@ -259,7 +259,7 @@ def test_no_token_goes_where_a_redirect_leads(installed: PortalWorld) -> None:
 
 def test_quiet_portal_and_its_spare_admins_are_kept_alive(installed: PortalWorld) -> None:
     installed.portal.open(user=2)
-    portals.postpone_reconcile(installed.row.id, None)  # nothing else looks at the portal
+    portals.postpone_reconcile(installed.row, None)  # nothing else looks at the portal
     installed.pass_time(days=61)
 
     installed.sweep()

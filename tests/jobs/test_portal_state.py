@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.bitrix.errors import PortalError
 from app.domain.portals import PortalState
-from app.store import portals, tokens
+from app.store import installations, portals, tokens
 from app.words.portal_states import meaning_of
 from tests.portal_world import PortalWorld, portal_world
 
@@ -155,3 +156,57 @@ def test_a_person_reads_what_is_wrong_and_what_to_do(world: PortalWorld) -> None
 @pytest.mark.parametrize("state", list(PortalState))
 def test_every_state_has_words(state: PortalState) -> None:
     assert len(meaning_of(state)) > 15
+
+
+# --- whoever hears it, and when
+
+
+def test_what_a_command_hears_of_the_portal_is_kept(world: PortalWorld) -> None:
+    """The administrator lost their rights, and the first to hear of it is the operator's command."""
+    world.portal.set_user(1, role="employee")
+
+    done = world.app.test_cli_runner().invoke(args=["senders", "reconcile", world.row.member_id])
+
+    assert done.exit_code == 1
+    shown = world.app.test_cli_runner().invoke(args=["portals", "show", world.row.member_id])
+    assert "state: reconnect" in shown.output
+
+
+@pytest.mark.parametrize("error", ["PAYMENT_REQUIRED", "PORTAL_DELETED", "insufficient_scope"])
+def test_an_error_that_is_older_than_the_healing_says_nothing(
+    world: PortalWorld, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow answer: meanwhile the portal was looked at by somebody else, and works."""
+    before = world.row
+    world.portal.add_fault(method="scope", error=error, count=1)
+    client = world.services.portal_client(before)
+    world.portal.open(user=2)
+    world.work()
+    assert world.row.healings > before.healings
+
+    with pytest.raises(PortalError):
+        client.granted_scope()
+
+    assert world.row.state is PortalState.ACTIVE
+    message = world.message_that_fails()
+    world.work()
+    assert world.told(message) == ["failed"]
+
+
+@pytest.mark.parametrize("error", ["PAYMENT_REQUIRED", "PORTAL_DELETED", "ACCESS_DENIED"])
+def test_a_late_error_never_moves_an_uninstalled_portal_to_another_state(
+    world: PortalWorld, error: str
+) -> None:
+    before = world.row
+    world.portal.add_fault(method="scope", error=error, count=0)
+    client = world.services.portal_client(before)
+    answers = client.granted_scope
+
+    def removed_meanwhile() -> None:
+        installations.uninstall(before, clean=False, now=world.now())
+        answers()
+
+    with pytest.raises(PortalError):
+        removed_meanwhile()
+
+    assert world.row.state is PortalState.UNINSTALLED

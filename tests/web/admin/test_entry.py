@@ -105,7 +105,7 @@ def test_a_sender_that_the_portal_dropped_is_back_after_an_opening(admin: Visito
 
 @pytest.mark.parametrize("state", [PortalState.RECONNECT, PortalState.PAYMENT, PortalState.GONE])
 def test_an_administrators_opening_heals_a_suspended_portal(admin: Visitor, state: PortalState) -> None:
-    portals.set_state(admin.portal.id, state, "some reason")
+    portals.set_state(admin.portal, state, "some reason")
 
     admin.open("/app")
 

@@ -15,7 +15,7 @@ from app.domain.portals import PortalState
 from app.domain.rest_calls import RestCall
 from app.gateways.adapters.demo import Demo
 from app.services import services
-from app.store import accounts, job_runs, portals, rest_log, senders, tokens
+from app.store import accounts, job_runs, portals, rest_log, tokens
 from app.store.database import db, utcnow, writing
 from app.store.tables import (
     attempts,
@@ -89,7 +89,7 @@ def _worker_down(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _state(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    portals.set_state(admin.portal.id, PortalState.PAYMENT)
+    portals.set_state(admin.portal, PortalState.PAYMENT)
 
 
 def _broken_tokens(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,8 @@ def _broken_tokens(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_sender(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    senders.forget_registration(admin.portal.id)
+    with writing() as connection:
+        connection.execute(sa.text("UPDATE senders SET told_hash = '', registered_at = NULL"))
 
 
 def _refused_event(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

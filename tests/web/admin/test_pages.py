@@ -72,7 +72,7 @@ def test_the_overview_counts_and_names_what_did_not_arrive(admin: Visitor) -> No
 
 @pytest.mark.parametrize("state", ["reconnect", "payment", "no_rest", "gone"])
 def test_a_portal_that_stands_badly_has_a_banner(admin: Visitor, state: str) -> None:
-    portals.set_state(admin.portal.id, portals.PortalState(state))
+    portals.set_state(admin.portal, portals.PortalState(state))
 
     text = admin.get("/ui/overview").text
 

@@ -45,7 +45,7 @@ def _text(page: str) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_once_what_stands_badly_and_what_to_do(admin: Visitor, page: str) -> None:
     _stop(_account(admin), "Your balance is empty")
-    portals.set_state(admin.portal.id, portals.PortalState.RECONNECT)
+    portals.set_state(admin.portal, portals.PortalState.RECONNECT)
     _limit(admin, "5")
 
     text = admin.get(f"/ui/{page}").text
@@ -80,7 +80,7 @@ def test_a_banner_goes_with_its_cause(admin: Visitor) -> None:
 
 
 def test_the_button_mends_the_portal(admin: Visitor) -> None:
-    portals.set_state(admin.portal.id, portals.PortalState.RECONNECT)
+    portals.set_state(admin.portal, portals.PortalState.RECONNECT)
     shown = admin.get("/ui/gateway").text
     [action] = re.findall(r'<form hx-post="([^"]+)"[^>]*><button[^>]*>.*?Try again', shown)
 

@@ -23,6 +23,7 @@ from redis import ConnectionPool
 
 from app.config import Config
 from app.domain.slots import Slots
+from app.private_files import make_private
 from app.signed_hints import SignedHints
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def _create_connection(self) -> Any:
+        make_private(Path(self.filename))
         connection = super()._create_connection()
         connection.execute("pragma synchronous=normal")
         self._inode = self._present_inode()
@@ -110,7 +112,6 @@ class Engine:
                 **options,
             )
         else:
-            config.engine_file.parent.mkdir(parents=True, exist_ok=True)
             self.huey = SqliteHuey(
                 "sms",
                 storage_class=_HealingSqliteStorage,

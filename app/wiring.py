@@ -31,6 +31,7 @@ from app.jobs import (
     retention,
     submit,
 )
+from app.private_files import make_private
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
@@ -94,7 +95,11 @@ def build(config: Config | None) -> Flask:
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(config)
     if config.sqlite_file is not None:
-        config.sqlite_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_private(config.sqlite_file)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            sys.exit(f"configuration: DATABASE_URL: the file {config.sqlite_file} cannot be written: {why}")
     db.init_app(app)
     migrate.init_app(app)
     with app.app_context():

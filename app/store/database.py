@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Connection, Dialect, Engine
 
+from app import private_files
 from app.config import Config
 from app.store import watch
 from app.store.watch import Down, Watch
@@ -308,7 +309,7 @@ def _locked_file(suffix: str, ends: float) -> Iterator[IO[bytes]]:
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        return path.open("ab")
+        return open(path, "ab", opener=private_files.opener)
     except OSError as error:  # no file handle is left, or no disk
         raise StoreUnavailable(f"no file can be opened ({type(error).__name__})") from error
 

@@ -241,7 +241,7 @@ def _spool_dir(value: str) -> Path | None:
 
 def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
     value = environ.get(name, "").strip() or str(default)
-    if not value.isdigit() or not int(value):
+    if not (value.isascii() and value.isdigit() and int(value)):
         raise ConfigError(f"{name} wants a whole number of 1 or more")
     return int(value)
 

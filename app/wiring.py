@@ -36,10 +36,11 @@ from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import Allowed, HttpClient, Reach
+from app.web import answer_headers
 from app.web.admin import entry, gateway, help, messages, overview, senders, settings, statistics, try_out
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
-from app.web.calls import events, handler, reports, spooling
+from app.web.calls import bodies, events, handler, reports, spooling
 from app.web.operator import health, legal
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ def build(config: Config | None) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     spooling.init_app(app, handler.take_spooled)
+    bodies.init_app(app)
+    answer_headers.init_app(app)
     language.init_app(app)
     document.init_app(app)
     cli.register(app)

@@ -349,6 +349,7 @@ class Stack:
                 "ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
                 "B24_CLIENT_ID": f"local.{secrets.token_hex(12)}",
                 "B24_CLIENT_SECRET": secrets.token_urlsafe(36),
+                "METRICS_TOKEN": secrets.token_urlsafe(24),
             }
             keys_file.touch(mode=0o600)
             keys_file.write_text(json.dumps(keys))

@@ -32,6 +32,7 @@ from sandbox.portal.site import PortalSite
 from sandbox.portal.tokens import TokenStore
 from sandbox.portal.world import World as Bitrix24
 from sandbox.serving import Server
+from tests.product import ENVIRONMENT
 
 CLIENT_ID, CLIENT_SECRET = "local.0123456789ab.01234567", "the-application's-own-secret"
 NO_WAITING = Timing(first_push_s=0, push_fill_s=0, push_repeat_s=0, portal_call_s=3)
@@ -171,6 +172,7 @@ def _portal_world(folder: Path, timing: Timing, **config: Any) -> Iterator[Porta
             client_secret=CLIENT_SECRET,
             oauth_servers=(bitrix24.auth_url,),
             allow_private_network=True,
+            metrics_token=ENVIRONMENT["METRICS_TOKEN"],
             timing=timing,
             **config,
         )

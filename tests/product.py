@@ -25,7 +25,10 @@ ENVIRONMENT = {
     "B24_CLIENT_SECRET": "the application's key",
     "LOG_LEVEL": "WARNING",
     "SPOOL_DIR": "off",
+    "METRICS_TOKEN": "a token for tests",
 }
+
+MAY_SEE_METRICS = {"Authorization": f"Bearer {ENVIRONMENT['METRICS_TOKEN']}"}
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox
 from tests.fault_world import FaultWorld, fault_world, locked_sqlite
+from tests.product import MAY_SEE_METRICS
 
 
 @pytest.fixture
@@ -888,7 +889,7 @@ def test_open_questions_and_stopped_accounts_show_in_the_metrics(world: FaultWor
     world.work()
     world.later(60, steps=6)
 
-    text = world.world.app.test_client().get("/metrics").text
+    text = world.world.app.test_client().get("/metrics", headers=MAY_SEE_METRICS).text
 
     assert 'sms_attention{why="unknown"} 1.0' in text
     assert 'sms_gateway_accounts_troubled{trouble="stopped"} 1.0' in text

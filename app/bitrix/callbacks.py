@@ -15,6 +15,7 @@ from typing import Any
 
 from app.bitrix.cards import binding_of_document
 from app.bitrix.forms import BadBody, node_of, parse_form, text_of
+from app.domain.hosts import ascii_host
 from app.domain.messages import CallAuth, IncomingMessage
 from app.domain.texts import clean
 
@@ -22,7 +23,7 @@ MAX_MESSAGE_ID = 128
 MAX_RECIPIENT = 50
 MAX_TOKEN = 2000
 MAX_DOMAIN = 255
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:\d{1,5})?", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?")
 _MEMBER = re.compile(r"[A-Za-z0-9]{8,64}")
 
 # Fields that have a column of their own; the rest of a message's body is kept as it came.
@@ -177,6 +178,16 @@ class Entry:
     application_token: str = field(repr=False)
 
 
+def _host_of(domain: str) -> str:
+    """A host with or without a port, in ASCII; empty for anything else."""
+    host, colon, port = domain.partition(":")
+    try:
+        found = f"{ascii_host(host)}{colon}{port}"
+    except ValueError:
+        return ""
+    return found if _HOST.fullmatch(found) else ""
+
+
 def parse_entry(query: Mapping[str, str], form: Mapping[str, str]) -> Entry:
     """The browser's POST to `/install` or `/app`.
 
@@ -195,7 +206,7 @@ def parse_entry(query: Mapping[str, str], form: Mapping[str, str]) -> Entry:
         access_token=access_token,
         refresh_token=form.get("REFRESH_ID", ""),
         expires_in_s=_number(form.get("AUTH_EXPIRES", "")) or 3600,
-        domain=domain.lower() if _HOST.fullmatch(domain) else "",
+        domain=_host_of(domain),
         is_https=query.get("PROTOCOL", "1") != "0",
         language=query.get("LANG", "en")[:8],
         app_sid=query.get("APP_SID", "")[:64],

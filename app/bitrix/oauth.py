@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.bitrix.errors import PortalBusy, oauth_error, parsed
+from app.domain.hosts import ascii_url
 from app.domain.portals import TokenPair
 from app.transport import HttpClient
 
@@ -88,7 +89,7 @@ class OAuth:
             user_id=str(result.get("user_id", "")),
             member_id=str(install.get("member_id", "")),
             domain=str(install.get("domain", "")),
-            client_endpoint=str(install.get("client_endpoint", "")),
+            client_endpoint=ascii_url(str(install.get("client_endpoint", ""))),
             status=str(install.get("status", "")),
             version=str(install.get("version", "")),
             is_installing=install.get("installed") in (False, "false", "N", 0, "0"),
@@ -117,7 +118,7 @@ class OAuth:
         return Refreshed(
             tokens=TokenPair(access, fresh, now + lifetime - SKEW),
             member_id=str(body.get("member_id", "")),
-            client_endpoint=str(body.get("client_endpoint", "")),
+            client_endpoint=ascii_url(str(body.get("client_endpoint", ""))),
             status=str(body.get("status", "")),
         )
 

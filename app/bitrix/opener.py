@@ -13,7 +13,7 @@ from app.bitrix.oauth import AppInfo, OAuth
 from app.bitrix.rest import sent
 from app.domain.portals import Opener, TokenPair
 from app.domain.rest_calls import RestCall
-from app.transport import HttpClient, TransportError
+from app.transport import AddressRefused, HttpClient, TransportError
 
 
 class OpenerRefused(Exception):
@@ -26,6 +26,19 @@ class TokenUnknown(OpenerRefused):
 
 class UnknownServer(TokenUnknown):
     """The portal has an authorization server of its own, as isolated self-hosted ones do: not supported."""
+
+
+class PortalNotListed(TransportError):
+    """The portal's address is one that this server calls only when its operator lists it.
+
+    `entry` is what would have to stand in PRIVATE_HOSTS.
+    """
+
+    def __init__(self, client_endpoint: str, why: str) -> None:
+        parts = urlsplit(client_endpoint)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        super().__init__(why)
+        self.entry = f"portal:{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
 class OpenerCheck:
@@ -126,15 +139,18 @@ class OpenerCheck:
         )
 
     def _profile(self, info: AppInfo, access_token: str) -> dict[str, Any]:
-        answer = sent(
-            self._http,
-            f"{info.client_endpoint}profile",
-            "profile",
-            {},
-            access_token,
-            journal=partial(self._journal, info.member_id),
-            timeout_s=self._timeout_s,
-        )
+        try:
+            answer = sent(
+                self._http,
+                f"{info.client_endpoint}profile",
+                "profile",
+                {},
+                access_token,
+                journal=partial(self._journal, info.member_id),
+                timeout_s=self._timeout_s,
+            )
+        except AddressRefused as refused:
+            raise PortalNotListed(info.client_endpoint, str(refused)) from refused
         body = parsed(answer)
         if error := body.get("error"):
             raise portal_error(str(error), str(body.get("error_description", "")), status=answer.status)

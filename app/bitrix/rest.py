@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from app.bitrix.errors import (
     BucketFull,
@@ -18,8 +19,9 @@ from app.bitrix.errors import (
     portal_error,
 )
 from app.bitrix.journal import operating, written_down
+from app.domain.hosts import ascii_host
 from app.domain.rest_calls import RestCall
-from app.transport import HttpAnswer, HttpClient
+from app.transport import AddressRefused, HttpAnswer, HttpClient, NotSent
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +164,43 @@ class RestWire:
         return self._clock() + timedelta(seconds=min(max(0.0, seconds), 3600.0))
 
 
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def _posted(post: Callable[[str], HttpAnswer], url: str) -> HttpAnswer:
+    """The answer; of a portal that names plain http, which we must not speak to it, the one over TLS."""
+    try:
+        return post(url)
+    except AddressRefused as refused:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.port is not None:
+            raise
+        try:
+            return post(urlunsplit(parts._replace(scheme="https")))
+        except NotSent:
+            raise refused from None
+
+
+def _same_host_over_tls(url: str, answer: HttpAnswer) -> str:
+    """Where a portal behind a proxy sends us that thinks it speaks plain http; empty for any other answer.
+
+    Scheme and port are all that may change: with its token a call goes to no other host and to no other page.
+    """
+    if answer.status not in _REDIRECTS or not url.startswith("http://"):
+        return ""
+    here = urlsplit(url)
+    try:
+        there = urlsplit(answer.header("location"))
+        is_same = there.scheme == "https" and ascii_host(there.hostname or "") == here.hostname
+        port = there.port or 443
+    except ValueError:
+        return ""
+    if not is_same or there.path.rstrip("/") != here.path.rstrip("/") or "@" in there.netloc:
+        return ""
+    host = f"[{here.hostname}]" if ":" in (here.hostname or "") else here.hostname
+    return urlunsplit(("https", f"{host}:{port}", here.path, here.query, ""))
+
+
 def sent(
     http: HttpClient,
     url: str,
@@ -176,14 +215,20 @@ def sent(
     started = time.monotonic()
     answer: HttpAnswer | None = None
     failure = ""
-    try:
-        answer = http.request(
+
+    def post(address: str) -> HttpAnswer:
+        return http.request(
             "POST",
-            url,
+            address,
             json={**params, "auth": access_token},
             headers={"Accept": "application/json"},
-            timeout_s=timeout_s,
+            deadline=started + timeout_s,
         )
+
+    try:
+        answer = _posted(post, url)
+        if secure := _same_host_over_tls(url, answer):
+            answer = post(secure)
         return answer
     except Exception as error:
         failure = type(error).__name__

@@ -110,7 +110,7 @@ def _twin(rows: Sequence[AnyRow], wanted: Mapping[str, object]) -> str | None:
 
 def _number(code: str) -> int:
     number = code.rpartition("_")[2]
-    return int(number) if number.isdigit() else 1
+    return int(number) if number.isdecimal() else 1
 
 
 def _stored(text: Text) -> str | dict[str, str]:

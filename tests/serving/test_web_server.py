@@ -6,9 +6,13 @@ import os
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
+from app.store import portals
+from sandbox.processes import PROJECT
+from tests.product import ENVIRONMENT, a_portal, product
 from tests.serving.conftest import Serve
 
 
@@ -72,3 +76,34 @@ def test_it_ends_soon_while_a_client_keeps_its_connection(serve: Serve) -> None:
         assert sock.recv(1000).startswith(b"HTTP/1.1 200")
         os.kill(process.pid, 15)
         assert process.wait(5) == 0
+
+
+_FORM = "Host: x\nContent-Type: application/x-www-form-urlencoded"
+_CHUNKED = f"POST {{path}} HTTP/1.1\n{_FORM}\nTransfer-Encoding: chunked"
+
+
+_PRODUCT = """
+import os, sys
+sys.path.insert(0, {project!r})
+os.environ.update({environment!r})
+from app import create_app
+application = create_app()
+"""
+
+
+def test_a_malformed_chunk_is_the_callers_fault(serve: Serve, tmp_path: Path) -> None:
+    with product(tmp_path):
+        secret = portals.handler_secret(a_portal().id)
+    environment = {**ENVIRONMENT, "DATABASE_URL": f"sqlite:///{tmp_path}/app.db"}
+    process, port = serve(application=_PRODUCT.format(project=str(PROJECT), environment=environment))
+
+    for path in (f"/sms/{secret}", "/events", "/install", "/app"):
+        for chunk in ("ZZ\na=b\n0", "5\nab\n0", "-1\na", "5;\x00\nabcde"):
+            answer = _send(port, _CHUNKED.format(path=path) + f"\n\n{chunk}")
+            assert answer.startswith(b"HTTP/1.1 400"), (path, chunk, answer)
+
+    process.terminate()
+    log = process.output()
+    assert "Exception on" not in log
+    assert "Traceback" not in log
+    assert secret not in log

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
 import ipaddress
 import json
 import logging
 import socket
-import ssl
 import threading
 import time
 import traceback
@@ -18,10 +16,6 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +31,7 @@ from app.transport import (
     is_public,
 )
 from app.transport.connections import IDLE_LIMIT_S
+from tests.certificates import self_signed, server_tls
 from tests.gateways.peer import Handler, Peer, answer, close, drip, hang, reset, say
 
 
@@ -439,42 +434,14 @@ def test_slow_connect_leaves_time_for_writing() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and its own certificate for gateway.example, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("gateway.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-def _server_tls(certificate: Path, names: list[str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.sni_callback = lambda sock, name, ctx: names.append(name)  # type: ignore[assignment,func-returns-value]
-    return context
+    return self_signed(tmp_path_factory.mktemp("tls"), "gateway.example")
 
 
 def test_checked_address_keeps_name_and_certificate(certificate: Path) -> None:
     names: list[str] = []
     http = HttpClient(allow_private=True, ca_file=str(certificate), resolver=lambda host, port: ["127.0.0.1"])
 
-    with Peer(answer(), tls=_server_tls(certificate, names)) as peer:
+    with Peer(answer(), tls=server_tls(certificate, names)) as peer:
         got = http.request("GET", f"https://gateway.example:{peer.port}/")
         host = peer.header("Host")
         with pytest.raises(NotSent, match="certificate"):
@@ -494,7 +461,7 @@ def test_deadline_holds_within_tls(certificate: Path) -> None:
     slow = drip(_HEAD + b"Content-Length: 200\r\n\r\n" + b"a" * 200, 0.02)
     started = time.monotonic()
 
-    with Peer(slow, tls=_server_tls(certificate, [])) as peer, pytest.raises(NoAnswer, match="in time"):
+    with Peer(slow, tls=server_tls(certificate, [])) as peer, pytest.raises(NoAnswer, match="in time"):
         http.request("GET", f"https://gateway.example:{peer.port}/", timeout_s=0.5)
 
     assert time.monotonic() - started < 3

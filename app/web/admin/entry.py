@@ -9,11 +9,11 @@ from flask import Response, request
 from app.bitrix.callbacks import Entry, parse_entry
 from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
 from app.bitrix.forms import BadBody
-from app.bitrix.opener import OpenerRefused, UnknownServer
+from app.bitrix.opener import OpenerRefused, PortalNotListed, UnknownServer
 from app.domain.portals import Opener, PortalState
 from app.services import services
 from app.store import portals, tokens
-from app.transport import TransportError
+from app.transport import NotSent, TransportError
 from app.web.admin import overview
 from app.web.admin.frame import document, headers, sessions
 from app.web.admin.frame.sessions import Session
@@ -75,6 +75,10 @@ def _refuse(entry: Entry, error: Exception) -> Response:
             return document.system_page("plan", 403)
         case UnknownServer():
             return document.system_page("unknown_server", 403)
+        case PortalNotListed():
+            return document.system_page("not_listed", 403, detail=error.entry)
+        case NotSent():
+            return document.system_page("not_reached", 503, detail=str(error))
         case OpenerRefused() | TokenExpired() | TokenRefused() | AccessDenied():
             return document.system_page("refused", 403)
     return document.system_page("no_answer", 503)

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from flask import request
+import logging
+
+from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import RequestEntityTooLarge
+
+log = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """A body that breaks the rules of HTTP (a chunk without its size) is found out by whoever reads it."""
+    app.register_error_handler(ParseException, _not_http)
+
+
+def _not_http(error: ParseException) -> Response:
+    log.warning("a body is not HTTP", extra={"why": type(error).__name__})
+    return Response("the body is not HTTP\n", status=400, content_type="text/plain; charset=utf-8")
 
 
 def limit(limit_bytes: int) -> None:

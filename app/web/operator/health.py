@@ -45,11 +45,13 @@ def readyz() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Prometheus text; with METRICS_TOKEN set it wants `Authorization: Bearer <token>`."""
+    """Prometheus text for `Authorization: Bearer METRICS_TOKEN`; closed where no token is set."""
     token = services().config.metrics_token
+    if not token:  # behind a proxy every caller looks local, so nobody is let in for where they come from
+        return _text(403, "closed: set METRICS_TOKEN to open it")
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if token and not hmac.compare_digest(given.encode(), token.encode()):
-        return _text(403, "METRICS_TOKEN is set: send it as a bearer token")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return _text(403, "send METRICS_TOKEN as a bearer token")
     rows = CollectorRegistry()
     rows.register(_Rows())
     rows.register(WorkerFigures())

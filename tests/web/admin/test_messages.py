@@ -10,6 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.bitrix.cards import CardKind, binding_of_document, cards_of
 from app.domain.messages import Message, Work
@@ -23,7 +25,7 @@ from app.store.database import writing
 from app.store.rows import add_event
 from app.store.tables import attempts, senders
 from app.store.tables import messages as rows
-from app.web.admin.parts.log_csv import harmless
+from app.web.admin.parts.log_csv import _written, harmless
 from app.web.admin.words import codes
 from tests.web.visitor import Visitor
 
@@ -288,7 +290,7 @@ def test_the_export_speaks_the_persons_language_and_spreadsheet(admin: Visitor) 
 
     text = admin.get("/ui/messages.csv").text
 
-    assert ";0,0075;USD;" in text
+    assert ';"0,0075";"USD";' in text
 
 
 def test_hostile_cells_are_harmless(admin: Visitor) -> None:
@@ -301,14 +303,30 @@ def test_hostile_cells_are_harmless(admin: Visitor) -> None:
     assert row["Text"] == f"'{HOSTILE}"
     assert row["Recipient"] == "'@SUM(1+1)"
     assert row["Id in Bitrix24"] == "'-2+3\r\nx"
-    assert row["Sender"] == "'\t=1"
+    assert row["Sender"] == "'\t'=1"
     assert len(found) == 1
 
 
 def test_a_phone_number_is_no_formula() -> None:
     assert harmless("+4915112345678") == "+4915112345678"
     assert harmless("+49151+1") == "'+49151+1"
-    assert harmless("+4915112345678\n=1") == "'+4915112345678\n=1"
+    assert harmless("+4915112345678\n=1") == "'+4915112345678\n'=1"
+
+
+@given(st.text(alphabet="=+-@＝＋－＠;,|\t\r\n \"'ax1", max_size=12))
+def test_no_cell_begins_a_formula_whatever_separator_a_spreadsheet_goes_by(text: str) -> None:
+    file = _written([["first", text, "last"]])
+
+    assert re.search(r"(^|[;,|\t\r\n])[ \"]*[=+\-@＝＋－＠]", file) is None
+
+
+def test_every_cell_is_quoted(admin: Visitor) -> None:
+    admin.message("Hello")
+
+    text = admin.get("/ui/messages.csv").data.decode()
+
+    for line in text.removeprefix("\ufeff").splitlines():
+        assert line.startswith('"') and line.endswith('"') and '","' in line
 
 
 def test_too_large_an_export_is_refused_before_it_begins(

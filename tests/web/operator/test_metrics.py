@@ -8,11 +8,14 @@ import urllib.request
 import pytest
 
 from sandbox.client import PortalSandbox
+from sandbox.stack import Stack
 from tests.conftest import StackFactory
 
 
-def figures(url: str) -> dict[str, float]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def figures(started: Stack) -> dict[str, float]:
+    bearer = {"Authorization": f"Bearer {started.env['METRICS_TOKEN']}"}
+    asked = urllib.request.Request(f"{started.web_url}/metrics", headers=bearer)
+    with urllib.request.urlopen(asked, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")
@@ -29,9 +32,9 @@ def test_every_worker_tells_what_all_of_them_counted(stack: StackFactory) -> Non
     portal.wait_rest()
 
     stored = 'sms_webhook_requests_total{result="stored"}'
-    told = {figures(f"{started.web_url}/metrics")[stored] for _ in range(10)}
+    told = {figures(started)[stored] for _ in range(10)}
 
     assert told == {30.0}
-    shown = figures(f"{started.web_url}/metrics")
+    shown = figures(started)
     assert shown['sms_portals{state="active"}'] == 1
     assert [name for name in shown if re.search(r"\+1555|[0-9a-f]{32}", name)] == []

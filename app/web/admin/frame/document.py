@@ -138,9 +138,9 @@ def _fragment(template: str, **values: Any) -> str:
     )
 
 
-def system_page(kind: str, status: int) -> Response:
+def system_page(kind: str, status: int, *, detail: str = "") -> Response:
     """A page that says why there is none: inside the document when htmx asks, whole otherwise."""
-    text = system_text(kind)
+    text = system_text(kind, detail)
     if request.headers.get("HX-Request"):
         return page("system.html", status=status, text=text)
     return render("system.html", status=status, text=text)

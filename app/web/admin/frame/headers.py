@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from flask import Response, g
+
+from app.domain.hosts import ascii_url
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
@@ -12,10 +15,14 @@ _POLICY = (
 )
 
 
+_ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
 def allow_framing_by(address: str) -> None:
-    """Scheme, host and port of the portal that may show this answer in its frame."""
-    parts = urlsplit(address)
-    g.frame_ancestor = f"{parts.scheme}://{parts.netloc}"
+    """Scheme, host and port of the portal that may show this answer in its frame; nobody, if it has none."""
+    parts = urlsplit(ascii_url(address))
+    origin = f"{parts.scheme}://{parts.netloc.lower()}"
+    g.frame_ancestor = origin if _ORIGIN.fullmatch(origin) else "'none'"
 
 
 def add_headers(response: Response) -> Response:

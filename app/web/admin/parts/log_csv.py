@@ -15,9 +15,12 @@ from app.web.admin.words.language import decimal_sign
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import card_label, reason_text, status_label
 
-# By these first characters a spreadsheet takes a text for a formula, and runs it. A number of a phone is
-# none: with its plus it is but a number, and others who read the file need it as it is.
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+# By these first characters a spreadsheet takes a text for a formula, and runs it; full-width ones count, too.
+# One that reads the file with another separator than ours begins a cell after a semicolon, a comma, a tab or
+# a line break inside of a text. A number of a phone is no formula: with its plus it is but a number, and
+# others who read the file need it as it is.
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
+_BEGIN = re.compile(rf"(?:^|(?<=[;,|\t\r\n]))[ \u00a0\u3000\"']*(?=[{_SIGNS}])")
 _PHONE = re.compile(r"\+[0-9]{1,20}")
 
 
@@ -83,11 +86,16 @@ def _amount(price: Price) -> str:
 def _written(rows: Iterable[Sequence[str]]) -> str:
     """Where the comma stands before decimals, spreadsheets expect a semicolon between the cells."""
     file = io.StringIO()
-    writer = csv.writer(file, delimiter=";" if decimal_sign() == "," else ",", lineterminator="\r\n")
+    writer = csv.writer(
+        file, delimiter=";" if decimal_sign() == "," else ",", lineterminator="\r\n", quoting=csv.QUOTE_ALL
+    )
     writer.writerows([harmless(cell) for cell in row] for row in rows)
     return file.getvalue()
 
 
 def harmless(cell: str) -> str:
     """The text of a cell, so that no spreadsheet calculates with it."""
-    return f"'{cell}" if _FORMULA.match(cell) and not _PHONE.fullmatch(cell) else cell
+    if _PHONE.fullmatch(cell):
+        return cell
+    guarded = _BEGIN.sub(lambda found: f"{found[0]}'", cell)
+    return f"'{guarded}" if cell.startswith(("\t", "\r", "\n")) else guarded

@@ -26,7 +26,7 @@ from app.bitrix.errors import (
     portal_error,
 )
 from app.domain.portals import PortalState
-from app.transport import TransportError
+from app.transport import AddressRefused, TransportError
 from app.web.admin.words.language import gettext as _
 
 OAUTH_CALL = "oauth.token"  # as the journal names a call of the authorization server
@@ -41,8 +41,8 @@ class Trouble:
     todo: str
 
 
-def system_text(kind: str) -> Trouble:
-    """The page shown instead of the one that was asked for."""
+def system_text(kind: str, detail: str = "") -> Trouble:
+    """The page shown instead of the one that was asked for; `detail` is what some of them name."""
     match kind:
         case "outside":
             return Trouble(
@@ -70,6 +70,18 @@ def system_text(kind: str) -> Trouble:
                 _("Bitrix24 did not answer, try again"),
                 _("We could not check who is opening this page. Messages that wait are kept and are sent."),
                 _("Open the app again in a minute."),
+            )
+        case "not_reached":
+            return Trouble(
+                _("Your Bitrix24 could not be reached"),
+                _("We could not check who is opening this page: %(why)s.", why=detail),
+                _("Let whoever runs your Bitrix24 see to that, then open the app again."),
+            )
+        case "not_listed":
+            return Trouble(
+                _("This server may not call the address of your Bitrix24"),
+                _("It is private, without TLS or on an unusual port, as self-hosted ones are at times."),
+                _("Tell whoever runs this app’s server: add %(entry)s to PRIVATE_HOSTS.", entry=detail),
             )
         case "unknown_server":
             return Trouble(
@@ -117,6 +129,8 @@ def system_text(kind: str) -> Trouble:
 def registration_trouble(error: Exception) -> Trouble:
     """Why the sender could not be registered in the portal."""
     match error:
+        case AddressRefused():
+            return system_text("not_listed", "portal:HOST:PORT")
         case TransportError() | PortalBusy():
             return Trouble(
                 _("Bitrix24 did not answer"),

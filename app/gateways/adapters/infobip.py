@@ -150,6 +150,7 @@ class Infobip(Gateway):
             pattern=r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?",
             example="xyz123.api.infobip.com",
             names_account=True,
+            is_place=True,
         ),
         Field("api_key", "API key", "secret", required=True),
         Field(

@@ -43,6 +43,10 @@ BAD_REQUEST = "The gateway did not understand the request. Tell whoever runs thi
 TOO_FAST = "The gateway wants fewer requests at a time. Messages are sent more slowly by themselves."
 GATEWAY_FAULT = "The gateway had a fault of its own. The message is tried again by itself."
 
+PHONE_OFFLINE = "The phone that sends has no network. Look whether it is on and its SIM card works."
+PHONE_LIMIT = "The phone that sends, or its operator, lets no more messages out for now. Try again later."
+CONSENT = "The recipient has not agreed to advertising (IYS), or your brand is not registered there."
+
 # --- after it was taken
 
 OUT_OF_REACH = "The phone is off or out of reach. Try again later."

@@ -16,7 +16,8 @@ from app.config import DEFAULT_OAUTH_SERVERS, INSTANCE_DIR, ConfigError, load_co
 GOOD = {
     "PUBLIC_URL": "https://sms.example.com/",
     "SECRET_KEY": "0123456789abcdef" * 2,
-    "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    # The same in every process: test runs on several cores compare the names of their tests.
+    "ENCRYPTION_KEYS": "jyrVr6Wkg6urOKVY64mOEfaRUUoZayqV9_Sli3wOhh0=",
     "B24_CLIENT_ID": "app.1",
     "B24_CLIENT_SECRET": "secret",
 }

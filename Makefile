@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo tour test quick chaos lint format texts release-check bench-refresh bench-push bench-fairness bench-sweep bench-retention clean
+.PHONY: help setup demo tour test quick chaos lint format texts release-check bench trace clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -60,25 +60,14 @@ release-check: ## what must hold before a release beyond the tests: every text i
 	@scripts/setup dev
 	@$(PYTHON) scripts/texts.py check
 
-bench-refresh: ## measure a storm of token refreshes: 64 processes, 500 portals
+bench: ## measure what the product costs, beside others; BENCH=push runs one, BENCH=--write puts the page in order
 	@scripts/setup dev
-	@$(PYTHON) scripts/bench_refresh.py
+	@scripts/prerequisites
+	@exec $(PYTHON) -m bench $(BENCH)
 
-bench-push: ## measure how fast 10,000 statuses are told to one portal
+trace: ## show one message's walk: functions, files, statements; TRACE="--list submit"
 	@scripts/setup dev
-	@$(PYTHON) scripts/bench_push.py
-
-bench-fairness: ## measure what other portals notice of one whose gateway hangs
-	@scripts/setup dev
-	@$(PYTHON) scripts/bench_fairness.py
-
-bench-sweep: ## measure the sweeper beside 100,000 open and 100,000 closed messages
-	@scripts/setup dev
-	@$(PYTHON) scripts/bench_sweep.py
-
-bench-retention: ## measure what storing a message notices of a purge of 20,000
-	@scripts/setup dev
-	@$(PYTHON) scripts/bench_retention.py --messages 20000
+	@exec $(PYTHON) -m bench.trace $(TRACE)
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -75,7 +75,7 @@ def post_json(url: str, data: Any) -> Any:
 # --- All of them together
 
 
-def _announcement(process: Process) -> dict[str, Any] | None:
+def announcement(process: Process) -> dict[str, Any] | None:
     """The line of JSON with which a double says that it is ready, and where."""
     for line in process.output().splitlines(keepends=True):
         if line.startswith("{") and line.endswith("\n"):
@@ -278,7 +278,7 @@ class Stack:
             log=self.dir / f"{name}.log",
             env=self._base_env,
             cwd=self.project,
-            is_ready=lambda process: _announcement(process) is not None,
+            is_ready=lambda process: announcement(process) is not None,
         )
         self._started.append(double)
         return double
@@ -286,7 +286,7 @@ class Stack:
     @staticmethod
     def _wait_announced(double: Process) -> dict[str, Any]:
         double.wait_ready()
-        said = _announcement(double)
+        said = announcement(double)
         assert said is not None
         return said
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sandbox.databases import Postgres, Redis, ServiceMissing
 from sandbox.stack import Stack
-from tests.services import Postgres, Redis, ServiceMissing
 from tests.ui import desk
 
 if TYPE_CHECKING:  # most runs have no use for it, and it is slow to import

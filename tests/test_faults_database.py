@@ -30,9 +30,9 @@ from app.store import database as database_room
 from app.store.database import database_is_down, utcnow
 from app.transport import HttpClient, NotSent
 from app.web.operator import metrics
+from sandbox.databases import MovingAddress, Postgres, ServiceMissing
 from tests.fault_world import locked_sqlite
 from tests.product import a_portal, product
-from tests.services import MovingAddress, Postgres, ServiceMissing
 
 FAST_S = 2.0
 

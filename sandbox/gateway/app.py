@@ -35,6 +35,7 @@ _REASONS = {
     504: "Gateway Timeout",
 }
 _PAGE = 1_000
+_FIELDS = ("to", "text", "from", "reference", "callback")
 _HTML = "<!doctype html><title>Maintenance</title><p>Please come back later.</p>"
 
 Environ = dict[str, Any]
@@ -70,7 +71,7 @@ class GatewayApp:
 
     def _route(self, environ: Environ) -> Answer:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if path == "/v1/messages" and method == "POST":
+        if path == "/v1/messages" and method in ("GET", "POST"):
             return self._submit(environ)
         if path.startswith("/v1/"):
             return self._read_api(environ, path)
@@ -83,6 +84,7 @@ class GatewayApp:
     def _account(self, environ: Environ) -> Account | None:
         scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         key = key.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")
+        key = key or dict(parse_qsl(environ.get("QUERY_STRING", ""))).get("key", "")
         return self.accounts.get(key)
 
     def _submit(self, environ: Environ) -> Answer:
@@ -239,6 +241,9 @@ def _json_object(environ: Environ) -> dict[str, Any]:
 
 
 def _entry(environ: Environ) -> dict[str, str]:
+    if environ["REQUEST_METHOD"] == "GET":
+        given = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+        return {name: given.get(name, "") for name in _FIELDS}
     raw: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if "json" in environ.get("CONTENT_TYPE", ""):
         given = json.loads(raw)
@@ -246,7 +251,7 @@ def _entry(environ: Environ) -> dict[str, str]:
             raise ValueError
     else:
         given = dict(parse_qsl(raw.decode("utf-8"), keep_blank_values=True))
-    return {name: str(given.get(name) or "") for name in ("to", "text", "from", "reference", "callback")}
+    return {name: str(given.get(name) or "") for name in _FIELDS}
 
 
 # --- answering

@@ -25,10 +25,10 @@ from typing import Any
 import psycopg
 
 from sandbox.client import PortalSandbox
+from sandbox.databases import Postgres, Redis
 from sandbox.gateway_client import STATUS_MAP, GatewayClient
 from sandbox.processes import ProcessFailed, process_tree
 from sandbox.stack import Stack
-from tests.services import Postgres, Redis
 
 # The product's delays, shrunk: a lease of 4 s stands for one of 30 s.
 TIMING = {

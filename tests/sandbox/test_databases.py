@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from sandbox import processes
+from sandbox.databases import Postgres, Redis
 from sandbox.processes import PROJECT, PortTaken, Process, process_tree
-from tests.services import Postgres, Redis
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_somebody_who_never_finds_a_port_hears_of_it(
 
 _OWNER = """
 import json, sys, threading, time
-from tests.services import Postgres, Redis
+from sandbox.databases import Postgres, Redis
 services = [Postgres(), Redis()]
 # From a thread that ends: what it started must live on.
 thread = threading.Thread(target=lambda: [service.start() for service in services])

@@ -1,6 +1,4 @@
-"""Measure how fast a backlog of statuses is told to one portal under its limit of requests.
-
-    python scripts/bench_push.py --messages 10000
+"""How fast a backlog of statuses is told to one portal under its limit of requests.
 
 The backlog grows while the app is not paid for; then the payment comes, and everything is told. The portal
 allows 2 requests a second after a burst, and a request tells 50 statuses: 100 a second is the most.
@@ -8,15 +6,11 @@ allows 2 requests a second after a burst, and a request tells 50 statuses: 100 a
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench.sections import Section, table
+from bench.worlds import SQLITE, world_on
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 
@@ -25,17 +19,20 @@ BATCH = 50
 OUR_BURST = 40  # requests that the product allows itself at once
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def measure(*, short: bool) -> Section:
+    count = 2_400 if short else 5_000
     # No final word is told twice here, so that each status is one command.
-    env = {"LOG_LEVEL": "ERROR", "TIMING": "push_repeat_s=0"}
-    with Stack(env=env, web_threads=8) as stack:
-        figures = _measure(stack, PortalSandbox(stack.portal_url), options.messages)
-    print(json.dumps(figures, indent=2) if options.json else _lines(figures))
-    return 0 if figures["as_promised"] else 1
+    with world_on(SQLITE, env={"TIMING": "push_repeat_s=0"}) as world:
+        figures = _measure(world.stack, world.portal, count)
+    rows = [[name.replace("_", " "), value] for name, value in figures.items()]
+    return Section(
+        title="Statuses told to one portal",
+        text=f"A backlog of {count:,} statuses under the portal's limit: a burst of {OUR_BURST} requests,"
+        f" then two a second of {BATCH} statuses each, so 100 a second is the most.",
+        table=table(["", "figure"], rows),
+        figures=figures,
+        is_as_promised=figures["as_promised"],
+    )
 
 
 def _measure(stack: Stack, portal: PortalSandbox, count: int) -> dict[str, Any]:
@@ -47,7 +44,6 @@ def _measure(stack: Stack, portal: PortalSandbox, count: int) -> dict[str, Any]:
     portal.wait_campaign(portal.campaign(count, to="12", auth="none"), timeout_s=600)
     portal.payment(expired=True)
     stack.worker.start()
-    print("backlog is being prepared", file=sys.stderr)
     _wait_backlog(stack, member_id, count)
     portal.clear_ledger()
     started = time.time()
@@ -58,7 +54,7 @@ def _measure(stack: Stack, portal: PortalSandbox, count: int) -> dict[str, Any]:
 
 def _wait_backlog(stack: Stack, member_id: str, count: int) -> None:
     while stack.flask("portals", "show", member_id)["backlog"].get("to_tell", 0) < count:
-        time.sleep(5)
+        time.sleep(2)
 
 
 def _wait_told(portal: PortalSandbox, count: int) -> None:
@@ -86,11 +82,3 @@ def _figures(portal: PortalSandbox, count: int, started: float) -> dict[str, Any
         "query_limit_exceeded": refused,
         "as_promised": len(told) == count and per_s >= WANTED_PER_S and not refused,
     }
-
-
-def _lines(figures: dict[str, Any]) -> str:
-    return "\n".join(f"{name.replace('_', ' '):<28} {value}" for name, value in figures.items())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

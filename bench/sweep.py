@@ -1,44 +1,47 @@
-"""Measure one sweep beside many messages: open ones that wait for their report, and closed ones.
-
-    python scripts/bench_sweep.py --messages 100000
+"""One sweep beside many messages: open ones that wait for their report, and closed ones.
 
 Nothing is due, so what is measured is what the sweeper costs by itself, every five seconds for ever.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import time
 from datetime import timedelta
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import sqlalchemy as sa
 
 from app.jobs.sweep import sweep
 from app.services import services
 from app.store.database import utcnow, writing
-from scripts.bench_rows import DATABASES, fill, product_on
-from tests.product import a_portal
+from bench.rows import fill
+from bench.sections import Section, table
+from bench.worlds import MODES, a_portal, product_on
 
 SWEEPS = 20
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=100_000)
-    options = parser.parse_args()
-    print(f"{'database':<12}{'messages':>20}{'ms a sweep':>12}{'of our CPU':>12}")
-    for database in DATABASES:
-        for kind in ("none", "open", "closed"):
-            with product_on(database):
-                _fill(kind, options.messages if kind != "none" else 0)
-                wall_ms, cpu_ms = _sweeps()
-            print(f"{database:<12}{kind:>20}{wall_ms:>12.1f}{cpu_ms:>12.1f}", flush=True)
-    return 0
+def measure(*, short: bool) -> Section:
+    count = 200 if short else 100_000
+    figures = {
+        f"{mode}, {kind}": _measure(mode, kind, count)
+        for mode in (MODES[:1] if short else MODES)
+        for kind in ("none", "open", "closed")
+    }
+    rows = [[name, *each.values()] for name, each in figures.items()]
+    return Section(
+        title="What a sweep costs",
+        text=f"One sweep that finds nothing due, beside {count:,} messages; median of {SWEEPS}.",
+        table=table(["database, messages", "ms by the clock", "ms of our processor time"], rows),
+        figures=figures,
+    )
+
+
+def _measure(mode: str, kind: str, count: int) -> dict[str, float]:
+    with product_on(mode):
+        _fill(kind, count if kind != "none" else 0)
+        wall_ms, cpu_ms = _sweeps()
+    return {"wall_ms": round(wall_ms, 1), "cpu_ms": round(cpu_ms, 1)}
 
 
 def _fill(kind: str, count: int) -> None:
@@ -66,7 +69,3 @@ def _sweeps() -> tuple[float, float]:
 def _let_it_run_again() -> None:
     with writing() as connection:
         connection.execute(sa.text("UPDATE job_runs SET last_run_at = NULL WHERE name = 'sweep'"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,4 @@
-"""Measure what the HANDLER's store notices of a purge.
-
-    python scripts/bench_retention.py --messages 100000
+"""What the HANDLER's store notices of a purge.
 
 Half of the messages lose their text and half go altogether, by the job that does it every hour, in a process
 of its own; this one stores a call every 20 milliseconds, first alone and then beside it.
@@ -8,17 +6,13 @@ of its own; this one stores a call every 20 milliseconds, first alone and then b
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app import create_app
 from app.config import Timing, load_config
@@ -29,40 +23,43 @@ from app.services import services
 from app.store import messages, portals, retention
 from app.store.database import utcnow
 from app.store.retention import Removed
-from scripts.bench_rows import DATABASES, fill, product_on, share_of
-from tests.product import ENVIRONMENT, a_portal
+from bench.rows import fill
+from bench.sections import Section, share_of, table
+from bench.worlds import ENVIRONMENT, MODES, a_portal, product_on
 
-ALONE_S = 15.0
 EVERY_S = 0.02
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--database", choices=DATABASES, action="append")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--purge", metavar="ENVIRONMENT", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.purge:
-        _purge(json.loads(options.purge))
-        return 0
-    figures = {name: _measure(name, options.messages) for name in options.database or DATABASES}
-    print(json.dumps(figures, indent=2) if options.json else _lines(figures))
-    return 0
+def measure(*, short: bool) -> Section:
+    count, alone_s = (100, 1.0) if short else (20_000, 15.0)
+    figures = {mode: _measure(mode, count, alone_s) for mode in (MODES[:1] if short else MODES)}
+    rows = [
+        [f"{mode}, {share}", f"{found['purge_s']} s", alone, beside, beside / max(alone, 0.1)]
+        for mode, found in figures.items()
+        for share in ("p50", "p99")
+        for alone, beside in [found[f"store_{share}_ms"]]
+    ]
+    return Section(
+        title="Storing beside a purge",
+        text=f"{count:,} messages, half of which lose their text while half go altogether; a call is stored"
+        " every 20 ms, and its time counts from the moment that it was meant for.",
+        table=table(["", "purge", "alone, ms", "beside, ms", "ratio"], rows),
+        figures=figures,
+    )
 
 
-def _measure(database: str, count: int) -> dict[str, Any]:
-    with product_on(database) as url:
+def _measure(mode: str, count: int, alone_s: float) -> dict[str, Any]:
+    with product_on(mode) as url:
         portal = a_portal()
         days = portal.settings
         now = utcnow()
         fill(portal, count // 2, prefix="old", received_at=now - timedelta(days=days.row_days + 1))
         fill(portal, count // 2, prefix="young", received_at=now - timedelta(days=days.text_days + 1))
-        ends = time.monotonic() + ALONE_S
+        ends = time.monotonic() + alone_s
         alone = _store_until(portal, "alone", lambda: time.monotonic() > ends)
         began = time.monotonic()
         environment = json.dumps({**ENVIRONMENT, "DATABASE_URL": url})
-        with subprocess.Popen([sys.executable, __file__, "--purge", environment]) as purging:  # noqa: S603
+        with subprocess.Popen([sys.executable, "-m", "bench.retention", environment]) as purging:
             beside = _store_until(portal, "beside", lambda: purging.poll() is not None)
         assert purging.returncode == 0
         took_s = time.monotonic() - began
@@ -97,17 +94,5 @@ def _purge(environment: dict[str, str]) -> None:
             purge_from(parts, 0)
 
 
-def _lines(figures: dict[str, Any]) -> str:
-    rows = [f"{'':<12}{'messages':>10}{'purge s':>9}   {'':<6}{'alone ms':>9}{'beside ms':>10}{'ratio':>7}"]
-    for name, found in figures.items():
-        for share in ("p50", "p99"):
-            alone, beside = found[f"store_{share}_ms"]
-            rows.append(
-                f"{name:<12}{found['messages']:>10}{found['purge_s']:>9}   {share:<6}{alone:>9}{beside:>10}"
-                f"{beside / max(alone, 0.1):>7.2f}"
-            )
-    return "\n".join(rows)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    _purge(json.loads(sys.argv[1]))

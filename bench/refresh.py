@@ -1,6 +1,4 @@
-"""Measure the storm of token refreshes: all portals' tokens run out together, and many processes notice.
-
-    python scripts/bench_refresh.py --processes 64 --portals 500
+"""The storm of token refreshes: all portals' tokens run out together, and many processes notice.
 
 One answer in ten of the authorization server gets lost after it has changed the tokens. It is tried with a
 server that lets the old refresh token live until the new one is used ("grace"), and with one where it dies
@@ -9,22 +7,15 @@ at once ("strict"). Everything is real: sandbox portals, the product's web and w
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import random
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import sqlalchemy as sa
 
@@ -39,39 +30,38 @@ from app.store.database import StoreUnavailable, statement, utcnow, writing
 from app.store.tables import credentials, portal_events
 from app.store.tables import portals as portal_rows
 from app.transport import TransportError
+from bench.sections import Section, table
+from bench.worlds import POSTGRES, SQLITE, world_on
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
-from tests.services import Postgres, ServiceMissing
 
 LOST_EVERY = 10
 PATIENCE_S = 120.0
+MEANINGS = {
+    "grace": "the old token lives until the new one is used",
+    "strict": "the old token dies at once",
+}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--processes", type=int, default=64)
-    parser.add_argument("--portals", type=int, default=500)
-    parser.add_argument("--sqlite", action="store_true", help="one file instead of a PostgreSQL")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with _stack(sqlite=options.sqlite) as stack:
-        figures = Bench(stack, options.processes, options.portals).run()
-    print(json.dumps(figures, indent=2) if options.json else _lines(figures))
-    return 0 if all(figures[mode]["as_promised"] for mode in ("grace", "strict")) else 1
-
-
-@contextmanager
-def _stack(*, sqlite: bool) -> Iterator[Stack]:
-    with ExitStack() as ending:
-        url = None
-        if not sqlite:
-            try:
-                cluster = ending.enter_context(Postgres(settings={"max_connections": "400"}))
-            except ServiceMissing as missing:
-                sys.exit(f"{missing}; or try --sqlite")
-            url = cluster.create_database()
-        env = {"LOG_LEVEL": "ERROR", "TIMING": "first_push_s=0,push_fill_s=0,sweep_s=1"}
-        yield ending.enter_context(Stack(database_url=url, web_threads=16, env=env))
+def measure(*, short: bool) -> Section:
+    mode, processes, count = (SQLITE, 4, 12) if short else (POSTGRES, 64, 500)
+    env = {"TIMING": "first_push_s=0,push_fill_s=0,sweep_s=1"}
+    with world_on(mode, env=env, web_workers=1, web_threads=16, settings={"max_connections": "400"}) as world:
+        figures = Bench(world.stack, processes, count).run()
+    rows = [
+        [f"{kind}: {name.replace('_', ' ')}", value]
+        for kind in MEANINGS
+        for name, value in figures[kind].items()
+    ]
+    meanings = "; ".join(f"{kind}: {meaning}" for kind, meaning in MEANINGS.items())
+    return Section(
+        title="A storm of token refreshes",
+        text=f"{processes} processes notice at once that the tokens of {count} portals ran out; one answer in"
+        f" {LOST_EVERY} gets lost. {meanings}.",
+        table=table(["", "figure"], rows),
+        figures=figures,
+        is_as_promised=all(figures[kind]["as_promised"] for kind in MEANINGS),
+    )
 
 
 class Bench:
@@ -88,7 +78,6 @@ class Bench:
         with self.app.app_context():
             for mode in ("grace", "strict"):
                 figures[mode] = self._storm(mode)
-                print(f"{mode}: done", file=sys.stderr)
         return figures
 
     def _install_all(self) -> None:
@@ -104,7 +93,6 @@ class Bench:
 
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(install, range(1, self.count + 1)))
-        print(f"{self.count} portals installed", file=sys.stderr)
 
     def _storm(self, mode: str) -> dict[str, Any]:
         self.sandbox.wait_rest()
@@ -235,7 +223,7 @@ def _outcome(call: Callable[[], None]) -> str:
             return "needs_reconnect"
         except (PortalBusy, TransportError, StoreUnavailable) as error:
             again = type(error).__name__
-            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+            time.sleep(random.uniform(0.5, 2.0))
     return again
 
 
@@ -248,7 +236,7 @@ def _patiently(read: Callable[[], list[Portal]]) -> list[Portal]:
         except StoreUnavailable:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+            time.sleep(random.uniform(0.5, 2.0))
 
 
 def _versions() -> dict[str, int]:
@@ -300,19 +288,3 @@ def _wait(count: Callable[[], int], wanted: int) -> int:
     while (found := count()) < wanted and time.monotonic() < deadline:
         time.sleep(0.5)
     return found
-
-
-def _lines(figures: dict[str, Any]) -> str:
-    head = f"{figures['processes']} processes, {figures['portals']} portals, one answer in {LOST_EVERY} lost"
-    lines = [head]
-    for mode, meaning in (
-        ("grace", "the old token lives until the new one is used"),
-        ("strict", "the old token dies at once"),
-    ):
-        lines += ["", f"{mode}: {meaning}"]
-        lines += [f"  {name.replace('_', ' '):<44} {value}" for name, value in figures[mode].items()]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

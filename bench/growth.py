@@ -1,0 +1,174 @@
+"""What a full database costs: the same deeds beside few messages and beside very many.
+
+In this process, so that nothing but the database differs. `ROWS=10000000 make bench BENCH=growth` fills it
+with ten million.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+
+from app.domain.portals import Portal
+from app.gateway_accounts import connect
+from app.services import services
+from app.store import message_log, portals, statistics
+from app.store.accounts import Account
+from app.store.database import utcnow, writing
+from app.store.statistics import Span
+from app.store.tables import attempts, messages
+from bench.rows import fill
+from bench.sections import Section, share_of, table
+from bench.worlds import MODES, a_portal, product_on
+from sandbox.gateway_client import STATUS_MAP
+
+FEW = 1_000
+
+
+def measure(*, short: bool) -> Section:
+    many = 3_000 if short else int(os.environ.get("ROWS") or 300_000)
+    repeats = 20 if short else 200
+    figures = {mode: _measure(mode, many, repeats) for mode in (MODES[:1] if short else MODES)}
+    rows = [
+        [f"{mode}: {deed}", *before, *after, after[1] / max(before[1], 0.1)]
+        for mode, (few, full) in figures.items()
+        for deed, before in few.items()
+        for after in [full[deed]]
+    ]
+    return Section(
+        title="Growth",
+        text=f"Each deed {repeats} times beside {FEW:,} messages and beside {many:,} of one portal, all of"
+        " the last 30 days, each with its attempt. Milliseconds; the ratio is that of the slowest hundredth.",
+        table=table(["", "p50", "p99", "p50, many", "p99, many", "ratio"], rows),
+        figures=figures,
+    )
+
+
+Times = dict[str, tuple[float, float]]
+
+
+def _measure(mode: str, many: int, repeats: int) -> tuple[Times, Times]:
+    with product_on(mode):
+        services().engine.hint = lambda *_, **__: True  # type: ignore[method-assign]
+        portal = a_portal()
+        account = _account(portal)
+        _fill(portal, account, "few", FEW)
+        few = _deeds(portal, account, "few", repeats)
+        _fill(portal, account, "many", many)
+        _analyze()
+        return few, _deeds(portal, account, "many", repeats)
+
+
+def _account(portal: Portal) -> Account:
+    settings = {
+        "url": "https://gateway.example.com/v1/messages",
+        "template": json.dumps({"to": "{to}", "text": "{text}", "reference": "{reference}"}),
+        "report_reference_path": "reference",
+        "report_status_path": "status",
+        "status_map": json.dumps(STATUS_MAP),
+    }
+    adapter = services().gateways.get("http")
+    assert adapter is not None
+    return connect(portal, adapter, settings, allow_private=True, now=utcnow())
+
+
+def _fill(portal: Portal, account: Account, prefix: str, count: int) -> None:
+    """Spread over the last 30 days; nine of ten delivered, the others still wait for their report."""
+    now = utcnow()
+    for day in range(30):
+        at = now - timedelta(days=day, hours=1)
+        some = {"received_at": at, "account_id": account.id, "segments": 1, "attempts": 1}
+        fill(portal, count * 9 // 300, prefix=f"{prefix}-d{day}", delivery_ms=4_000, **some)
+        waiting = {"status": "sent", "work": "waiting", "due_at": now + timedelta(days=2)}
+        fill(
+            portal, count // 300, prefix=f"{prefix}-w{day}", deadline_at=waiting["due_at"], **some, **waiting
+        )
+    with writing() as connection:
+        mine = messages.c.message_id.startswith(prefix)
+        reference = sa.literal("r").concat(sa.cast(messages.c.id, sa.String))
+        made = sa.select(
+            messages.c.id,
+            sa.literal(1),
+            messages.c.account_id,
+            sa.literal("http"),
+            reference,
+            sa.literal(1),
+            messages.c.received_at,
+            sa.literal("accepted"),
+        ).where(mine)
+        names = [
+            "message_row_id",
+            "number",
+            "account_id",
+            "gateway",
+            "reference",
+            "calls",
+            "started_at",
+            "outcome",
+        ]
+        connection.execute(sa.insert(attempts).from_select(names, made))
+        attempt = sa.select(attempts.c.id).where(attempts.c.message_row_id == messages.c.id).scalar_subquery()
+        connection.execute(sa.update(messages).where(mine).values(attempt_id=attempt))
+
+
+def _analyze() -> None:
+    with writing() as connection:
+        connection.execute(sa.text("ANALYZE"))
+
+
+def _deeds(portal: Portal, account: Account, prefix: str, repeats: int) -> Times:
+    client = current_app.test_client()
+    secret = portals.handler_secret(portal.id)
+    with writing() as connection:
+        waiting = connection.execute(
+            sa.select(attempts.c.reference)
+            .join(messages, messages.c.attempt_id == attempts.c.id)
+            .where(messages.c.work == "waiting", messages.c.message_id.startswith(prefix))
+            .limit(repeats)
+        )
+        references = iter([reference for (reference,) in waiting] * repeats)
+    report_path = services().report_url(account).removeprefix(services().config.public_url)
+    now = utcnow()
+    month = Span(now - timedelta(days=30), now)
+    days = [Span(now - timedelta(days=n + 1), now - timedelta(days=n)) for n in range(30)]
+
+    def handler(number: int) -> None:
+        form = {
+            "code": "sms",
+            "type": "SMS",
+            "message_id": f"{prefix}-new-{number}",
+            "ts": str(int(time.time())),
+        }
+        form |= {"message_to": "+4915112345678", "message_body": "hello"}
+        assert client.post(f"/sms/{secret}", data=form).status_code == 200
+
+    def report(_: int) -> None:
+        body = {"reference": next(references), "status": "DELIVRD"}
+        assert client.post(report_path, json=body).status_code == 200
+
+    return {
+        "HANDLER": _times(handler, repeats),
+        "report": _times(report, repeats),
+        "first page of the log": _times(lambda _: message_log.page(portal.id, limit=50), repeats),
+        "statistics of 30 days": _times(
+            lambda _: (statistics.tallies(portal.id, days), statistics.reasons(portal.id, month)),
+            max(3, repeats // 20),
+        ),
+    }
+
+
+def _times(deed: Callable[[int], Any], repeats: int) -> tuple[float, float]:
+    waits = []
+    for number in range(repeats):
+        began = time.perf_counter()
+        deed(number)
+        waits.append((time.perf_counter() - began) * 1000)
+    waits.sort()
+    return share_of(waits, 0.5), share_of(waits, 0.99)

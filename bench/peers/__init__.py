@@ -1,0 +1,1 @@
+"""What somebody would use instead of the product, at the same work."""

@@ -1,0 +1,47 @@
+"""Many messages in the product's tables, for benchmarks of what grows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.domain.portals import Portal
+from app.store.database import utcnow, writing
+from app.store.tables import messages
+
+_CHUNK = 20_000
+
+
+def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> None:
+    """Store so many delivered messages of now, with other values where some are given."""
+    now = utcnow()
+    row = {
+        "portal_id": portal.id,
+        "origin": "portal",
+        "bindings": [],
+        "extra": {},
+        "recipient": "+4915112345678",
+        "text": "hello",
+        "body_hash": "0" * 64,
+        "sender_code": "sms",
+        "received_at": now,
+        "expires_at": now + timedelta(days=1),
+        "status": "delivered",
+        "work": "closed",
+        **values,
+    }
+    for start in range(0, count, _CHUNK):
+        numbers = _numbers(start, min(start + _CHUNK, count))
+        made = [sa.literal(value, messages.c[name].type) for name, value in row.items()]
+        ids = sa.literal(f"{prefix}-").concat(sa.cast(numbers.c.n, sa.String))
+        rows = sa.select(*made, ids).select_from(numbers)
+        with writing() as connection:
+            connection.execute(sa.insert(messages).from_select([*row, "message_id"], rows))
+
+
+def _numbers(first: int, end: int) -> sa.CTE:
+    """Counted by the database: a million rows do not travel there one by one."""
+    numbers = sa.select(sa.literal(first).label("n")).cte("numbers", recursive=True)
+    return numbers.union_all(sa.select(numbers.c.n + 1).where(numbers.c.n < end - 1))

@@ -1,0 +1,112 @@
+"""The benchmarks keep what they promise on a small scale, too: `make bench BENCH="--short ..."`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import __main__ as bench
+from bench.sections import Section
+from bench.trace import STOPS, walk
+from bench.worlds import SQLITE
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_storm_of_refreshes_disconnects_nobody_but_those_whose_token_is_lost() -> None:
+    figures = _figures("refresh")
+
+    assert figures["grace"]["refreshed_once"] == 12
+    assert figures["grace"]["disconnected"] == 0
+    strict = figures["strict"]
+    assert strict["disconnected"] == strict["portals_with_a_lost_answer"] > 0
+    assert strict["messages_delivered_meanwhile"] == strict["healed"] == strict["disconnected"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_gateway_that_hangs_does_not_hold_up_the_others() -> None:
+    found = _figures("fairness")["SQLite"]
+
+    # Without the limit of threads for one account they would wait for its calls: 20 seconds.
+    assert found["hang"]["to the gateway p50"] < 10_000
+    assert found["hang"]["HANDLER p50"] < 2_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_message_of_a_round_is_told_and_every_part_is_measured() -> None:
+    figures = _figures("message")
+
+    product = figures["this product, SQLite"]
+    assert set(product["ms"]) == {"web", "worker"}
+    assert min(product["per_s"], product["doubles_ms"], *product["memory_mb"]) > 0
+    assert {"this product, SQLite: nothing", "the same, threads"} <= set(figures["alone"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_growth_measures_the_same_deeds_beside_few_and_many() -> None:
+    few, many = _figures("growth")["SQLite"]
+
+    assert set(few) == set(many) >= {"HANDLER", "report", "first page of the log"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_walk_shows_what_each_stop_enters() -> None:
+    stops = walk(SQLITE, 2)
+
+    assert tuple(stops) == STOPS
+    for name, function in (
+        ("accept", "receive_message"),
+        ("submit", ".submit"),
+        ("report", "receive_reports"),
+        ("tell", "update_message_status"),
+    ):
+        assert any(function in entered for entered in stops[name].functions), name
+        assert stops[name].statements, name
+    assert not any("receive_reports" in entered for entered in stops["accept"].functions)
+
+
+def test_tables_go_to_their_place_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"# Before\n\n{bench.BEGIN}\nold figures\n{bench.END}\n\nAfter\n")
+    monkeypatch.setattr(bench, "PAGE", page)
+
+    bench._write("A machine.", [Section("Some cost", "What was done.", ["| a |"], {})])
+
+    text = page.read_text()
+    assert text.startswith("# Before")
+    assert text.endswith("After\n")
+    assert "A machine." in text
+    assert "## Some cost" in text
+    assert "old figures" not in text
+
+
+def test_the_page_has_a_place_for_the_tables() -> None:
+    page = bench.PAGE.read_text(encoding="utf-8")
+
+    assert page.index(bench.BEGIN) < page.index(bench.END)
+
+
+def _figures(name: str) -> dict[str, Any]:
+    """What one benchmark found in its short form."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", name, "--short", "--json"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [figures] = json.loads(done.stdout).values()
+    return dict(figures)

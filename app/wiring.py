@@ -36,7 +36,7 @@ from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import Allowed, HttpClient, Reach
-from app.web import answer_headers
+from app.web import answer_headers, outward
 from app.web.admin import entry, gateway, help, messages, overview, senders, settings, statistics, try_out
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
@@ -116,6 +116,7 @@ def build(config: Config | None) -> Flask:
     spooling.init_app(app, handler.take_spooled)
     bodies.init_app(app)
     answer_headers.init_app(app)
+    outward.init_app(app)
     language.init_app(app)
     document.init_app(app)
     cli.register(app)
@@ -127,7 +128,11 @@ def build(config: Config | None) -> Flask:
 
 def _wire(config: Config) -> Services:
     http, vendors = (
-        HttpClient(reach=reach_of(config, kind), timeout_s=config.timing.gateway_deadline_s)
+        HttpClient(
+            reach=reach_of(config, kind),
+            timeout_s=config.timing.gateway_deadline_s,
+            before_call=outward.need_turn,
+        )
         for kind in ("portal", "gateway")
     )
     oauth = OAuth(

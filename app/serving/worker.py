@@ -34,7 +34,7 @@ ACCEPT_AT_ONCE = 64
 CALLS = ("/sms/", "/reports/", "/healthz", "/readyz")
 EVENTS = ("/events",)
 EVENT_THREADS = 2
-PEOPLE_THREADS = 12
+PEOPLE_THREADS = 16
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n"

@@ -144,7 +144,7 @@ def engine_options(config: Config) -> dict[str, Any]:
     return {
         "hide_parameters": True,
         "pool_size": config.worker_threads,
-        "max_overflow": 12,  # a web process has up to 22 threads at work, and the spool's
+        "max_overflow": 12,  # a web process has up to 26 threads at work, and the spool's
         "pool_timeout": 1.2,
         "pool_recycle": 300,
         "connect_args": {

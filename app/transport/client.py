@@ -7,7 +7,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +98,7 @@ class HttpClient:
         timeout_s: default for the whole call, from the look-up of the name to the last byte.
         ca_file: certificates to trust in place of the usual ones.
         resolver: how host names become addresses.
+        before_call: asked before each call; what it raises is raised, and nothing is sent.
     """
 
     def __init__(
@@ -111,7 +112,9 @@ class HttpClient:
         connections_per_host: int = 32,
         ca_file: str | None = None,
         resolver: Resolver = resolve,
+        before_call: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before_call = before_call
         self.reach = reach or Reach(everywhere=allow_private)
         self._double: Target | None = None
         self._timeout_s = timeout_s
@@ -158,6 +161,7 @@ class HttpClient:
             NotSent: nothing was sent; safe to repeat.
             NoAnswer: the request may have been taken; repeating it may do it twice.
         """
+        self._before_call()
         failure: TransportError
         try:
             written = self._write(method, url, params, headers, data, json, auth)

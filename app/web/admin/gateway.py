@@ -19,6 +19,7 @@ from app.web.admin.frame import document, sessions
 from app.web.admin.words.adapters import problem_text, text_of
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.troubles import Trouble
+from app.web.outward import need_turn
 
 blueprint = document.page_blueprint("ui_gateway")
 
@@ -35,6 +36,7 @@ def show() -> Response:
 @blueprint.post("/gateway")
 def save_and_check() -> Response:
     """Save, then ask the gateway. A failed check is shown and kept; the settings stay saved."""
+    need_turn()  # or the settings would be saved, and their check refused
     adapter = _chosen(request.form.get("gateway"))
     given = _given(adapter)
     try:
@@ -59,8 +61,7 @@ def _check(account: Account) -> CheckResult:
     gateway = services().gateway(account)
     assert gateway is not None  # it was found a moment ago
     try:
-        with sessions.outward():
-            return gateway.check()
+        return gateway.check()
     except TransportError as error:
         return CheckResult.unreachable(error)
 

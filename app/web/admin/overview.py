@@ -24,7 +24,8 @@ from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.frame.sessions import Session
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import reason_text, status_label, status_tone
-from app.web.admin.words.troubles import Trouble, registration_trouble
+from app.web.admin.words.troubles import Trouble, registration_trouble, system_text
+from app.web.outward import TooManyWaiting
 
 log = logging.getLogger(__name__)
 blueprint = document.page_blueprint("ui_overview")
@@ -64,8 +65,9 @@ def retry_install() -> Response:
 def register(portal: Portal) -> Trouble | None:
     """Bring the portal in step; what went wrong, in words for its admin, or None."""
     try:
-        with sessions.outward():
-            registration.reconcile(services(), portal)
+        registration.reconcile(services(), portal)
+    except TooManyWaiting:
+        return system_text("busy")
     except (PortalError, TransportError) as error:
         log.warning("registration failed", extra={"install": portal.id, "why": str(error)})
         return registration_trouble(error)

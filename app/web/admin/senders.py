@@ -22,7 +22,8 @@ from app.transport import TransportError
 from app.web.admin import overview
 from app.web.admin.frame import document, sessions
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.troubles import Trouble, compare_trouble, registration_trouble
+from app.web.admin.words.troubles import Trouble, compare_trouble, registration_trouble, system_text
+from app.web.outward import TooManyWaiting
 from app.words import sender_names
 from app.words.languages import LOCALES
 
@@ -121,10 +122,11 @@ def _told(done: str) -> Response:
 
 def _list(*, done: str = "") -> Response:
     try:
-        with sessions.outward():
-            states = registration.compare(services(), sessions.this().portal)
+        states = registration.compare(services(), sessions.this().portal)
     except (PortalError, TransportError) as error:
         return document.page("senders.html", **_facts({}, trouble=compare_trouble(error), done=done))
+    except TooManyWaiting:
+        return document.page("senders.html", **_facts({}, trouble=system_text("busy"), done=done))
     return document.page("senders.html", **_facts(states, done=done))
 
 

@@ -1,21 +1,23 @@
-"""Events of the portal's life. Verified first; acted upon by a job, so a slow portal costs no event."""
+"""Events of the portal's life: stored and answered. Their job finds out whether they are true, and acts.
+
+Nobody is asked here, and the answer is the same for a portal that we know and for one that we do not.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import asdict
 
 from flask import Blueprint, Response, request
 
 from app.bitrix.callbacks import PortalEvent, parse_event
-from app.bitrix.errors import PortalError
 from app.bitrix.forms import BadBody
-from app.bitrix.opener import OpenerRefused
 from app.services import services
 from app.store import portal_events, portals
 from app.store.database import StoreUnavailable
-from app.transport import TransportError
 from app.web.calls import bodies
+from app.web.rates import Rate
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("events", __name__)
@@ -24,6 +26,10 @@ BODY_LIMIT_BYTES = 64 * 1024
 INSTALLING = ("ONAPPINSTALL", "ONAPPUPDATE")
 ONLY_ASKS_US_TO_LOOK = ("ONAPPPAYMENT", "ONAPPMETHODCONFIRM")
 OPEN_LIMIT = 20  # of one portal, not proved: each of them only makes us look
+AN_HOUR = 60  # of one portal, not proved, in one process
+STRANGERS_AN_HOUR = 200  # of all portals that we do not know; who installs the app opens it, too
+
+_unproved = Rate(span_s=3600)
 
 
 @blueprint.route("/events", methods=["GET", "POST"])
@@ -44,53 +50,50 @@ def receive_event() -> Response:
 
 
 def _take(event: PortalEvent) -> Response:
-    try:
-        is_verified = _verify(event)
-    except OpenerRefused as refused:
-        log.warning("event refused", extra={"event": event.event, "why": str(refused)})
+    now, auth = services().now(), event.auth
+    is_verified = portals.knows_application_token(auth.member_id, auth.application_token, now=now)
+    if not is_verified and not _may_be_true(event):
+        log.warning("event refused", extra={"event_name": event.event})
         return _text(403, "the call could not be verified")
-    if not is_verified and portal_events.count_open(event.auth.member_id) >= OPEN_LIMIT:
-        log.warning("event dropped: too many unproved ones", extra={"event_name": event.event})
+    if not is_verified and not _has_room(event):
         return _text(200, "ok")
     payload = {
-        "auth": asdict(event.auth),
+        "auth": asdict(auth),
         "data": {key: value for key, value in event.data.items() if isinstance(value, str)},
         "is_clean": event.is_clean,
         "sent_at": event.sent_at.timestamp() if event.sent_at else None,
         "server_endpoint": event.server_endpoint,
     }
-    event_id = portal_events.store(
-        event.auth.member_id, event.event, payload, is_verified=is_verified, now=services().now()
-    )
+    event_id = portal_events.store(auth.member_id, event.event, payload, is_verified=is_verified, now=now)
     services().engine.hint("portal_event", event_id)
     return _text(200, "ok")
 
 
-def _verify(event: PortalEvent) -> bool:
-    """True when the call is proved by its application_token; False when its job has to prove it.
+def _may_be_true(event: PortalEvent) -> bool:
+    """Whether its job can prove it, or it does no more than make us look.
 
-    An access token alone is a proof of very little: every employee has one. It lets an installation
-    through to the job, which asks for an administrator; for anything else it counts nothing.
-
-    Raises:
-        OpenerRefused: it proves nothing, or something else.
+    An access token alone is a proof of very little: every employee has one. It lets an installation, whose
+    application_token nobody knows yet, through to the job, which asks for an administrator.
     """
-    now, auth = services().now(), event.auth
-    if portals.knows_application_token(auth.member_id, auth.application_token, now=now):
-        return True
-    known = portals.by_member(auth.member_id)
-    if event.event in INSTALLING and auth.access_token:
-        server = known.oauth_server if known else services().oauth.server_of(event.server_endpoint)
-        try:
-            services().openers.vouched(
-                auth.access_token, auth.member_id, server=server, said_server=event.server_endpoint
-            )
-        except (PortalError, TransportError):
-            log.info("event to be verified later", extra={"event": event.event})
+    if event.event in INSTALLING:
+        return bool(event.auth.access_token)
+    return event.event in ONLY_ASKS_US_TO_LOOK and not event.auth.application_token
+
+
+def _has_room(event: PortalEvent) -> bool:
+    """Anybody can post these, so their rows are bounded, for each portal and for all that we do not know."""
+    member_id = event.auth.member_id
+    is_known = portals.by_member(member_id) is not None
+    if not is_known and event.event not in INSTALLING:
+        return False  # there is nothing to look at
+    if is_known and portal_events.count_open(member_id) >= OPEN_LIMIT:
+        log.warning("event dropped: too many unproved ones wait", extra={"event_name": event.event})
         return False
-    if event.event in ONLY_ASKS_US_TO_LOOK and known is not None:
+    limit = AN_HOUR if is_known else STRANGERS_AN_HOUR
+    if not _unproved.allow(member_id if is_known else "", limit, now=time.monotonic()):
+        log.warning("event dropped: too many unproved ones this hour", extra={"event_name": event.event})
         return False
-    raise OpenerRefused("neither a known application_token nor an access token")
+    return True
 
 
 def _text(status: int, text: str) -> Response:

@@ -12,8 +12,9 @@ from werkzeug.exceptions import HTTPException
 
 from app.services import services
 from app.store.database import StoreUnavailable
+from app.web import outward
 from app.web.admin.frame import banner, headers, sessions, static
-from app.web.admin.frame.sessions import Session, TooManyWaiting
+from app.web.admin.frame.sessions import Session
 from app.web.admin.words import language
 from app.web.admin.words.adapters import text_of
 from app.web.admin.words.troubles import broken_text, ended_text, system_text
@@ -61,7 +62,7 @@ def open_blueprint(name: str) -> Blueprint:
 def _finish(blueprint: Blueprint) -> None:
     blueprint.after_request(headers.add_headers)
     blueprint.register_error_handler(StoreUnavailable, lambda _error: system_page("store", 503))
-    blueprint.register_error_handler(TooManyWaiting, lambda _error: system_page("busy", 503))
+    blueprint.register_error_handler(outward.TooManyWaiting, lambda _error: system_page("busy", 503))
     blueprint.register_error_handler(
         HTTPException, lambda error: system_page(_kind(error), error.code or 500)
     )
@@ -103,6 +104,7 @@ def _reads_what_employees_may() -> bool:
 def enter(session: Session) -> None:
     """From here on the request is this person's: language, time zone, and who may frame the answer."""
     g.session = session
+    outward.on_behalf_of(session.portal.member_id, is_proved=True)
     language.use(session.portal.settings.language or session.language, session.time_zone)
     headers.allow_framing_by(session.portal.client_endpoint)
 

@@ -12,6 +12,7 @@ from app.bitrix.errors import PortalError
 from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused
 from app.transport import TransportError
+from app.web import outward
 from app.web.admin.frame import document, sessions
 
 log = logging.getLogger(__name__)
@@ -31,13 +32,14 @@ def renew() -> tuple[Response, int]:
     old = sessions.current(may_be_old=True)
     if old is None:
         return jsonify(error="session ended"), 401
+    outward.on_behalf_of(old.portal.member_id, is_proved=True)
     try:
         entry = parse_entry({}, request.form)
         opener = sessions.verify(entry) if entry.member_id == old.portal.member_id else None
     except (BadBody, OpenerRefused) as error:
         log.warning("renewal refused", extra={"install": old.portal.id, "why": str(error)})
         return jsonify(error="not confirmed by Bitrix24"), 403
-    except (PortalError, TransportError, sessions.TooManyWaiting) as error:
+    except (PortalError, TransportError, outward.TooManyWaiting) as error:
         log.warning("renewal failed", extra={"install": old.portal.id, "why": str(error)})
         return jsonify(error="Bitrix24 did not answer"), 503
     if opener is None or opener.user_id != old.user_id or (old.is_admin and not opener.is_admin):

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import BoundedSemaphore
 from typing import Any
 
 from flask import g, request
@@ -22,34 +19,12 @@ from app.bitrix.callbacks import Entry
 from app.domain.portals import Opener, Portal, PortalState
 from app.services import services
 from app.store import portals
+from app.web import outward
 
 log = logging.getLogger(__name__)
 
 VERSION = 3
 LIFETIME = timedelta(minutes=15)
-# People who wait for another server hold a thread each; the HANDLER must always find a free one.
-_WAITING_LIMIT = 4
-_WAITING_TURN_S = 3.0
-_waiting = BoundedSemaphore(_WAITING_LIMIT)
-
-
-class TooManyWaiting(Exception):
-    """Too many people wait for other servers at this moment; try again."""
-
-
-@contextmanager
-def outward() -> Iterator[None]:
-    """Around every call to somebody else's server.
-
-    Raises:
-        TooManyWaiting: no turn came in time.
-    """
-    if not _waiting.acquire(timeout=_WAITING_TURN_S):
-        raise TooManyWaiting
-    try:
-        yield
-    finally:
-        _waiting.release()
 
 
 @dataclass(frozen=True)
@@ -75,20 +50,20 @@ def verify(entry: Entry) -> Opener:
 
     Raises:
         OpenerRefused: forged, expired, or of another portal or application.
-        PortalError, TransportError, TooManyWaiting: no answer; try again.
+        PortalError, TransportError, outward.TooManyWaiting: no answer; try again.
     """
     known = portals.by_member(entry.member_id)
     server = known.oauth_server if known else services().oauth.server_of(entry.server_endpoint)
-    with outward():
-        return services().openers.verify(
-            member_id=entry.member_id,
-            access_token=entry.access_token,
-            refresh_token=entry.refresh_token,
-            expires_in_s=entry.expires_in_s,
-            server=server,
-            received_at=services().now(),
-            said_server=entry.server_endpoint,
-        )
+    outward.on_behalf_of(entry.member_id if known else "", is_proved=False)
+    return services().openers.verify(
+        member_id=entry.member_id,
+        access_token=entry.access_token,
+        refresh_token=entry.refresh_token,
+        expires_in_s=entry.expires_in_s,
+        server=server,
+        received_at=services().now(),
+        said_server=entry.server_endpoint,
+    )
 
 
 def _serializer() -> URLSafeSerializer:

@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-from app.domain.outcomes import Accepted, Balance, DeliveryReport, Outcome, RefusalKind, Reports, Unknown
+from app.domain.outcomes import (
+    Accepted,
+    Balance,
+    DeliveryReport,
+    Outcome,
+    RefusalKind,
+    Refused,
+    Reports,
+    Unknown,
+)
 from app.domain.status import MessageStatus
 from app.gateways.answers import (
     ErrorTable,
@@ -59,7 +68,7 @@ _STATUSES = {
 _CONFIG, _PERMANENT = RefusalKind.CONFIG, RefusalKind.PERMANENT
 _TEMPORARY, _THROTTLE = RefusalKind.TEMPORARY, RefusalKind.THROTTLE
 
-# https://www.twilio.com/docs/api/errors
+# https://www.twilio.com/docs/api/errors. What is said of one number or country must not hold the account.
 _ERRORS = ErrorTable(
     code_path="code",
     text_path="message",
@@ -70,11 +79,11 @@ _ERRORS = ErrorTable(
         "20429": _THROTTLE,  # too many requests
         "21211": _PERMANENT,  # invalid recipient
         "21212": _CONFIG,  # invalid From
-        "21408": _CONFIG,  # country not enabled
+        "21408": _PERMANENT,  # this number's country is not enabled
         "21602": _PERMANENT,  # no text
         "21603": _CONFIG,  # From missing
-        "21606": _CONFIG,  # From cannot send this
-        "21608": _CONFIG,  # trial account, recipient not verified
+        "21606": _PERMANENT,  # From cannot send to this number
+        "21608": _PERMANENT,  # trial account, and this number was not verified
         "21609": _CONFIG,  # invalid StatusCallback
         "21610": _PERMANENT,  # recipient has opted out
         "21611": _THROTTLE,  # From's queue is full
@@ -92,7 +101,7 @@ _ERRORS = ErrorTable(
         "30006": _PERMANENT,  # landline or unreachable carrier
         "30007": _PERMANENT,  # filtered by the carrier
         "30008": _PERMANENT,  # unknown error of the carrier
-        "30034": _CONFIG,  # US number not registered
+        "30034": _PERMANENT,  # From is not registered for the USA
     },
     statuses={404: _CONFIG},
 )
@@ -297,8 +306,12 @@ class Twilio(Gateway):
         return Reports((report,), reply_body="")
 
 
-def _accepted(answer: HttpAnswer) -> Accepted | Unknown:
+def _accepted(answer: HttpAnswer) -> Outcome:
     body = json_or_none(answer)
+    status = _STATUSES.get(word_at(body, "status"), MessageStatus.QUEUED)
+    if status.is_final and status is not MessageStatus.DELIVERED:  # made, and ended at once
+        code = word_at(body, "error_code")
+        return Refused(_ERRORS.kinds.get(code) or _PERMANENT, code, word_at(body, "error_message"))
     sid = word_at(body, "sid")
     if not sid:
         return Unknown("Twilio's answer has no message SID.")
@@ -306,7 +319,7 @@ def _accepted(answer: HttpAnswer) -> Accepted | Unknown:
     price = " ".join(filter(None, (word_at(body, "price"), word_at(body, "price_unit"))))
     return Accepted(
         (sid,),
-        status=_STATUSES.get(word_at(body, "status"), MessageStatus.QUEUED),
+        status=status,
         segments=int(segments) if segments.isdecimal() and int(segments) else None,
         cost=price if word_at(body, "price") else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from app.gateways.adapters.twilio import _ERRORS, _STATUSES, Twilio, is_signed, 
 from app.gateways.base import InboundHttp, ReportRejected, SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer
-from tests.gateways.world import MESSAGE, Recorded, inbound, json_answer, make, sample
+from tests.gateways.vendor_calls import ours
+from tests.gateways.world import MESSAGE, SAMPLES, Recorded, inbound, json_answer, make, sample
 
 _SID = "SM" + "a" * 32
 _ACCOUNT = sample("twilio")["settings"]["account_sid"]
@@ -105,7 +107,104 @@ def test_validity_fits_twilios_limits(ours_s: int, sent: str) -> None:
     assert http.calls[0]["data"]["ValidityPeriod"] == sent
 
 
+# --- the vendor's OpenAPI document
+
+_DOCUMENT = json.loads((SAMPLES.parent / "vendors" / "twilio_openapi.json").read_text())
+
+
+def _calls(**settings: str) -> list[dict[str, Any]]:
+    """Everything that the adapter can ask of Twilio."""
+    http = Recorded(_accepted(balance="1", currency="USD", incoming_phone_numbers=[]))
+    gateway = make("twilio", http, **settings)
+    gateway.submit(replace(MESSAGE, text="Grüße 👋"))
+    gateway.poll([Submitted(_SID)])
+    gateway.check()
+    gateway.originators()
+    return http.calls
+
+
+def _complaints(call: dict[str, Any]) -> list[str]:
+    """What in a call the document does not allow, names that it does not know included."""
+    sent = ours(call)
+    path, values = _path_of(sent.address.partition(".com")[2])
+    operation = _DOCUMENT["paths"].get(path, {}).get(sent.method.lower())
+    if operation is None:
+        return [f"{sent.method} {path} is not there"]
+    known = {p["name"]: p["schema"] | {"required": p.get("required")} for p in operation["parameters"]}
+    body = operation["requestBody"] or {"content": {"form": {"schema": {"properties": {}}}}}
+    (form,) = (kind["schema"] for kind in body["content"].values())
+    fields = {
+        name: schema | {"required": name in form.get("required", ())}
+        for name, schema in form["properties"].items()
+    }
+    return [*_faults(values | sent.query, known), *_faults(sent.fields, fields)]
+
+
+def _path_of(path: str) -> tuple[str, dict[str, str]]:
+    found = re.fullmatch(r"/2010-04-01/Accounts/(\w+)/(Messages)/(\w+)\.json", path)
+    if found:
+        return "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json", {
+            "AccountSid": found[1],
+            "Sid": found[3],
+        }
+    account = path.split("/")[3]
+    return path.replace(account, "{AccountSid}"), {"AccountSid": account}
+
+
+def _faults(given: dict[str, str], known: dict[str, Any]) -> list[str]:
+    faults = [f"{name} is not known" for name in given.keys() - known.keys()]
+    faults += [
+        f"{name} is missing" for name, schema in known.items() if schema["required"] and name not in given
+    ]
+    for name in given.keys() & known.keys():
+        schema, value = known[name], given[name]
+        fits = {"integer": r"-?[0-9]+", "boolean": "true|false"}.get(schema["type"], ".*")
+        if not re.fullmatch(fits, value, re.DOTALL) or not re.search(schema.get("pattern", ""), value):
+            faults.append(f"{name} does not fit")
+        if "enum" in schema and value not in schema["enum"]:
+            faults.append(f"{name} is none of the words")
+        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**6):
+            faults.append(f"{name} is too short or too long")
+    return faults
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"originator": "MG" + "b" * 32}, {"api_key_sid": _KEY, "api_key_secret": "s"}]
+)
+def test_every_call_passes_the_vendors_openapi_document(settings: dict[str, str]) -> None:
+    calls = _calls(**settings)
+
+    assert len({(call["method"], call["url"]) for call in calls}) == 4
+    assert [complaint for call in calls for complaint in _complaints(call)] == []
+    assert all(ours(call).authorization.startswith("Basic ") for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"Sender": "x"}, "Sender is not known"),
+        ({"ValidityPeriod": "1h"}, "ValidityPeriod does not fit"),
+        ({"MessagingServiceSid": "MG1"}, "MessagingServiceSid is too short or too long"),
+        ({"To": None}, "To is missing"),
+        ({"RiskCheck": "maybe"}, "RiskCheck is none of the words"),
+    ],
+)
+def test_the_document_finds_what_is_wrong(change: dict[str, str | None], complaint: str) -> None:
+    call = _calls()[0]
+    data = {name: value for name, value in (call["data"] | change).items() if value is not None}
+
+    assert complaint in _complaints(call | {"data": data})
+
+
 # --- answers
+
+
+def test_message_that_ended_at_once_is_a_refusal_inside_a_201() -> None:
+    answer = _accepted(status="failed", error_code=21610, error_message="STOP")
+
+    outcome = make("twilio", Recorded(answer)).submit(MESSAGE)
+
+    assert outcome == Refused(RefusalKind.PERMANENT, "21610", "STOP")
 
 
 def test_accepted_message_waits_in_twilios_queue() -> None:
@@ -127,8 +226,9 @@ def test_segments_are_unknown_until_twilio_counts_them(count: object, segments: 
     [
         (401, 20003, RefusalKind.CONFIG),
         (400, 21211, RefusalKind.PERMANENT),
-        (400, 21408, RefusalKind.CONFIG),
-        (400, 21608, RefusalKind.CONFIG),
+        (400, 21408, RefusalKind.PERMANENT),
+        (400, 21606, RefusalKind.PERMANENT),
+        (400, 21608, RefusalKind.PERMANENT),
         (400, 21610, RefusalKind.PERMANENT),
         (429, 20429, RefusalKind.THROTTLE),
         (400, 21611, RefusalKind.THROTTLE),

@@ -17,7 +17,7 @@ from app.gateways.registry import load_registry  # noqa: E402
 
 PAGES = PROJECT / "docs" / "gateways"
 _TABLE = re.compile(r"\| setting \| \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)*")
-_HEADINGS = ("Get an account", "Settings", "Delivery reports", "Limits and quirks", "Last tried")
+_HEADINGS = ("Get an account", "Settings", "Delivery reports", "Limits and quirks", "How it was tried")
 
 
 def settings_table(gateway: type[Gateway]) -> str:

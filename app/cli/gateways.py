@@ -25,6 +25,8 @@ def gateways_list(as_json: bool) -> None:
         {
             "slug": slug,
             "title": adapter.title,
+            "kind": adapter.kind,
+            "regions": list(adapter.regions),
             "capabilities": asdict(adapter.capabilities),
             "fields": [asdict(field) for field in adapter.fields],
         }

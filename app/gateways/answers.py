@@ -129,7 +129,11 @@ def at_path(value: Any, path: str) -> Any:
     """The value at a dotted path such as `messages.0.id`; None when there is nothing.
 
     `*` stands for the first item of a list or object, for gateways that use phone numbers as names.
+    `a|b` is the value at `a`, or else the one at `b`.
     """
+    if "|" in path:
+        found = (at_path(value, one) for one in path.split("|"))
+        return next((one for one in found if one not in (None, "")), None)
     for step in path.split("."):
         if step == "*" and isinstance(value, (Mapping, list)):
             value = next(iter(value.values() if isinstance(value, Mapping) else value), None)

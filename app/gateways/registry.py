@@ -1,4 +1,4 @@
-"""Finds the adapters at start: those of `adapters/`, and those of other packages that the operator allows."""
+"""Finds the gateways at start: `adapters/`, `presets/`, and what the operator allows of other packages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import ModuleType
 
 import app.gateways.adapters
 from app.gateways.base import INTERFACE_VERSION, Field, Gateway, Registry
+from app.gateways.generic.presets import load_presets
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ def load_registry(allowed: Collection[str] = ()) -> Registry:
 def _own_gateways() -> Iterator[type[Gateway]]:
     names = sorted(module.name for module in pkgutil.iter_modules(app.gateways.adapters.__path__))
     modules = [importlib.import_module(f"{app.gateways.adapters.__name__}.{name}") for name in names]
-    return (gateway for module in modules for gateway in _gateways_in(module))
+    yield from (gateway for module in modules for gateway in _gateways_in(module))
+    yield from load_presets()
 
 
 def _guest(slug: str, own: Registry) -> type[Gateway] | None:

@@ -23,7 +23,9 @@ def value_of(body: bytes, content_type: str = "") -> Any:
     The words of `OK: 12345` are `OK` and `12345`, so the path `words.1` finds the id.
     """
     try:
-        return parse_json(body, content_type)
+        found = parse_json(body, content_type)
+        if isinstance(found, (Mapping, list)):
+            return found
     except ValueError:
         pass
     text = decode_text(body[:XML_LIMIT], content_type).strip()

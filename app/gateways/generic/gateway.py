@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,7 +23,7 @@ from app.domain.outcomes import (
 )
 from app.gateways.answers import QuestionRefused, refusal, word_at
 from app.gateways.base import Capabilities, CheckResult, Gateway, InboundHttp, Outgoing, Submitted
-from app.gateways.generic.content import value_of
+from app.gateways.generic.content import items_at, value_of
 from app.gateways.generic.plan import Plan
 from app.gateways.generic.reading import outcome_of_answer
 from app.gateways.generic.reports import polled_report, read_reports
@@ -30,6 +32,13 @@ from app.gateways.generic.templates import FILTERS, fill, fill_leaves, flat
 from app.transport import HttpAnswer, TransportError
 
 _POLL_TIMEOUT_S = 4.0  # several of these within one lease
+# What templates may say beside the account's own settings.
+MESSAGE_VALUES = frozenset(
+    {
+        *("to", "to_digits", "to_e164", "text", "from", "reference", "report_url", "segments", "validity_s"),
+        *("encoding", "coding", "id", "hook_url", "hook_id"),
+    }
+)
 
 
 class GenericGateway(Gateway):
@@ -46,7 +55,10 @@ class GenericGateway(Gateway):
     @property
     def active_capabilities(self) -> Capabilities:
         """The plan decides what this gateway can do."""
-        return capabilities_of(self.plan)
+        can = capabilities_of(self.plan)
+        if can.signed_callback and not self._report_secret and self.plan.flag("report_check_optional"):
+            can = replace(can, signed_callback=False)
+        return can
 
     # --- outward
 
@@ -107,10 +119,7 @@ class GenericGateway(Gateway):
         return self._balance_in(self._ask_account())
 
     def _ask_account(self) -> Any:
-        answer = self._call("check_", {})
-        value = value_of(answer.body, answer.header("content-type"))
-        if against := refusal(answer, self.plan.errors, value):
-            raise QuestionRefused(against)
+        value = self._ask("check_", {})
         path, wanted = self.plan.text("check_path"), self.plan.words("check_values")
         if path and word_at(value, path).casefold() not in [one.casefold() for one in wanted]:
             raise QuestionRefused(Unknown(f"The answer has {word_at(value, path) or 'nothing'} at {path!r}."))
@@ -123,7 +132,9 @@ class GenericGateway(Gateway):
         amount, inner = _amount_and_currency(word_at(value, path))
         named = self.plan.text("balance_currency_path")
         currency = word_at(value, named) if named else self.plan.text("balance_currency")
-        return Balance.read(amount, currency or inner)
+        found = Balance.read(amount, currency or inner)
+        divisor = Decimal(self.plan.text("balance_divisor", "1"))
+        return found if found is None else replace(found, amount=found.amount / divisor)
 
     def _check_address(self) -> CheckResult:
         """Any answer to a call that asks for nothing and carries no key shows that the server is there."""
@@ -134,6 +145,31 @@ class GenericGateway(Gateway):
             "send a test SMS."
         )
         return CheckResult(ok=True, text=text)
+
+    # --- webhooks at the gateway
+
+    def on_enable(self, report_url: str) -> None:
+        if self.plan.text("hook_url") and not self._hooks(report_url):
+            self._ask("hook_", {"hook_url": report_url})
+
+    def on_disable(self, report_url: str) -> None:
+        for hook_id in self._hooks(report_url) if self.plan.text("unhook_url") else ():
+            self._ask("unhook_", {"hook_id": hook_id})
+
+    def _hooks(self, report_url: str) -> list[str]:
+        """The ids of what reports to this address."""
+        value = self._ask("hooks_", {})
+        items = items_at(value, self.plan.text("hooks_items_path"))
+        mine = [item for item in items if word_at(item, self.plan.text("hooks_url_path")) == report_url[:200]]
+        return [word_at(item, self.plan.text("hooks_id_path")) for item in mine]
+
+    def _ask(self, prefix: str, values: Mapping[str, str]) -> Any:
+        """The value of an answer that is not a submission's; raises QuestionRefused."""
+        answer = self._call(prefix, values)
+        value = value_of(answer.body, answer.header("content-type"))
+        if against := refusal(answer, self.plan.errors, value):
+            raise QuestionRefused(against)
+        return value
 
     # --- requests
 
@@ -231,9 +267,12 @@ class GenericGateway(Gateway):
 
     # --- reports
 
+    @property
+    def _report_secret(self) -> str:
+        return fill(self.plan.text("report_secret"), self._own_values)
+
     def parse_reports(self, request: InboundHttp) -> Reports:
-        secret = fill(self.plan.text("report_secret"), self._own_values)
-        check_report(self.plan, request, secret)
+        check_report(self.plan, request, self._report_secret)
         items = read_reports(self.plan, request)
         return Reports(items, reply_body=self.plan.text("report_reply", "OK"))
 
@@ -249,6 +288,7 @@ def capabilities_of(plan: Plan) -> Capabilities:
         idempotent=plan.flag("idempotent"),
         lookup=bool(plan.text("lookup_url")),
         balance=bool(plan.text("check_url") and plan.text("balance_path")),
+        webhooks=bool(plan.text("hook_url")),
         rate_per_s=float(rate) if (rate := _whole(plan.text("rate"))) else None,
         own_sender=not plan.flag("no_originator"),
         poll_max=5,

@@ -36,6 +36,50 @@ _HTTP_STATUSES: dict[int, RefusalKind | None] = {
 }
 
 
+# All that a plan may say. `{prefix}` stands for a request: none for the submission.
+NAMES = frozenset(
+    {
+        *(
+            f"{prefix}{name}"
+            for prefix in ("", "check_", "poll_", "lookup_", "hooks_", "hook_", "unhook_")
+            for name in ("url", "method", "body", "template", "body_text")
+        ),
+        *("ucs2_template", "charset", "coding", "headers", "auth", "auth_name", "auth_user", "auth_secret"),
+        *(
+            "number_format",
+            "timeout_s",
+            "rate",
+            "validity_min_s",
+            "validity_max_s",
+            "no_originator",
+            "idempotent",
+        ),
+        *("id_path", "success_path", "success_values", "success_statuses", "error_path", "error_text_path"),
+        *(
+            "error_map",
+            "http_map",
+            "accepted_status_path",
+            "segments_path",
+            "cost_path",
+            "currency_path",
+            "currency",
+        ),
+        *(
+            f"report_{name}"
+            for name in (
+                *("reference_path", "id_path", "status_path", "items_path", "code_path", "text_path"),
+                *("recipient_path", "when_path", "when_values", "reply", "check", "check_name"),
+                *("check_algorithm", "check_optional", "signed", "secret"),
+            )
+        ),
+        *(f"poll_{name}_path" for name in ("items", "id", "status", "code", "text", "recipient")),
+        *("status_map", "lookup_id_path", "check_path", "check_values"),
+        *("balance_path", "balance_currency_path", "balance_currency", "balance_divisor"),
+        *("hooks_items_path", "hooks_url_path", "hooks_id_path"),
+    }
+)
+
+
 class Plan:
     """Values by name. Objects may be given as such or as JSON text; what is missing is empty."""
 
@@ -72,7 +116,12 @@ class Plan:
         return {str(word).casefold(): STATUSES[str(ours).lower()] for word, ours in words.items()}
 
     def status(self, raw: str) -> MessageStatus | None:
-        return self.status_words.get(raw.casefold(), self.status_words.get("*"))
+        """Ours for the gateway's word; `ESME_*` in the map is for all that begin so, `*` for all others."""
+        word, words = raw.casefold(), self.status_words
+        if word in words:
+            return words[word]
+        begins = [key for key in words if key.endswith("*") and word.startswith(key[:-1])]
+        return words[max(begins, key=len)] if begins else None
 
     @cached_property
     def errors(self) -> ErrorTable:

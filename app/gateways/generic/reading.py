@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
@@ -39,42 +40,48 @@ def outcome_of_answer(plan: Plan, answer: HttpAnswer) -> Outcome:
     code = word_at(value, plan.errors.code_path) if plan.errors.code_path else ""
     words = word_at(value, plan.errors.text_path) if plan.errors.text_path else ""
     words = words or _plain(value) or words_of(answer)
-    complaint = _complaint(plan, answer, value, code)
-    if complaint is not None and ids and not _has_rule(plan):
-        return Unknown(f"The answer has an id and an error: {complaint} {words}".strip())
-    if complaint is not None:
-        return Refused(RefusalKind.PERMANENT, complaint, words)
+    verdict = _verdict(plan, answer, value, code)
+    if verdict == "no" and ids and not _has_rule(plan):
+        return Unknown(f"The answer has an id and an error: {code} {words}".strip())
+    if verdict == "no":
+        return Refused(RefusalKind.PERMANENT, code or "refused", words)
+    if verdict == "unclear":
+        return Unknown(f"The answer does not say whether the message was taken. {words}".strip())
     if plan.text("id_path") and not ids:
         return Unknown(f"The answer has no id at {plan.text('id_path')!r}. {words}".strip())
     return Accepted(tuple(ids), _status(plan, value), _segments(plan, value), _cost(plan, value))
 
 
-def _complaint(plan: Plan, answer: HttpAnswer, value: Any, code: str) -> str | None:
-    """The code of what speaks against an answer that is no error by its HTTP status; None for nothing."""
+def _verdict(plan: Plan, answer: HttpAnswer, value: Any, code: str) -> Literal["yes", "no", "unclear"]:
+    """Whether an answer that is no error by its HTTP status, nor by a listed code, is an acceptance."""
     statuses = plan.words("success_statuses")
     if statuses and str(answer.status) not in statuses:
-        return f"HTTP {answer.status}"
+        return "no"
     if _has_rule(plan):
-        return None if _is_success(plan, value) else code or "refused"
+        return _by_rule(plan, value)
     if code in plan.errors.kinds:
-        return None  # the map calls it fine
+        return "yes"  # the map calls it fine
     if plan.errors.code_path and code.casefold() not in _FINE:
-        return code
+        return "no"
     has_place = isinstance(value, Mapping) and plan.errors.code_path.partition(".")[0] in value
-    return "refused" if not has_place and _complains(value) else None
+    return "no" if not has_place and _complains(value) else "yes"
 
 
 def _has_rule(plan: Plan) -> bool:
     return bool(plan.words("success_values"))
 
 
-def _is_success(plan: Plan, value: Any) -> bool:
+def _by_rule(plan: Plan, value: Any) -> Literal["yes", "no", "unclear"]:
+    """By the words of success; an answer that has no place for them, such as a page, says nothing."""
     wanted = [one.casefold() for one in plan.words("success_values")]
-    path = plan.text("success_path")
+    path, text = plan.text("success_path"), _plain(value).casefold()
     if path:
-        return word_at(value, path).casefold() in wanted
-    text = _plain(value).casefold()
-    return any(text == one or text.startswith(one) for one in wanted)
+        found = word_at(value, path).casefold()
+        is_data = isinstance(value, Mapping) and not isinstance(value.get("words"), list)
+        return "yes" if found in wanted else "no" if found and is_data else "unclear"
+    if any(text.startswith(one) for one in wanted):
+        return "yes"
+    return "no" if text else "unclear"
 
 
 def _complains(value: Any) -> bool:
@@ -96,9 +103,15 @@ def _is_bad_word(value: Any) -> bool:
     return isinstance(value, str) and value.strip().casefold().startswith(_COMPLAINTS)
 
 
+_PLAIN = re.compile(r"[\w(+#*\"'-][^\x00\ufffd]*")
+
+
 def _plain(value: Any) -> str:
-    """The text of an answer in plain words."""
-    return word(value["text"]) if isinstance(value, Mapping) and isinstance(value.get("words"), list) else ""
+    """The text of an answer in plain words; empty for pages, broken JSON and bytes."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("words"), list):
+        return ""
+    text = word(value["text"])
+    return text if _PLAIN.fullmatch(text) else ""
 
 
 def _ids(plan: Plan, value: Any) -> list[str]:

@@ -68,7 +68,8 @@ def report_of(
 def _is_about_messages(plan: Plan, item: Mapping[str, Any]) -> bool:
     """Consoles send other events to the same address; those are heard and passed over."""
     path, values = plan.text("report_when_path"), plan.words("report_when_values")
-    return not path or word_at(item, path).casefold() in [value.casefold() for value in values]
+    kind = word_at(item, path).casefold() if path else ""
+    return not kind or kind in [value.casefold() for value in values]
 
 
 def _items(plan: Plan, request: InboundHttp) -> list[Any]:

@@ -68,12 +68,17 @@ def _by_ed25519(plan: Plan, request: InboundHttp, secret: str) -> bool:
 
 
 def _by_plivo(_: Plan, request: InboundHttp, secret: str) -> bool:
-    """Plivo's V3, under the two names that messaging is reported to use."""
+    """Plivo's V3, under the two names that messaging is reported to use, and V2 where there is no V3."""
     nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
     named = ("x-plivo-signature-v3", "x-plivo-signature-ma-v3")
     given = [one.strip() for name in named for one in request.headers.get(name, "").split(",")]
     expected = plivo_v3(request.url, request.form if request.method == "POST" else None, nonce, secret)
-    return bool(nonce) and any(_same(one, expected) for one in given)
+    if nonce:
+        return any(_same(one, expected) for one in given)
+    older = request.headers.get("x-plivo-signature-v2-nonce", "")
+    signed = f"{request.url.partition('?')[0]}{older}".encode()
+    expected = base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
+    return bool(older) and _same(request.headers.get("x-plivo-signature-v2", ""), expected)
 
 
 def plivo_v3(url: str, form: Mapping[str, str] | None, nonce: str, token: str) -> str:
@@ -93,19 +98,22 @@ def plivo_v3(url: str, form: Mapping[str, str] | None, nonce: str, token: str) -
     return base64.b64encode(digest).decode()
 
 
+_JWT_HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+
+
 def _by_jwt(plan: Plan, request: InboundHttp, secret: str) -> bool:
-    """A JWT (HS256) whose claims are hashes of the URL and of the body, as MessageBird makes it."""
+    """A JWT whose claims are hashes of the URL and of the body, as MessageBird makes it."""
     head, _, signature = _given(plan, request).rpartition(".")
-    expected = hmac.new(secret.encode(), head.encode(), hashlib.sha256).digest()
     try:
         header, claims = (json.loads(_unpadded(part)) for part in head.split("."))
-        if header.get("alg") != "HS256" or not hmac.compare_digest(_unpadded(signature), expected):
+        expected = hmac.new(secret.encode(), head.encode(), _JWT_HASHES[header["alg"]]).digest()
+        if not hmac.compare_digest(_unpadded(signature), expected):
             return False
         body_hash = hashlib.sha256(request.body).hexdigest() if request.body else ""
-        return _same(str(claims.get("url_hash", "")), hashlib.sha256(request.url.encode()).hexdigest()) and (
-            _same(str(claims.get("payload_hash") or ""), body_hash)
-        )
-    except (ValueError, AttributeError):
+        url_hash = hashlib.sha256(request.url.encode()).hexdigest()
+        is_same_body = hmac.compare_digest(str(claims.get("payload_hash") or "").encode(), body_hash.encode())
+        return is_same_body and _same(str(claims.get("url_hash", "")), url_hash)
+    except (ValueError, AttributeError, KeyError, TypeError):
         return False
 
 

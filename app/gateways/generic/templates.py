@@ -34,6 +34,7 @@ FILTERS: dict[str, Escape] = {
     "hours": lambda value: str(max(1, -(-_seconds(value) // 3600))),
     "milliseconds": lambda value: str(_seconds(value) * 1000),
     "number": str,  # alone in a leaf of JSON: written without quotes
+    "base": lambda value: value.rstrip("/").removesuffix("/send"),  # the root of a server's API
     "raw": str,  # as it stands: no escaping follows
 }
 
@@ -46,7 +47,7 @@ def fill(text: str, values: Mapping[str, str], escape: Escape = str) -> str:
         filters = match[2].split("|")[1:]
         for name in filters:
             value = FILTERS[name](value)
-        return value if filters and filters[-1] in ("raw", "url", "xml", "json") else escape(value)
+        return value if filters and filters[-1] in ("raw", "url", "xml", "json", "base") else escape(value)
 
     return PLACEHOLDER.sub(replaced, text)
 

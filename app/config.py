@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.fernet import Fernet
 
 from app.domain.hosts import ascii_host, ascii_url
+from app.domain.retry import Timing
 
 INSTANCE_DIR = Path(__file__).resolve().parent.parent / "instance"
 DEFAULT_OAUTH_SERVERS = (
@@ -33,47 +33,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 class ConfigError(Exception):
     """A variable is missing or malformed; the text names it and says what it wants."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Every delay of the product in one place, in seconds, so that tests can shrink them.
-
-    Set with `TIMING="lease_s=3,sweep_s=0.5"`. The defaults are what `docs/configuration.md` promises.
-    """
-
-    gateway_deadline_s: float = 20.0  # one call of a gateway, all in
-    lease_s: float = 30.0  # a claim that is older has lost its worker
-    sweep_s: float = 5.0
-    rehint_s: float = 10.0  # a due row whose hint is older gets another
-    time_to_live_s: float = 86_400.0  # a message older than this is not sent any more
-    unknown_s: float = 3_600.0  # an unknown outcome that nothing resolved ends as failed
-    report_deadline_s: float = 3 * 86_400.0  # after that no report is expected any more
-    parked_report_s: float = 3 * 86_400.0
-    first_push_s: float = 5.0  # the portal overwrites what it hears earlier
-    push_fill_s: float = 0.5  # wait this long to fill a batch
-    push_repeat_s: float = 60.0  # a final word told earlier than this is told once more
-    push_not_found_s: float = 600.0  # how long "message not found" is worth another try
-    push_give_up_s: float = 14 * 86_400.0  # the portal has forgotten the message
-    retry_base_s: float = 5.0  # pauses between tries: base * 4^n
-    retry_limit: int = 4
-    look_up_s: float = 5.0  # first question after an unknown outcome; then base * 4^n
-    breaker_s: float = 30.0  # a gateway that does not answer gets one call in this time
-    reconcile_s: float = 86_400.0
-    account_probe_s: float = 300.0
-    regular_check_s: float = 21_600.0  # an account that can tell its balance is asked so often
-    portal_call_s: float = 15.0
-    keep_alive_s: float = 60 * 86_400.0  # refresh tokens that nobody used for so long
-    probe_s: float = 3_600.0  # a portal that stands badly is looked at so often, after a day 24 times rarer
-    confirm_gone_s: float = 600.0  # "the app is not installed" is believed when it is said again after this
-
-    def span(self, name: str) -> timedelta:
-        return timedelta(seconds=float(getattr(self, name)))
-
-    @property
-    def worker_patience(self) -> timedelta:
-        """A sweeper that was quiet for longer is taken for dead."""
-        return timedelta(seconds=self.sweep_s * 4 + 10)
 
 
 @dataclass(frozen=True)
@@ -111,7 +70,7 @@ class Config:
     license_url: str = ""
     worker_threads: int = 16
     spool_dir: Path | None = None
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def secrets(self) -> tuple[str, ...]:

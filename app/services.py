@@ -14,10 +14,11 @@ from app.bitrix.client import PortalClient
 from app.bitrix.errors import PortalError
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
-from app.config import Config, Timing
+from app.config import Config
 from app.domain.counting import Counts
 from app.domain.portals import Portal
 from app.domain.rest_calls import RestCall
+from app.domain.retry import Timing
 from app.engine import Engine
 from app.gateways.base import Context, Gateway, Registry
 from app.store import limits, portals, rest_log, tokens

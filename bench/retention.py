@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import Any
 
 from app import create_app
-from app.config import Timing, load_config
+from app.config import load_config
 from app.domain.messages import IncomingMessage
 from app.domain.portals import Portal
+from app.domain.retry import Timing
 from app.jobs.retention import purge_from
 from app.services import services
 from app.store import messages, portals, retention

@@ -17,12 +17,12 @@ from typing import Any
 
 import requests
 
-from app.config import Timing
 from app.domain.messages import Message
+from app.domain.retry import Timing
 from app.gateway_accounts import connect
 from app.jobs.submit import note_exception
 from app.store import accounts, messages
-from app.store.rows import timeline
+from app.store.rows import attempts_of, timeline
 from sandbox.client import PortalSandbox
 from sandbox.gateway.app import GatewayApp
 from sandbox.gateway.ledger import Ledger
@@ -143,6 +143,9 @@ class FaultWorld:
 
     def events(self, message_id: str) -> list[str]:
         return [entry.event for entry in timeline(self.row(message_id))]
+
+    def attempts(self, message_id: str) -> list[dict[str, Any]]:
+        return attempts_of(self.row(message_id))
 
     def taken(self, message_id: str) -> list[dict[str, Any]]:
         """What the gateway took for this message."""

@@ -18,8 +18,9 @@ from cryptography.fernet import Fernet
 from flask import Flask
 
 from app import create_app, wiring
-from app.config import Config, Timing
+from app.config import Config
 from app.domain.portals import Portal
+from app.domain.retry import Timing
 from app.engine import Engine
 from app.jobs import sweep
 from app.services import Services

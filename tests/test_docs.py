@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from app.config import Timing
+from app.domain.retry import Timing
 from app.gateways.registry import load_registry
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from app.domain.life import Answered
 from app.domain.messages import CallAuth, IncomingMessage, Message, Work
-from app.domain.outcomes import Accepted, DeliveryReport
+from app.domain.outcomes import Accepted, DeliveryReport, Unknown
 from app.domain.portals import Portal, PortalSettings
 from app.domain.rest_calls import RestCall
 from app.domain.status import MessageStatus
@@ -28,11 +29,11 @@ from app.store import (
     erasure,
     installations,
     messages,
+    outcomes,
     portals,
     reports,
     rest_log,
     spool,
-    submissions,
 )
 from app.store.database import db, overwrite_deleted, statement, utcnow, writing
 from app.store.rows import attempts_of, timeline
@@ -129,7 +130,7 @@ def _claim(portal: Portal, row_id: int) -> Any:
 def _sent(portal: Portal, row_id: int, gateway_id: str = f"id-{NUMBER}-1") -> Any:
     claim = _claim(portal, row_id)
     accepted = Accepted([gateway_id])
-    submissions.record_accepted(claim, accepted, now=utcnow(), timing=services().timing, poll_s=None)
+    outcomes.record([Answered(claim, accepted)], now=utcnow(), timing=services().timing)
     return claim
 
 
@@ -248,7 +249,7 @@ def test_what_the_gateway_has_is_still_counted_by_its_report(app: Flask, portal:
 def test_an_unknown_outcome_is_neither_asked_for_nor_repeated(app: Flask, portal: Portal, work: Work) -> None:
     row_id = _message(portal)
     claim, parts = _claim(portal, row_id), services()
-    submissions.record_unknown(claim, "reset", look_up_s=0, now=utcnow(), timing=parts.timing)
+    outcomes.record([Answered(claim, Unknown("reset"), look_up_s=0)], now=utcnow(), timing=parts.timing)
     _set(row_id, work=work, due_at=utcnow())
 
     _erase(app, "number", ONE, NUMBER)
@@ -271,7 +272,7 @@ def test_a_worker_writes_its_outcome_before_its_message_is_erased(
     def outcome_comes(_seconds: float) -> None:
         naps.append(_row(portal, row_id).recipient)
         accepted = Accepted(["g1"])
-        submissions.record_accepted(claim, accepted, now=utcnow(), timing=services().timing, poll_s=None)
+        outcomes.record([Answered(claim, accepted)], now=utcnow(), timing=services().timing)
 
     _while_waiting(monkeypatch, outcome_comes)
 
@@ -305,7 +306,7 @@ def test_a_repeat_of_the_call_brings_nothing_back(app: Flask, portal: Portal) ->
 
     assert (accepted.row_id, accepted.is_repeat, accepted.is_conflict) == (None, True, False)
     assert _row(portal, row_id).recipient == ""
-    assert not messages.resend(row_id, now=utcnow(), timing=services().timing)
+    assert not messages.resend(_row(portal, row_id), now=utcnow(), timing=services().timing)
     assert [entry.event for entry in timeline(_row(portal, row_id))] == ["received", "erased"]
 
 

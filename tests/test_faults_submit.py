@@ -17,18 +17,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.outcomes import DeliveryReport
+from app.domain.life import Answered
+from app.domain.outcomes import Accepted, DeliveryReport
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
-from app.store import accounts, claims, messages, portals, reports
+from app.store import accounts, claims, messages, outcomes, portals, reports
 from app.store.database import writing
 from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox
 from tests.fault_world import FaultWorld, fault_world, locked_sqlite
 from tests.product import MAY_SEE_METRICS
+from tests.stopped import stop
 
 
 @pytest.fixture
@@ -99,8 +101,11 @@ def test_fault_10_the_same_id_of_two_portals_is_two_messages(world: FaultWorld) 
 
 def test_fault_13_a_body_older_than_its_life_is_told_as_failed_and_not_sent(world: FaultWorld) -> None:
     world.connect()
+    row = world.world.row
+    settings = replace(row.settings, time_to_live_s=7200)
+    portals.save_settings(row.id, settings, version=row.settings_version)
 
-    old = world.send(ts_offset_s=-26 * 3600)
+    old = world.send(ts_offset_s=-3 * 3600)
     ahead = world.send(ts_offset_s=26 * 3600)  # a clock that runs ahead harms nobody
     world.work()
     world.later(6)
@@ -109,7 +114,18 @@ def test_fault_13_a_body_older_than_its_life_is_told_as_failed_and_not_sent(worl
     assert world.told(old)[-1] == "failed"
     assert not world.taken(old)
     assert len(world.taken(ahead)) == 1
-    assert world.row(ahead).expires_at <= world.world.now() + timedelta(days=1)
+    assert world.row(ahead).expires_at <= world.world.now() + timedelta(hours=2)
+
+
+@pytest.mark.parametrize("ts", ["0", "86400", "a day behind"])
+def test_a_clock_that_cannot_be_right_ends_no_message(world: FaultWorld, ts: str) -> None:
+    world.connect()
+    behind = int(world.world.now().timestamp()) - 86_400 - 5
+
+    sent = world.send(extra={"ts": str(behind) if ts == "a day behind" else ts})
+    world.work()
+
+    assert world.status(sent) == ("sent", "")
 
 
 def test_fault_19_without_a_gateway_a_message_waits_and_ends_with_the_reason(world: FaultWorld) -> None:
@@ -495,7 +511,7 @@ def test_fault_29_a_refused_account_stops_and_goes_on_by_itself(world: FaultWorl
 def test_fault_29_what_the_account_holds_ends_with_its_life_and_the_reason(world: FaultWorld) -> None:
     world.connect()
     world.gateway.behave("sandbox-key", answer="unauthorized")
-    sent = world.send()
+    sent, *_others = [world.send() for _ in range(3)]
     world.work()
 
     world.later(90_000, steps=5)
@@ -503,6 +519,189 @@ def test_fault_29_what_the_account_holds_ends_with_its_life_and_the_reason(world
     assert world.status(sent) == ("failed", "expired")
     assert world.row(sent).reason_text == "account_stopped"
     assert world.told(sent)[-1] == "failed"
+
+
+def test_refusals_of_one_message_say_nothing_of_the_account(world: FaultWorld) -> None:
+    """A firewall of the gateway's that dislikes one text, a country that is not enabled."""
+    world.connect()
+    world.gateway.behave("sandbox-key", suffix="99", answer="unauthorized")
+    bad = world.send(to="+4915100000099")
+    world.work()
+    calls = [world.gateway.ledger()["submissions"]]
+    for pause in (1.3, 5, 20, 80, 400):
+        fine = world.send()
+        world.later(pause)
+        assert world.status(fine) == ("sent", "")
+        calls.append(world.gateway.ledger()["submissions"] - len(calls))
+
+    assert calls[-1] == 1 + world.services.timing.retry_limit  # the last one says what it is
+    assert world.status(bad) == ("failed", "refused")
+    assert "The key is not known." in world.row(bad).reason_text
+    assert world.told(bad)[-1] == "failed"
+
+
+def test_refusals_count_no_further_when_one_was_taken_in_between(world: FaultWorld) -> None:
+    account = world.connect()
+    world.gateway.behave("sandbox-key", suffix="99", answer="unauthorized")
+    for number in range(4):
+        world.send(to=f"+49151000{number:03}99")
+        world.work()
+        world.send()
+        world.work()
+
+    found = accounts.by_id(account.id)
+    assert found is not None and found.circuit_open_since is None
+
+
+def test_refusals_of_the_old_key_do_not_stop_the_new_settings(world: FaultWorld) -> None:
+    old = world.connect()
+    now = world.world.now()
+    world.connect()
+
+    stop(old, "401: the old key", probe_at=now, now=now)
+
+    found = accounts.by_id(old.id)
+    assert found is not None and found.circuit_open_since is None
+
+
+def test_a_gateway_that_is_connected_while_a_worker_finds_none_sends_what_waits(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, real = world.send(), claims.put_off
+
+    def admin_was_faster(*args: Any, **options: Any) -> None:
+        world.connect()
+        real(*args, **options)
+
+    monkeypatch.setattr(claims, "put_off", admin_was_faster)
+    world.work()
+
+    assert world.status(sent) == ("sent", "")
+
+
+def test_an_account_that_is_repaired_while_a_worker_finds_it_stopped_sends_what_waits(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, now = world.connect(), world.world.now()
+    stop(account, "401", probe_at=now + timedelta(hours=1), now=now)
+    sent, real = world.send(), claims.put_off
+
+    def probe_was_faster(*args: Any, **options: Any) -> None:
+        assert accounts.close_circuit(account)
+        real(*args, **options)
+
+    monkeypatch.setattr(claims, "put_off", probe_was_faster)
+    world.work()
+
+    assert world.status(sent) == ("sent", "")
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "+491512000001,+491512000002",
+        "+491512000003;491512000004",
+        "+491512000001, 01512000002, 01512000003",
+    ],
+)
+def test_several_numbers_in_one_field_are_no_delivery(world: FaultWorld, to: str) -> None:
+    world.connect(reports=True)
+
+    sent = world.send(to=to)
+    world.work()
+    world.later(6)
+
+    assert world.status(sent) == ("failed", "bad_number")
+    assert "several" in world.row(sent).reason_text
+    assert world.told(sent) == ["failed"]
+    assert world.gateway.ledger()["submissions"] == 0
+
+
+def test_a_short_tail_is_an_extension(world: FaultWorld) -> None:
+    world.connect(reports=True)
+
+    sent = world.send(to="+4915120000088,12")
+    world.work()
+
+    assert world.status(sent) == ("delivered", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"text": ""}, "no_text"),
+        ({"text": " \n"}, "no_text"),
+        ({"to": ""}, "bad_number"),
+        ({"omit": ["message_to", "properties"]}, "bad_number"),
+        ({"omit": ["message_body", "properties"]}, "no_text"),
+    ],
+)
+def test_what_lacks_a_text_or_a_number_fails_and_the_portal_hears_it(
+    world: FaultWorld, fields: dict[str, Any], reason: str
+) -> None:
+    world.connect()
+
+    sent = world.send(**fields)
+    world.work()
+    world.later(6)
+
+    assert [post["status"] for post in world.portal.message(sent)["posts"]] == [200]
+    assert world.status(sent) == ("failed", reason)
+    assert world.told(sent) == ["failed"]
+
+
+@pytest.mark.parametrize("to", ["+449098790000", "+881612345678", "+498001234567"])
+def test_numbers_that_cost_a_fortune_want_a_word(world: FaultWorld, to: str) -> None:
+    world.connect()
+    is_dear = not to.startswith("+49")
+    refused = world.send(to=to)
+    world.work()
+    row = world.world.row
+    portals.save_settings(row.id, replace(row.settings, expensive_numbers=True), version=row.settings_version)
+    allowed = world.send(to=to)
+    world.work()
+
+    assert world.status(refused) == (("failed", "expensive") if is_dear else ("sent", ""))
+    assert world.status(allowed) == ("sent", "")
+
+
+def test_an_uninstallation_ends_what_waits_with_its_reason_and_a_step(world: FaultWorld) -> None:
+    account, now = world.connect(), world.world.now()
+    stop(account, "20003: bad key", probe_at=now + timedelta(hours=1), now=now)
+    sent = world.send()
+    world.work()
+    assert world.row(sent).reason_text == "20003: bad key"
+
+    messages.end_unsent(world.world.row.id, up_to=world.row(sent).id, now=now)
+
+    assert world.status(sent) == ("failed", "uninstalled")
+    assert world.row(sent).reason_text == ""
+    assert world.events(sent)[-1] == "ended"
+
+
+def test_a_late_answer_does_not_touch_the_message_that_has_its_number_now(world: FaultWorld) -> None:
+    world.connect()
+    sent = world.send()
+    row = world.row(sent)
+    claim = claims.claim(
+        row,
+        account_id=1,
+        gateway="http",
+        recipient=row.recipient,
+        encoding="gsm7",
+        segments=1,
+        now=world.world.now(),
+        timing=world.services.timing,
+    )
+    assert claim is not None
+    strangers = replace(claim, portal_id=claim.portal_id + 1)
+
+    (recorded,) = outcomes.record(
+        [Answered(strangers, Accepted(("x",)))], now=world.world.now(), timing=world.services.timing
+    )
+
+    assert not recorded.is_ours
+    assert world.status(sent) == ("queued", "")
 
 
 def test_fault_30_a_final_refusal_is_told_at_once_and_not_repeated(world: FaultWorld) -> None:
@@ -682,7 +881,7 @@ def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
     sent = world.send()
 
     def a_person_resends_it() -> None:
-        assert messages.resend(world.row(sent).id, now=world.world.now(), timing=world.services.timing)
+        assert messages.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
 
     _sleep_after_the_answer(world, sent, monkeypatch, a_person_resends_it)
     world.world.engine.perform("submit", world.row(sent).id)
@@ -820,7 +1019,7 @@ def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) ->
     world.work()
     world.later(6)
 
-    assert messages.resend(world.row(sent).id, now=world.world.now(), timing=world.services.timing)
+    assert messages.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
     world.later(6)
     world.report(sent, "DELIVRD")
     world.later(6)

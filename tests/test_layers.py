@@ -33,7 +33,9 @@ ARROWS: dict[str, set[str]] = {
     "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},
     "registration": {"bitrix", "domain", "services", "store", "transport", "words"},
     "gateway_accounts": {"domain", "gateways", "store", "transport"},
+    "actions": {"domain", "engine", "services", "store"},
     "jobs": {
+        "actions",
         "bitrix",
         "domain",
         "engine",
@@ -46,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "words",
     },
     "web": {
+        "actions",
         "bitrix",
         "domain",
         "engine",
@@ -59,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
         "words",
     },
     "cli": {
+        "actions",
         "bitrix",
         "domain",
         "gateway_accounts",

@@ -202,7 +202,9 @@ def test_a_repeat_of_the_call_is_still_known_and_nothing_can_be_sent_again(app: 
     assert (repeat.row_id, repeat.is_repeat, repeat.is_conflict) == (None, True, False)
     assert resent.exit_code == 1
     assert "was removed" in resent.stderr
-    assert not messages.resend(row_id, now=utcnow(), timing=services().timing)
+    seen = messages.by_row(portal.id, row_id)
+    assert seen is not None
+    assert not messages.resend(seen, now=utcnow(), timing=services().timing)
 
 
 def test_a_removed_text_is_in_no_file(app: Flask) -> None:

@@ -44,10 +44,11 @@ _OWN_FIELDS = frozenset(
 
 
 def parse_message(body: bytes) -> IncomingMessage:
-    """A HANDLER call.
+    """A HANDLER call. Without a text or a number it is a message all the same: one that fails, and the portal
+    hears of it.
 
     Raises:
-        BadBody: no usable message in it; says what is missing.
+        BadBody: nothing to tell the portal of.
     """
     form = parse_form(body)
     legacy = node_of(form, "properties")
@@ -56,11 +57,7 @@ def parse_message(body: bytes) -> IncomingMessage:
     raw_text = text_of(form, "message_body", 10**6) or text_of(legacy, "message_text", 10**6)
     if not message_id or len(message_id) > MAX_MESSAGE_ID:
         raise BadBody(f"message_id is missing or longer than {MAX_MESSAGE_ID} characters")
-    if not raw_recipient.strip():
-        raise BadBody("message_to is missing")
     text, flags = clean(raw_text)
-    if not text.strip():
-        raise BadBody("message_body is missing")
     recipient, _ = clean(raw_recipient.strip()[:MAX_RECIPIENT])
     message_id, _ = clean(message_id)
     return IncomingMessage(

@@ -10,12 +10,14 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
+from app.actions.resolve import resolve
+from app.actions.send_again import send_again
 from app.cli.output import as_json, fail, plain, portal_of, show
-from app.domain.messages import Message, Reason
+from app.domain.messages import Message
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import message_log, messages, restored, story
+from app.store import message_log, messages, story
 from app.store.message_log import Filters
 from app.store.rows import attempts_of, timeline
 
@@ -80,22 +82,31 @@ def messages_show(member_id: str, message_id: str, as_json: bool) -> None:
     show(data, lines, as_json=as_json)
 
 
+_WHY_NOT = {
+    "unknown": "the outcome of this message is unknown",
+    "no_report": "the gateway took this message and never said what became of it",
+    "waiting": "the gateway took this message, and its report may still come",
+    "delivered": "this message was delivered",
+    "on_its_way": "the message is on its way; wait for its outcome",
+    "text_removed": "the text of this message was removed; write it anew in Bitrix24",
+    "not_ours": "this message was never proved to be the portal's, so it is not sent",
+    "uninstalled": "the app was removed from the portal; write the message anew in Bitrix24",
+    "bad_number": "its number cannot get an SMS; correct it in the CRM card and write the message anew",
+}
+
+
 @messages_group.command("resend")
 @click.argument("member_id")
 @click.argument("message_id")
-@click.option("--force", is_flag=True, help="Also when the outcome is unknown: it may arrive twice.")
+@click.option("--force", is_flag=True, help="Also when it may arrive twice.")
 @as_json
 def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool) -> None:
     """Send a message again, as a new attempt."""
-    message = _message(member_id, message_id)
-    was_unknown = message.status is MessageStatus.UNKNOWN or message.reason == Reason.UNKNOWN
-    if was_unknown and not force:
-        fail("the outcome of this message is unknown: a resend may reach the recipient twice; use --force")
-    if not message.text:
-        fail("the text of this message was removed, so it cannot be sent again; write it anew in Bitrix24")
-    if not messages.resend(message.id, now=services().now(), timing=services().timing):
-        fail("the message is on its way; wait for its outcome")
-    services().engine.hint("submit", message.id)
+    again = send_again(services(), _message(member_id, message_id), is_sure=force)
+    if again.answer == "ask":
+        fail(f"{_WHY_NOT[again.why]}: a resend may reach the recipient twice; use --force")
+    if again.answer == "no":
+        fail(_WHY_NOT[again.why])
     show({"message_id": message_id, "resent": True}, ["queued again"], as_json=as_json)
 
 
@@ -108,9 +119,8 @@ def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool
     """Write down what became of a message whose outcome is unknown, as its gateway's own log says."""
     message = _message(member_id, message_id)
     parts = services()
-    if not messages.resolve(message.id, MessageStatus(status), now=parts.now(), timing=parts.timing):
+    if not resolve(parts, message, MessageStatus(status)):
         fail(f"the outcome of this message is not unknown: it is {message.status.value}")
-    parts.engine.hint("push", message.portal_id)
     show({"message_id": message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
 
 
@@ -119,7 +129,7 @@ def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool
 def messages_restored(as_json: bool) -> None:
     """After a restore from a backup, before the workers start: send nothing that may be out already."""
     parts = services()
-    count = restored.doubt_unsent(now=parts.now(), timing=parts.timing)
+    count = messages.mark_unsent_unknown(now=parts.now(), timing=parts.timing)
     show({"unknown": count}, [f"{count} messages count as unknown now"], as_json=as_json)
 
 

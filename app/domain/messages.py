@@ -29,7 +29,9 @@ class Reason(StrEnum):
     ACCOUNT_STOPPED = "account_stopped"  # the gateway refuses the account: key or money
     EXPIRED = "expired"  # older than the portal's time to live
     BAD_NUMBER = "bad_number"
+    NO_TEXT = "no_text"  # the portal handed over an empty text
     COUNTRY = "country"  # the admin does not allow this country
+    EXPENSIVE = "expensive"  # a number of a kind that costs a fortune; the admin does not allow it
     REFUSED = "refused"  # by the gateway, for good
     GAVE_UP = "gave_up"  # refused temporarily too often
     UNKNOWN = "unknown"  # the gateway's answer never came
@@ -105,6 +107,12 @@ class Message:
     told_at: datetime | None
     push_due_at: datetime | None
     push_tries: int  # failed ones, since it was last told something
+    body_hash: str = field(repr=False)
+
+    @property
+    def is_erased(self) -> bool:
+        """Its number was removed on request. One that came without a number still has its hash."""
+        return not self.recipient and not self.body_hash
 
 
 @dataclass(frozen=True)

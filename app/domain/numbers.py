@@ -12,13 +12,32 @@ from phonenumbers import PhoneNumber, ValidationResult
 _LENGTH_LIMIT = 100
 _SHORTEST = 7  # digits; anything shorter is a short code or a piece of a number
 # The portal leaves an extension or a dial sequence behind the number.
-_EXTENSION = re.compile(r"[,;#*].*", re.DOTALL)
+_EXTENSION = re.compile(r"[,;#*\r\n].*", re.DOTALL)
+_BETWEEN_NUMBERS = re.compile(r"[,;#*|/\r\n]")
+_SECOND_PLUS = re.compile(r"[0-9].*[+＋]", re.DOTALL)
 _NATIONAL_DIGITS = range(9, 12)
 
-RefusalCode = Literal["empty", "too_long", "letters", "too_short", "impossible"]
+RefusalCode = Literal["empty", "several", "too_long", "letters", "too_short", "impossible"]
+ExpensiveKind = Literal["", "premium", "shared_cost", "satellite"]
+
+_EXPENSIVE_TYPES: dict[int, ExpensiveKind] = {
+    phonenumbers.PhoneNumberType.PREMIUM_RATE: "premium",
+    phonenumbers.PhoneNumberType.SHARED_COST: "shared_cost",
+}
+# Country codes of no country. https://www.itu.int/pub/T-SP-E.164D
+_EXPENSIVE_CODES: dict[int, ExpensiveKind] = {
+    870: "satellite",  # Inmarsat
+    881: "satellite",  # Iridium, Globalstar
+    882: "satellite",  # international networks: ships, aircraft, Thuraya
+    883: "satellite",
+    808: "shared_cost",
+    979: "premium",
+}
 
 _SENTENCES: dict[RefusalCode, str] = {
     "empty": "There is no phone number.",
+    "several": "There are several phone numbers in one field, and one message goes to one number."
+    " Leave one number in the field, or give the card a field for each.",
     "too_long": "The phone number is too long.",
     "letters": "The phone number has letters in it.",
     "too_short": "The phone number is too short: only full numbers can get an SMS, no short codes.",
@@ -33,12 +52,14 @@ class Recipient:
     `country` is its two-letter code where one is known. `read_as_national` tells that the portal's "+"
     was not taken at its word. `is_assigned` is False when the length fits but the range is not one that
     we know as in use: ranges are opened faster than lists are updated, so the gateway has the last word.
+    `expensive` names a kind that can cost many times of what a message costs elsewhere.
     """
 
     number: str
     country: str | None
     read_as_national: bool = False
     is_assigned: bool = True
+    expensive: ExpensiveKind = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,8 @@ def parse_recipient(raw: str, *, default_country: str | None) -> Recipient | Num
     0171 1234567 arrives as +1711234567. A number that is valid as it stands is never read in another
     way; one that is not is tried as a national number of the portal's country.
     """
+    if _has_several(raw):
+        return _refused("several")
     if len(raw) > _LENGTH_LIMIT:
         return _refused("too_long")
     # A "+" that was sent through form coding without an escape arrives as a blank.
@@ -76,6 +99,13 @@ def parse_recipient(raw: str, *, default_country: str | None) -> Recipient | Num
     if international:
         return _read_international(digits, default_country)
     return _read_national(digits, default_country)
+
+
+def _has_several(raw: str) -> bool:
+    """More than one full number: the message would reach the first one only, and count for all of them."""
+    pieces = _BETWEEN_NUMBERS.split(raw[: 2 * _LENGTH_LIMIT])
+    full = sum(sum(map(str.isdecimal, piece)) >= _SHORTEST for piece in pieces)
+    return full > 1 or _SECOND_PLUS.search(raw) is not None
 
 
 def _read_international(digits: str, default_country: str | None) -> Recipient | NumberRefused:
@@ -118,7 +148,9 @@ def _recipient(number: PhoneNumber, *, read_as_national: bool = False, is_assign
         country = phonenumbers.region_code_for_country_code(number.country_code)
     known = country if country not in (None, "001", "ZZ") else None
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return Recipient(written, known, read_as_national, is_assigned)
+    expensive = _EXPENSIVE_CODES.get(number.country_code or 0, "")
+    expensive = expensive or _EXPENSIVE_TYPES.get(phonenumbers.number_type(number), "")
+    return Recipient(written, known, read_as_national, is_assigned, expensive)
 
 
 def _refused(code: RefusalCode) -> NumberRefused:

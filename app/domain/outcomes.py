@@ -95,3 +95,18 @@ class Balance:
 
     def __str__(self) -> str:
         return f"{self.amount:f} {self.currency}".strip()
+
+
+ID_DIGITS = 24  # longer numbers are not told apart by their zeros
+
+
+def id_spellings(gateway_message_id: str) -> list[str]:
+    """An id as it came, and for a number the same with more or fewer leading zeros.
+
+    Gateways answer `00000002` and report `2`, because one of their systems keeps the id as a number.
+    """
+    found = [gateway_message_id]
+    if gateway_message_id.isascii() and gateway_message_id.isdigit() and len(gateway_message_id) <= ID_DIGITS:
+        bare = gateway_message_id.lstrip("0") or "0"
+        found += [bare.zfill(n) for n in range(len(bare), ID_DIGITS + 1) if n != len(gateway_message_id)]
+    return found

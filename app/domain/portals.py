@@ -59,6 +59,7 @@ class PortalSettings:
 
     default_country: str = ""  # two letters; empty: numbers must be international
     countries: tuple[str, ...] = ()  # empty: all
+    expensive_numbers: bool = False  # whether premium, shared-cost and satellite numbers are allowed
     time_to_live_s: int = 0  # 0: the product's default
     unknown_policy: str = "wait"  # or "resend": submit again although it may arrive twice
     language: str = ""  # empty: as in the portal

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 from app.domain.messages import Message, Reason, Work
 from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
+from app.domain.retry import LOOK_UPS_BEFORE_RESEND, pause_of_look_up, pause_of_poll
 from app.domain.status import MessageStatus
 from app.gateways.base import Submitted
-from app.jobs.submit import hint_push, may_resend
+from app.jobs.submit import answered, hint_push, may_resend
 from app.services import Services
-from app.store import accounts, claims, messages, reports, submissions
+from app.store import accounts, claims, messages, outcomes, reports
 
 log = logging.getLogger(__name__)
-
-# After the first poll of a gateway: ten minutes, an hour, six hours, a day; then the deadline decides.
-LATER_POLLS_S = (600.0, 3600.0, 6 * 3600.0, 86_400.0)
-LOOK_UPS_BEFORE_RESEND = 3  # a gateway that can never tell, but drops repeats, is simply called again
 
 
 def follow_up(services: Services, row_id: int) -> None:
@@ -56,7 +52,7 @@ def _look_up(services: Services, message: Message) -> None:
     account = accounts.by_id(claim.account_id)
     gateway = services.gateway(account) if account else None
     if gateway is None or not gateway.active_capabilities.lookup:
-        submissions.stop_asking(claim)
+        outcomes.stop_asking(claim, now=now)
         return
     try:
         outcome = gateway.look_up(claim.reference, message.recipient)
@@ -64,25 +60,21 @@ def _look_up(services: Services, message: Message) -> None:
         log.warning("look-up failed", extra={"gateway": gateway.slug, "why": type(error).__name__})
         outcome = None
     match outcome:
-        case Accepted():
-            can = gateway.active_capabilities
-            poll_s = can.poll_after_s if can.reports in ("poll", "both") else None
-            submissions.record_accepted(claim, outcome, now=now, timing=timing, poll_s=poll_s)
-            return
-        case Refused(kind=RefusalKind.PERMANENT):
-            submissions.record_refused_for_good(claim, outcome, now=now, timing=timing)
+        case Accepted() | Refused(kind=RefusalKind.PERMANENT):
+            answer = answered(services, claim, gateway, outcome)
+            outcomes.record([answer], now=now, timing=timing)
             return
         # "I do not know it" proves nothing while the call may still be on its way to the gateway.
         case Refused() if now >= called_at + timing.span("lease_s"):
-            if submissions.record_never_taken(claim, outcome, now=now):
+            if outcomes.record_never_taken(claim, outcome, now=now):
                 services.engine.hint("submit", message.id)
             return
         case Refused():
-            submissions.ask_again(claim, at=called_at + timing.span("lease_s"), resend=False)
+            outcomes.ask_again(claim, at=called_at + timing.span("lease_s"), resend=False, now=now)
             return
     resend = asked + 1 >= LOOK_UPS_BEFORE_RESEND and may_resend(services, claim.portal_id, gateway)
-    pause = timedelta(seconds=timing.look_up_s * 4 ** min(asked + 1, 4))
-    submissions.ask_again(claim, at=now if resend else now + pause, resend=resend)
+    pause = pause_of_look_up(asked, timing)
+    outcomes.ask_again(claim, at=now if resend else now + pause, resend=resend, now=now)
 
 
 def _poll(services: Services, message: Message) -> None:
@@ -90,7 +82,7 @@ def _poll(services: Services, message: Message) -> None:
     account = accounts.by_id(waiting[0]) if waiting else None
     gateway = services.gateway(account) if account else None
     if waiting is None or account is None or gateway is None:
-        messages.next_poll(message.id, None)
+        messages.next_poll(message.id, None, now=services.now())
         return
     _, polls, ids = waiting
     sent = [Submitted(gateway_id, message.recipient) for gateway_id in ids]
@@ -101,10 +93,9 @@ def _poll(services: Services, message: Message) -> None:
         found = []
     for report in found:
         reports.apply_report(account.id, report, now=services.now(), timing=services.timing)
-    first_s = gateway.active_capabilities.poll_after_s
-    pauses = (first_s, *(pause for pause in LATER_POLLS_S if pause > first_s))
-    pause_s = pauses[min(polls + 1, len(pauses) - 1)]
-    messages.next_poll(message.id, services.now() + timedelta(seconds=pause_s))
+    now = services.now()
+    pause = pause_of_poll(polls, gateway.active_capabilities.poll_after_s)
+    messages.next_poll(message.id, now + pause, now=now)
 
 
 def match_reports(services: Services, account_id: int) -> None:

@@ -267,6 +267,7 @@ def probe_account(services: Services, account_id: int) -> None:
     accounts.postpone_probe(account.id, services.now() + services.timing.span("account_probe_s"))
     if gateway is None or not gateway.check().ok:
         return
-    accounts.close_circuit(account.id)
+    if not accounts.close_circuit(account):
+        return
     messages.wake_account(account.id, account.portal_id, now=services.now())
     log.info("gateway account works again", extra={"install": account.portal_id, "account": account.id})

@@ -23,7 +23,7 @@ from app.jobs.portal_state import note_portal_error
 from app.services import Services
 from app.store import outbox, portals
 from app.store.outbox import Push
-from app.transport import TransportError
+from app.transport import NoAnswer, TransportError
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,16 @@ def _filled_batch(services: Services, portal_id: int) -> list[Push]:
 
 def _push_batch(services: Services, portal: Portal, client: PortalClient, due: list[Push]) -> bool:
     """False when the portal must rest."""
+    silent = [push for push in due if push.word is None]
+    outbox.record_nothing_to_tell(silent, now=services.now())
+    due = [push for push in due if push.word is not None]
+    if not due:
+        return True
     try:
         answers = client.update_message_statuses([_update_of(push) for push in due])
     except (PortalError, TransportError) as error:
+        if isinstance(error, NoAnswer):
+            outbox.record_no_answer(due, now=services.now())
         _rest(services, portal, client, error)
         return False
     now = services.now()
@@ -121,6 +128,7 @@ def _push_batch(services: Services, portal: Portal, client: PortalClient, due: l
 
 
 def _update_of(push: Push) -> StatusUpdate:
+    assert push.word is not None
     return StatusUpdate(f"m_{push.row_id}", push.sender_code, push.message_id, push.word)
 
 
@@ -160,6 +168,9 @@ def _push_as_authors(services: Services, portal: Portal, client: PortalClient) -
     """No admin's token works. Who wrote a message may tell of it, as long as the token of his call lives."""
     for push, token in outbox.due_with_author(portal.id, now=services.now(), limit=BATCH_LIMIT):
         now = services.now()
+        if push.word is None:
+            outbox.record_nothing_to_tell([push], now=now)
+            continue
         try:
             client.update_status_as_author(_update_of(push), token)
         except MessageNotFound:

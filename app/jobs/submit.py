@@ -9,23 +9,25 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain import policy
+from app.domain.life import Answered
 from app.domain.messages import Claim, Message, Reason, Work
-from app.domain.numbers import Recipient, parse_recipient
+from app.domain.numbers import Recipient
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
-from app.domain.portals import Portal, PortalState
+from app.domain.policy import End, Hold, Send
+from app.domain.portals import Portal
 from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure, measure
 from app.gateways.base import Context, Gateway, Outgoing
 from app.gateways.submission import submit_all
 from app.services import Services
-from app.store import accounts, claims, messages, outbox, portals, senders, submissions
+from app.store import accounts, claims, messages, outbox, outcomes, portals, senders
 from app.store.accounts import Account
 from app.store.database import StoreRefused, StoreUnavailable
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
 
-CONFIG_REFUSALS_TO_OPEN = 3  # one may be the message's own fault (an originator, a country)
 # The clocks of two machines differ: a hint may come before its time, and nobody gives another one soon.
 EARLY = timedelta(seconds=0.25)
 FIRST_PACE_PER_S = 10.0  # when a gateway finds us too fast before it took anything
@@ -55,27 +57,9 @@ def _submit_one(services: Services, row_id: int) -> Account | None:
         time.sleep((message.due_at - now).total_seconds())
         now = services.now()
     portal = portals.by_id(message.portal_id)
-    recipient = parse_recipient(message.recipient, default_country=portal.settings.default_country or None)
-    if message.status is MessageStatus.UNKNOWN:
-        if _must_not_repeat(message, portal, now):
-            submissions.stop_repeating(message.id)
-            return None
-    elif (end := _reason_not_to_send(message, portal, recipient, now)) is not None:
-        _end(services, message, end[0], end[1])
-        return None
-    assert isinstance(recipient, Recipient)
     account = _account_for(message)
-    gateway = services.gateway(account) if account else None
-    if account is None or gateway is None:
-        submissions.wait_in_queue(message.id, Reason.NO_GATEWAY, "", until=_latest(message))
-        return None
-    if account.circuit_open_since is not None:
-        until = (
-            account.probe_at if account.probe_at and account.probe_at > now else now + timedelta(seconds=5)
-        )
-        submissions.wait_in_queue(
-            message.id, Reason.ACCOUNT_STOPPED, account.circuit_reason, until=min(until, _latest(message))
-        )
+    recipient = _recipient_if_it_goes(services, message, portal, account, now)
+    if recipient is None or account is None:
         return None
     if not services.engine.slots.take(account.id):
         return None
@@ -88,18 +72,34 @@ def _submit_one(services: Services, row_id: int) -> Account | None:
     return account
 
 
-def _must_not_repeat(message: Message, portal: Portal, now: datetime) -> bool:
-    """A repeat after an unknown outcome: never past the time to live, nor past the question's deadline."""
-    is_over = message.deadline_at is not None and now >= message.deadline_at
-    is_over = is_over or not message.recipient  # erased
-    return is_over or now >= message.expires_at or portal.state is PortalState.UNINSTALLED
+def _recipient_if_it_goes(
+    services: Services, message: Message, portal: Portal, account: Account | None, now: datetime
+) -> Recipient | None:
+    """The number to call; None when our rules hold or end the message, which is done here."""
+    is_ready = account is not None and services.gateway(account) is not None
+    standing = account.standing if account is not None and is_ready else None
+    decide = policy.decide_repeat if message.status is MessageStatus.UNKNOWN else policy.decide
+    match decision := decide(message, portal.state, portal.settings, standing, now=now):
+        case Send():
+            return decision.recipient
+        case Hold():
+            _hold(services, message, decision, now)
+        case End():
+            _end(services, message, decision.reason, decision.text)
+        case None:
+            claims.stop_repeating(message.id, now=now)
+    return None
 
 
-def _latest(message: Message) -> datetime:
-    """The moment at which waiting must end."""
-    if message.status is MessageStatus.UNKNOWN and message.deadline_at is not None:
-        return min(message.expires_at, message.deadline_at)
-    return message.expires_at
+def _hold(services: Services, message: Message, hold: Hold, now: datetime) -> None:
+    """Put it off; and look again, since a gateway that was connected or repaired in this very moment woke
+    only those that were put off by then."""
+    claims.put_off(message.id, hold.reason, hold.text, until=hold.until, now=now)
+    account = _account_for(message)
+    if account is None or services.gateway(account) is None or account.standing.is_stopped:
+        return
+    messages.wake_account(account.id, message.portal_id, now=now)
+    services.engine.hint("submit", message.id)
 
 
 def _account_for(message: Message) -> Account | None:
@@ -107,24 +107,6 @@ def _account_for(message: Message) -> Account | None:
     if message.status is MessageStatus.UNKNOWN and message.account_id is not None:
         return accounts.by_id(message.account_id)
     return accounts.default_of(message.portal_id)
-
-
-def _reason_not_to_send(
-    message: Message, portal: Portal, recipient: object, now: datetime
-) -> tuple[Reason, str] | None:
-    if portal.state is PortalState.UNINSTALLED:
-        return Reason.UNINSTALLED, ""
-    if not message.recipient:
-        return Reason.ERASED, ""
-    if now >= message.expires_at:
-        # What held it back is the better explanation, where there is one.
-        return Reason.EXPIRED, message.reason if message.reason else ""
-    if not isinstance(recipient, Recipient):
-        return Reason.BAD_NUMBER, getattr(recipient, "text", "")
-    allowed = portal.settings.countries
-    if allowed and recipient.country not in allowed:
-        return Reason.COUNTRY, recipient.country or ""
-    return None
 
 
 def _is_its_turn(services: Services, message: Message, account: Account, now: datetime) -> bool:
@@ -135,13 +117,14 @@ def _is_its_turn(services: Services, message: Message, account: Account, now: da
     if turn.is_given and turn.at <= now:
         return True
     if account.is_silent and not turn.is_given:
-        submissions.all_wait_in_queue(message, until=turn.at)
+        claims.all_wait_in_queue(message, until=turn.at)
         return False
     until, slot = turn.at, turn.at if turn.is_given else None
     if not turn.is_given:  # come back spread over the time that the others will take
         ahead = claims.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
         until += timedelta(seconds=random.uniform(0, min(ahead, 600.0)))  # noqa: S311 - jitter, not a secret
-    submissions.wait_in_queue(message.id, Reason.NONE, "", until=min(until, _latest(message)), slot_at=slot)
+    until = min(until, policy.ends_waiting(message))
+    claims.put_off(message.id, Reason.NONE, "", until=until, slot_at=slot, now=now)
     delay_s = (until - now).total_seconds()
     if delay_s < services.timing.sweep_s:
         services.engine.hint("submit", message.id, delay_s=delay_s)
@@ -228,37 +211,26 @@ def _keep_trying(record: Callable[[], None]) -> None:
 
 def _record(services: Services, claim: Claim, account: Account, gateway: Gateway, outcome: Outcome) -> None:
     now, timing = services.now(), services.timing
+    answer = answered(services, claim, gateway, outcome)
+    outcomes.record([answer], now=now, timing=timing)
     match outcome:
         case Accepted():
-            can = gateway.active_capabilities
-            poll_s = can.poll_after_s if can.reports in ("poll", "both") else None
-            submissions.record_accepted(claim, outcome, now=now, timing=timing, poll_s=poll_s)
             services.engine.slots.note_accepted(account.id)
-            if poll_s is not None and poll_s < timing.sweep_s:
-                services.engine.hint("follow_up", claim.message.id, delay_s=poll_s)
-        case Refused(kind=RefusalKind.PERMANENT):
-            submissions.record_refused_for_good(claim, outcome, now=now, timing=timing)
+            if answer.poll_s is not None and answer.poll_s < timing.sweep_s:
+                services.engine.hint("follow_up", claim.message.id, delay_s=answer.poll_s)
         case Refused(kind=RefusalKind.CONFIG):
-            submissions.record_refused_later(
-                claim, outcome, now=now, timing=timing, reason=Reason.ACCOUNT_STOPPED, is_try=False
-            )
-            _count_config_refusal(services, account, outcome, now)
+            _count_config_refusal(services, account, claim, outcome, now)
         case Refused(kind=RefusalKind.THROTTLE):
-            submissions.record_refused_later(claim, outcome, now=now, timing=timing, is_try=False)
             accounts.slow_down(
-                account.id,
+                account,
                 pause_s=min(outcome.retry_after_s or 1.0, 3600.0),
                 seen_per_s=services.engine.slots.accepted_per_s(account.id) or FIRST_PACE_PER_S,
                 now=now,
             )
-        case Refused():
-            submissions.record_refused_later(claim, outcome, now=now, timing=timing)
-            _count_no_answer(services, account, now)
-        case Unknown():
-            settle_unknown(services, claim, gateway, outcome.reason)
+        case Refused(kind=RefusalKind.TEMPORARY) | Unknown():
             _count_no_answer(services, account, now)
     if account.is_silent and isinstance(outcome, Accepted):  # it was, before this call
-        submissions.all_may_go(claim.message, now=now)
+        claims.all_may_go(claim.message, now=now)
     log.info(
         "message submitted",
         extra={
@@ -271,11 +243,29 @@ def _record(services: Services, claim: Claim, account: Account, gateway: Gateway
     hint_push(services, claim.portal_id)
 
 
-def _count_config_refusal(services: Services, account: Account, refused: Refused, now: datetime) -> None:
-    opened = accounts.count_failure(
-        account.id,
+def answered(
+    services: Services, claim: Claim, gateway: Gateway | None, outcome: Outcome, *, is_fault: bool = False
+) -> Answered:
+    """What came of a claim, with what this gateway can do about it: it fetches its reports, it can be asked,
+    or it drops repeats."""
+    can = gateway.active_capabilities if gateway is not None else None
+    return Answered(
+        claim,
+        outcome,
+        poll_s=can.poll_after_s if can is not None and can.reports in ("poll", "both") else None,
+        look_up_s=services.timing.look_up_s if can is not None and can.lookup else None,
+        may_repeat=isinstance(outcome, Unknown | Refused) and may_resend(services, claim.portal_id, gateway),
+        is_fault=is_fault,
+    )
+
+
+def _count_config_refusal(
+    services: Services, account: Account, claim: Claim, refused: Refused, now: datetime
+) -> None:
+    opened = accounts.count_refusal(
+        account,
+        claim.message.id,
         reason=f"{refused.code}: {refused.text}".strip(": "),
-        limit=CONFIG_REFUSALS_TO_OPEN,
         probe_at=now + services.timing.span("account_probe_s"),
         now=now,
     )
@@ -287,7 +277,7 @@ def _count_config_refusal(services: Services, account: Account, refused: Refused
 
 
 def _count_no_answer(services: Services, account: Account, now: datetime) -> None:
-    if accounts.note_no_answer(account.id, pause_s=services.timing.breaker_s, now=now):
+    if accounts.note_no_answer(account, pause_s=services.timing.breaker_s, now=now):
         log.error(
             "gateway does not answer: one call at a time until it does",
             extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
@@ -295,22 +285,6 @@ def _count_no_answer(services: Services, account: Account, now: datetime) -> Non
 
 
 # --- unknown outcomes ---
-
-
-def settle_unknown(
-    services: Services, claim: Claim, gateway: Gateway | None, why: str, *, is_fault: bool = False
-) -> None:
-    """What happens next: ask the gateway, repeat under the same reference, or wait for a report."""
-    can_look_up = gateway is not None and gateway.active_capabilities.lookup
-    submissions.record_unknown(
-        claim,
-        why,
-        resend=not can_look_up and may_resend(services, claim.portal_id, gateway),
-        look_up_s=services.timing.look_up_s if can_look_up else None,
-        is_fault=is_fault,
-        now=services.now(),
-        timing=services.timing,
-    )
 
 
 def may_resend(services: Services, portal_id: int, gateway: Gateway | None) -> bool:
@@ -330,7 +304,8 @@ def recover_message(services: Services, row_id: int) -> None:
     account = accounts.by_id(claim.account_id)
     gateway = services.gateway(account) if account else None
     why = "the worker stopped before the gateway's answer was recorded"
-    settle_unknown(services, claim, gateway, why, is_fault=True)
+    lost = answered(services, claim, gateway, Unknown(why), is_fault=True)
+    outcomes.record([lost], now=services.now(), timing=services.timing)
     services.counts.add("sms_lease_lost_total")
     log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})
     hint_push(services, claim.portal_id)
@@ -345,7 +320,7 @@ def note_exception(services: Services, job: str, key: int, error: Exception) -> 
     if is_down or job not in ("submit", "follow_up", "verify_held"):
         return  # not the message's fault: its row stays due
     now = services.now()
-    if submissions.note_exception(key, type(error).__name__, now=now, timing=services.timing):
+    if messages.note_exception(key, type(error).__name__, now=now, timing=services.timing):
         log.error("dead letter", extra={"message_row": key, "job": job})
 
 

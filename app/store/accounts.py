@@ -10,7 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.policy import Standing
 from app.domain.portals import PortalState
+from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
 from app.store.database import AnyRow, statement, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, portals
@@ -55,6 +57,10 @@ class Account:
     def is_silent(self) -> bool:
         """No sensible answer so often that it gets one call at a time."""
         return self.bad_calls >= BAD_CALLS_TO_PAUSE
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.circuit_open_since is not None, self.circuit_reason, self.probe_at)
 
 
 def _account(row: AnyRow) -> Account:
@@ -150,6 +156,7 @@ def connect(
         "probe_at": None,
         "paused_until": None,
         "failures": 0,
+        "refused_rows": [],
         "bad_calls": 0,
         "rate_per_s": None,
         "next_slot_at": None,
@@ -212,12 +219,10 @@ def due_for_check(now: datetime, *, limit: int) -> list[int]:
     )
 
 
-_SENDS = (
-    gateway_accounts.c.is_default,
-    gateway_accounts.c.portal_id.in_(
-        sa.select(portals.c.id).where(portals.c.state != PortalState.UNINSTALLED)
-    ),
+_of_portal_that_is_there = gateway_accounts.c.portal_id.in_(
+    sa.select(portals.c.id).where(portals.c.state != PortalState.UNINSTALLED)
 )
+_SENDS = (gateway_accounts.c.is_default, _of_portal_that_is_there)
 
 
 def plan_check(account_id: int, at: datetime) -> None:
@@ -263,7 +268,6 @@ def _failed_check(check: Check) -> dict[str, object]:
 
 # --- breaker and pace: how fast an account may be called ---
 
-BAD_CALLS_TO_PAUSE = 5
 SLOWEST_PER_S = 0.2
 FASTEST_PER_S = 200.0  # a pace above this is none
 HORIZON = timedelta(seconds=10)  # turns are given out so far ahead; the pace may change
@@ -316,21 +320,21 @@ def _next_slot(account_id: int, now: datetime) -> Turn:
     return Turn(slot, is_given=True)
 
 
-def slow_down(account_id: int, *, pause_s: float, seen_per_s: float, now: datetime) -> None:
+def slow_down(account: Account, *, pause_s: float, seen_per_s: float, now: datetime) -> None:
     """The gateway found us too fast: half the pace, once a second at most, and a pause as it asked.
 
     It is silent no more, so the breaker closes: its one call every so often would not keep to that pause.
     """
     with writing() as connection:
-        row = _locked(connection, account_id)
-        if row is None:
+        row = _locked(connection, account.id)
+        if row is None or row.version != account.version:
             return
         resume_at = max(row.next_slot_at or now, now + timedelta(seconds=pause_s))
         values: dict[str, object] = {"next_slot_at": resume_at, "bad_calls": 0, "paused_until": None}
         if row.slowed_at is None or row.slowed_at <= now - timedelta(seconds=1):
             values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or max(seen_per_s, 2.0)) / 2)
             values["slowed_at"] = now
-        _set(connection, account_id, **values)
+        _set(connection, account.id, **values)
 
 
 def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool) -> None:
@@ -340,23 +344,27 @@ def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool)
     condition = columns.bad_calls > 0
     if accepted:
         faster = columns.rate_per_s * 1.1 + 0.2
-        values |= {"failures": 0, "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None)}
+        values |= {
+            "failures": 0,
+            "refused_rows": [],
+            "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None),
+        }
         condition = sa.or_(condition, columns.failures > 0, columns.rate_per_s.is_not(None))
     connection.execute(sa.update(gateway_accounts).where(columns.id == account_id, condition).values(values))
 
 
-def note_no_answer(account_id: int, *, pause_s: float, now: datetime) -> bool:
+def note_no_answer(account: Account, *, pause_s: float, now: datetime) -> bool:
     """A call without a sensible answer. True when this one made it too many in a row."""
     with writing() as connection:
         bad_calls = connection.scalar(
             sa.update(gateway_accounts)
-            .where(gateway_accounts.c.id == account_id)
+            .where(gateway_accounts.c.id == account.id, gateway_accounts.c.version == account.version)
             .values(bad_calls=gateway_accounts.c.bad_calls + 1)
             .returning(gateway_accounts.c.bad_calls)
         )
         if bad_calls is None or bad_calls < BAD_CALLS_TO_PAUSE:
             return False
-        _set(connection, account_id, paused_until=now + timedelta(seconds=pause_s))
+        _set(connection, account.id, paused_until=now + timedelta(seconds=pause_s))
     return bool(bad_calls == BAD_CALLS_TO_PAUSE)
 
 
@@ -372,29 +380,38 @@ def _set(connection: sa.Connection, account_id: int, **values: object) -> None:
     )
 
 
-def count_failure(account_id: int, *, reason: str, limit: int, probe_at: datetime, now: datetime) -> bool:
-    """Count a refusal of the account itself; True when this one opened the circuit."""
+def count_refusal(account: Account, row_id: int, *, reason: str, probe_at: datetime, now: datetime) -> bool:
+    """A message was refused for the account's sake; True when this one stopped the account.
+
+    One message may be refused for its own sake, so only different ones count, with none taken in between. Of
+    settings that were changed meanwhile it says nothing.
+    """
     with writing() as connection:
-        connection.execute(
-            sa.update(gateway_accounts)
-            .where(gateway_accounts.c.id == account_id)
-            .values(failures=gateway_accounts.c.failures + 1, circuit_reason=reason[:500])
-        )
+        row = _locked(connection, account.id)
+        if row is None or row.version != account.version or row.circuit_open_since is not None:
+            return False
+        refused = sorted({*row.refused_rows, row_id})
+        values: dict[str, object] = {"refused_rows": refused, "failures": len(refused)}
+        is_over = len(refused) >= REFUSALS_TO_STOP
+        if is_over:
+            values |= {"circuit_open_since": now, "probe_at": probe_at, "circuit_reason": reason[:500]}
+        _set(connection, account.id, **values)
+    return is_over
+
+
+def close_circuit(account: Account) -> bool:
+    """It works again. False when it was connected anew meanwhile."""
+    columns = gateway_accounts.c
+    with writing() as connection:
         return bool(
             connection.execute(
                 sa.update(gateway_accounts)
-                .where(
-                    gateway_accounts.c.id == account_id,
-                    gateway_accounts.c.failures >= limit,
-                    gateway_accounts.c.circuit_open_since.is_(None),
+                .where(columns.id == account.id, columns.version == account.version)
+                .values(
+                    circuit_open_since=None, circuit_reason="", probe_at=None, failures=0, refused_rows=[]
                 )
-                .values(circuit_open_since=now, probe_at=probe_at)
             ).rowcount
         )
-
-
-def close_circuit(account_id: int) -> None:
-    _update(account_id, circuit_open_since=None, circuit_reason="", probe_at=None, failures=0)
 
 
 def postpone_probe(account_id: int, until: datetime) -> None:
@@ -402,7 +419,13 @@ def postpone_probe(account_id: int, until: datetime) -> None:
 
 
 def due_for_probe(now: datetime, *, limit: int) -> list[int]:
-    return _ids(gateway_accounts.c.probe_at <= now, limit=limit)
+    """Stopped accounts of portals that are there."""
+    return _ids(
+        gateway_accounts.c.probe_at <= now,
+        gateway_accounts.c.circuit_open_since.is_not(None),
+        _of_portal_that_is_there,
+        limit=limit,
+    )
 
 
 def _ids(*conditions: sa.ColumnElement[bool], limit: int) -> list[int]:

@@ -1,19 +1,23 @@
-"""Claims: a due message is taken by one worker at a time, for as long as its lease lasts."""
+"""The queue: a due message is taken by one worker at a time, for as long as its lease lasts, or put off."""
 
 from __future__ import annotations
 
 import secrets as random_source
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.config import Timing
+from app.domain import life
+from app.domain.life import Change, State
 from app.domain.messages import Claim, Message, Reason, Work
+from app.domain.retry import Timing
 from app.domain.status import MessageStatus
-from app.store.closing import close_attempt, set_message
 from app.store.database import AnyRow, statement, writing
-from app.store.rows import add_event, locked, message_columns, message_of
+from app.store.rows import locked, message_columns, message_of, state_of, write
 from app.store.tables import attempts, messages
 
 
@@ -48,6 +52,9 @@ def count_queued(portal_id: int) -> int:
         return connection.scalar(query) or 0
 
 
+WAIT_TOGETHER = 500  # more of them would keep SQLite's other writers waiting
+
+
 # --- the claim ---
 
 
@@ -68,29 +75,24 @@ def claim(
     """
     lease = random_source.token_hex(16)
     with writing() as connection:
-        row = connection.execute(
-            sa.update(messages)
-            .where(messages.c.id == message.id, messages.c.work == Work.QUEUED, messages.c.due_at <= now)
-            .values(
-                work=Work.SUBMITTING,
-                lease=lease,
-                due_at=now + timing.span("lease_s"),
-                hinted_at=None,
-                slot_at=None,
-                tries=messages.c.tries + 1,
-                account_id=account_id,
-                recipient=recipient,
-                encoding=encoding,
-                segments=segments,
-                reason=Reason.NONE,
-                reason_text="",
-            )
-            .returning(*message_columns(), messages.c.tries, messages.c.attempt_id)
-        ).first()
-        if row is None:
+        row = locked(connection, message.id)
+        if row is None or row.work != Work.QUEUED or row.due_at is None or row.due_at > now:
             return None
-        attempt = _attempt_for_call(connection, row, account_id, gateway, now)
-    return _claim_of(row, attempt, lease)
+        attempt, step = _attempt_for_call(connection, row, account_id, gateway, now)
+        taken = replace(life.claimed(state_of(row), lease, now, timing), attempt_id=attempt.id)
+        write(
+            connection,
+            row,
+            Change(taken, (("submitting", step),)),
+            now,
+            account_id=account_id,
+            recipient=recipient,
+            encoding=encoding,
+            segments=segments,
+            attempts=attempt.number,
+        )
+        changed = connection.execute(sa.select(messages).where(messages.c.id == row.id)).one()
+    return _claim_of(changed, attempt, lease)
 
 
 def _claim_of(row: AnyRow, attempt: AnyRow, lease: str) -> Claim:
@@ -108,12 +110,20 @@ def _claim_of(row: AnyRow, attempt: AnyRow, lease: str) -> Claim:
 
 def _attempt_for_call(
     connection: Connection, row: AnyRow, account_id: int, gateway: str, now: datetime
-) -> AnyRow:
-    found = (attempts.c.id, attempts.c.reference, attempts.c.calls, attempts.c.account_id)
+) -> tuple[AnyRow, str]:
+    """The attempt, and what the timeline says of it."""
+    found = (
+        attempts.c.id,
+        attempts.c.number,
+        attempts.c.reference,
+        attempts.c.calls,
+        attempts.c.account_id,
+    )
     again = connection.execute(
         sa.update(attempts)
         .where(
             attempts.c.id == row.attempt_id,
+            attempts.c.message_row_id == row.id,
             attempts.c.outcome == "unknown",
             attempts.c.account_id == account_id,
         )
@@ -121,8 +131,7 @@ def _attempt_for_call(
         .returning(*found)
     ).first()
     if again is not None:
-        add_event(connection, row.id, now, "submitting", f"again as {again.reference}")
-        return again
+        return again, f"again as {again.reference}"
     attempt = connection.execute(
         sa.insert(attempts)
         .values(
@@ -136,29 +145,21 @@ def _attempt_for_call(
         )
         .returning(*found)
     ).one()
-    set_message(connection, row.id, attempt_id=attempt.id, attempts=row.attempts + 1)
-    add_event(connection, row.id, now, "submitting", attempt.reference)
-    return attempt
+    return attempt, attempt.reference
 
 
 def give_back(claim: Claim, *, now: datetime) -> bool:
     """The call was never made: the message is due again, and the attempt did not happen."""
     with writing() as connection:
-        row = held_by(connection, claim)
-        if row is None:
+        row = locked(connection, claim.message.id)
+        change = life.given_back(state_of(row), claim, now) if row is not None else None
+        if row is None or change is None:
             return False
-        if claim.calls == 1:
-            close_attempt(connection, claim.attempt_id, "not_made", now)
-        else:
-            connection.execute(
-                sa.update(attempts)
-                .where(attempts.c.id == claim.attempt_id)
-                .values(calls=claim.calls - 1, finished_at=now)
-            )
-        add_event(connection, row.id, now, "given_back")
-        set_message(
-            connection, row.id, work=Work.QUEUED, lease=None, due_at=now, hinted_at=None, tries=row.tries - 1
+        values = {"outcome": "not_made"} if claim.calls == 1 else {"calls": claim.calls - 1}
+        connection.execute(
+            sa.update(attempts).where(attempts.c.id == claim.attempt_id).values(finished_at=now, **values)
         )
+        write(connection, row, change, now)
     return True
 
 
@@ -194,7 +195,84 @@ def open_question(row_id: int) -> tuple[Claim, datetime, int] | None:
     return _claim_of(row, attempt, ""), attempt.finished_at or attempt.started_at, row.polls
 
 
-def held_by(connection: Connection, claim: Claim) -> AnyRow | None:
-    """The locked row while this claim holds it."""
-    row = locked(connection, claim.message.id)
-    return row if row is not None and row.lease == claim.lease and row.work == Work.SUBMITTING else None
+# --- not now
+
+
+def put_off(
+    row_id: int,
+    reason: Reason,
+    text: str,
+    *,
+    until: datetime,
+    now: datetime,
+    slot_at: datetime | None = None,
+) -> None:
+    """Not now: no gateway, a stopped account, or not its turn. The row stays queued and says why."""
+    _write_queued(row_id, lambda state: life.put_off(state, reason, text, until, slot_at=slot_at), now)
+
+
+def stop_repeating(row_id: int, *, now: datetime) -> None:
+    """An unknown outcome that must not be repeated any more: only a report or the deadline ends it."""
+    _write_queued(row_id, life.not_repeated, now)
+
+
+def _write_queued(row_id: int, event: Callable[[State], Change | None], now: datetime) -> None:
+    with writing() as connection:
+        row = locked(connection, row_id)
+        change = event(state_of(row)) if row is not None else None
+        if row is not None and change is not None:
+            write(connection, row, change, now)
+
+
+def all_wait_in_queue(message: Message, *, until: datetime) -> None:
+    """Not this one and none of those that wait for the same gateway: it is silent.
+
+    Many at once, so that a long queue costs the other portals no time: each would be written by itself else,
+    every time that its turn comes.
+    """
+    column = messages.c
+    end: sa.ColumnElement[Any] = column.expires_at
+    if message.status is MessageStatus.UNKNOWN:
+        end = sa.case((column.deadline_at < column.expires_at, column.deadline_at), else_=column.expires_at)
+    with writing() as connection:
+        found = _waiting_like(connection, message, column.due_at <= until)
+        connection.execute(
+            sa.update(messages)
+            .where(column.id.in_(found), column.work == Work.QUEUED)
+            .values(
+                due_at=sa.case((end < until, end), else_=until),
+                hinted_at=None,
+                slot_at=None,
+                reason=Reason.NONE,
+                reason_text="",
+            )
+        )
+
+
+def all_may_go(message: Message, *, now: datetime) -> None:
+    """The gateway answers again: those that were put off with this one need not wait for their time."""
+    column = messages.c
+    put_off = (column.due_at > now, column.slot_at.is_(None), column.reason == "", column.reason_text == "")
+    with writing() as connection:
+        found = _waiting_like(connection, message, *put_off)
+        connection.execute(
+            sa.update(messages)
+            .where(column.id.in_(found), column.work == Work.QUEUED)
+            .values(due_at=now, hinted_at=None)
+        )
+
+
+def _waiting_like(connection: Connection, message: Message, *more: sa.ColumnElement[bool]) -> Sequence[int]:
+    """Those in the queue for the same gateway, some at a time; locked where rows have locks."""
+    column = messages.c
+    query = sa.select(column.id).where(
+        column.portal_id == message.portal_id,
+        column.work == Work.QUEUED,
+        column.status == message.status,
+        *more,
+    )
+    if message.status is MessageStatus.UNKNOWN:  # these stay with their gateway, whatever the portal's is now
+        query = query.where(column.account_id == message.account_id)
+    # Several workers may come to this at once.
+    query = query.order_by(column.due_at).limit(WAIT_TOGETHER).with_for_update(skip_locked=True)
+    return connection.scalars(query).all()

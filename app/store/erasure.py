@@ -14,15 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.config import Timing
-from app.domain.messages import Reason, Work
+from app.domain import life
+from app.domain.messages import Work
 from app.domain.numbers import Recipient, parse_recipient, written_forms
 from app.domain.portals import Portal, PortalSettings
-from app.domain.status import MessageStatus
-from app.store.closing import NO_CONTENT, finish_row, set_message
+from app.domain.retry import Timing
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
 from app.store.portal_events import REMOVAL
-from app.store.rows import add_event, locked
+from app.store.rows import NO_CONTENT, locked, state_of, write
 from app.store.tables import (
     messages,
     portal_events,
@@ -234,28 +233,9 @@ class NumberEraser:
             row = locked(connection, row_id)
             if row is None or row.work == Work.SUBMITTING:
                 return False
-            self._stop(connection, row, now)
-            set_message(connection, row.id, recipient="", reason_text="", held_token="", **NO_CONTENT)
+            change = life.erased(state_of(row), now, self._timing)
+            write(connection, row, change, now, recipient="", held_token="", **NO_CONTENT)
         return True
-
-    def _stop(self, connection: Connection, row: AnyRow, now: datetime) -> None:
-        """Nothing more is done outward for this message but to tell the portal how it ended."""
-        if row.work not in (Work.HELD, Work.QUEUED, Work.WAITING):
-            return
-        add_event(connection, row.id, now, "erased")
-        if row.status == MessageStatus.QUEUED:
-            finish_row(connection, row, MessageStatus.FAILED, Reason.ERASED, "", now, self._timing)
-        elif row.status == MessageStatus.UNKNOWN:
-            # To ask for it, or to repeat it, takes the number: only a report or the deadline ends it now.
-            deadline = row.deadline_at or now + self._timing.span("unknown_s")
-            set_message(
-                connection,
-                row.id,
-                work=Work.WAITING,
-                due_at=deadline,
-                deadline_at=deadline,
-                hinted_at=None,
-            )
 
     # --- the number among other words
 

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 
-from app.store.accounts import BAD_CALLS_TO_PAUSE
+from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.store.database import statement, utcnow, writing
 from app.store.job_runs import last_runs
 from app.store.tables import gateway_accounts, job_runs, messages, portals

@@ -20,7 +20,7 @@ from app.domain.incidents import (
     is_low,
 )
 from app.domain.portals import PortalState
-from app.store.accounts import BAD_CALLS_TO_PAUSE
+from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.store.database import AnyRow, insert_or_ignore, statement, writing
 from app.store.tables import gateway_accounts, incidents, portals
 

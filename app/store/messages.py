@@ -1,24 +1,33 @@
-"""Messages: accepted once, ended, repeated, found. Their gateway's word is in `submissions` and `reports`."""
+"""Messages: accepted once, ended, repeated, found. Their gateway's word is in `outcomes` and `reports`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.config import Timing
+from app.domain import life
+from app.domain.life import Change, State
 from app.domain.messages import IncomingMessage, Message, Reason, Work
 from app.domain.portals import PortalSettings, PortalState
+from app.domain.retry import Timing, born
 from app.domain.status import MessageStatus
-from app.store.closing import NO_CONTENT, close_attempt, finish_row, set_message, waiting_for_report
 from app.store.database import StoreUnavailable, insert_or_ignore, single_write, statement, writing
-from app.store.outbox import push_due
 from app.store.portals import HandlerPortal
-from app.store.rows import add_event, locked, message_columns, message_of
+from app.store.rows import (
+    NO_CONTENT,
+    locked,
+    locked_where,
+    message_columns,
+    message_of,
+    state_of,
+    write,
+    write_all,
+)
 from app.store.secrets import secret_box
 from app.store.tables import messages, portals
 
@@ -83,8 +92,6 @@ def _row_for(
 ) -> dict[str, Any]:
     is_over = portal.state is PortalState.UNINSTALLED
     lifetime = timedelta(seconds=portal.time_to_live_s or timing.time_to_live_s)
-    # The older of both clocks counts, but a portal's clock that runs ahead must not lengthen a life.
-    born = min(now, incoming.sent_at) if incoming.sent_at else now
     auth = incoming.auth
     return {
         "portal_id": portal.id,
@@ -104,7 +111,7 @@ def _row_for(
         "held_token": secret_box().seal(portal.member_id, auth.application_token) if hold else "",
         "sent_at": incoming.sent_at,
         "received_at": now,
-        "expires_at": born + lifetime,
+        "expires_at": born(now, incoming.sent_at) + lifetime,
         "status": MessageStatus.FAILED if is_over else MessageStatus.QUEUED,
         "reason": Reason.UNINSTALLED if is_over else Reason.NONE,
         "work": Work.CLOSED if is_over else Work.HELD if hold else Work.QUEUED,
@@ -116,15 +123,7 @@ def _row_for(
 
 def release_held(row_id: int, *, now: datetime) -> bool:
     """The call was the portal's after all: the message goes out."""
-    with writing() as connection:
-        add_event(connection, row_id, now, "verified")
-        return bool(
-            connection.execute(
-                sa.update(messages)
-                .where(messages.c.id == row_id, messages.c.work == Work.HELD)
-                .values(work=Work.QUEUED, due_at=now, held_token="")
-            ).rowcount
-        )
+    return _write(row_id, lambda state: life.verified(state, now), now, held_token="")
 
 
 def held_call(row_id: int) -> tuple[Message, str, str] | None:
@@ -164,136 +163,126 @@ def finish(
     timing: Timing,
 ) -> bool:
     """End a message by our own decision, if it is still where the caller saw it: a report may have come."""
-    with writing() as connection:
-        row = locked(connection, seen.id)
-        if row is None or (row.work, row.status) != (seen.work, seen.status):
-            return False
-        add_event(connection, row.id, now, "ended", reason)
-        finish_row(connection, row, status, reason, text, now, timing)
-        if reason is Reason.UNINSTALLED:  # the HANDLER had not heard of it yet
-            set_message(connection, row.id, **_NOTHING_KEPT)
-    return True
+    more = _NOTHING_KEPT if reason is Reason.UNINSTALLED else {}  # the HANDLER had not heard of it yet
+    return _write(
+        seen.id, lambda state: life.ended(state, status, reason, text, now, timing), now, seen=seen, **more
+    )
 
 
-def resolve(row_id: int, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
-    """A person found out what became of an unknown outcome. False when it is not unknown (any more)."""
-    with writing() as connection:
-        row = locked(connection, row_id)
-        if row is None or row.status != MessageStatus.UNKNOWN or row.work == Work.SUBMITTING:
-            return False
-        add_event(connection, row.id, now, "resolved", status)
-        if status.is_final:
-            finish_row(connection, row, status, Reason.NONE, "resolved by hand", now, timing)
-            return True
-        values = {**waiting_for_report(now, timing), **push_due(row, status, now, timing)}
-        set_message(connection, row.id, status=status, **values)
-    return True
+def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
+    """A person found out what became of an unknown outcome. False when it is not what they saw (any more)."""
+    return _write(seen.id, lambda state: life.resolved(state, status, now, timing), now, seen=seen)
 
 
 def close_without_report(row_id: int, *, now: datetime) -> bool:
     """The gateway took it and never said more: closed as sent; a failure would be a guess."""
-    with writing() as connection:
-        row = locked(connection, row_id)
-        if row is None or row.work != Work.WAITING:
-            return False
-        add_event(connection, row.id, now, "no_report")
-        set_message(
-            connection,
-            row.id,
-            work=Work.CLOSED,
-            due_at=None,
-            poll_at=None,
-            deadline_at=None,
-            reason=Reason.NO_REPORT,
-        )
-    return True
+    return _write(row_id, life.no_report, now)
 
 
-def next_poll(row_id: int, at: datetime | None) -> None:
+def next_poll(row_id: int, at: datetime | None, *, now: datetime) -> None:
     """Nothing final yet: ask again at `at`, or only wait for the deadline."""
+    _write(row_id, lambda state: life.polled(state, at), now)
+
+
+def resend(seen: Message, *, now: datetime, timing: Timing) -> bool:
+    """A new attempt with a fresh ladder; False when the message is not what the person saw any more, so that
+    of two clicks one counts."""
+    if life.may_send_again(seen).answer == "no":
+        return False
+    with statement() as connection:
+        settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == seen.portal_id))
+    lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
+    lifetime = timedelta(seconds=lifetime_s)
+    return _write(seen.id, lambda state: life.resent(state, now, timing, lifetime=lifetime), now, seen=seen)
+
+
+def note_exception(row_id: int, why: str, *, now: datetime, timing: Timing) -> bool:
+    """A job failed at this message by an error of ours. True when it is a dead letter now."""
     with writing() as connection:
         row = locked(connection, row_id)
-        if row is not None and row.work == Work.WAITING:
-            due_at = min(filter(None, (at, row.deadline_at)), default=None)
-            set_message(connection, row_id, poll_at=at, polls=row.polls + 1, due_at=due_at, hinted_at=None)
-
-
-def resend(row_id: int, *, now: datetime, timing: Timing) -> bool:
-    """A person wants it sent again: a new attempt with a fresh ladder.
-
-    False while it is on its way, and when its text was removed.
-    """
-    with writing() as connection:
-        row = locked(connection, row_id)
-        if row is None or not row.text or row.work in (Work.SUBMITTING, Work.QUEUED, Work.HELD):
+        change = life.failed_by_us(state_of(row), why, now, timing) if row is not None else None
+        if row is None or change is None:
             return False
-        settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == row.portal_id))
-        lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
-        add_event(connection, row.id, now, "resend")
-        close_attempt(connection, row.attempt_id, "replaced", now)
-        set_message(
-            connection,
-            row.id,
-            status=MessageStatus.QUEUED,
-            reason=Reason.NONE,
-            reason_text="",
-            work=Work.QUEUED,
-            due_at=now,
-            hinted_at=now,
-            tries=0,
-            polls=0,
-            poll_at=None,
-            deadline_at=None,
-            attempt_id=None,
-            faults=0,
-            slot_at=None,
-            is_resend=True,
-            expires_at=now + timedelta(seconds=lifetime_s),
-            **({} if row.told is None else push_due(row, MessageStatus.QUEUED, now, timing, is_resend=True)),
-        )
+        write(connection, row, change, now)
+    return bool(change.steps)
+
+
+def _write(
+    row_id: int,
+    event: Callable[[State], Change | None],
+    now: datetime,
+    *,
+    seen: Message | None = None,
+    **more: Any,
+) -> bool:
+    """Lock, ask `life`, write. With `seen`, only while portal, attempt, work and status are as they were."""
+    with writing() as connection:
+        row = locked(connection, row_id)
+        if row is None or (seen is not None and _version(row) != _version(seen)):
+            return False
+        change = event(state_of(row))
+        if change is None:
+            return False
+        write(connection, row, change, now, **more)
     return True
+
+
+def _version(seen: Any) -> tuple[object, ...]:
+    return (seen.portal_id, seen.attempts, seen.work, seen.status, bool(seen.text))
+
+
+TOGETHER = 500  # more of them in one commit would keep others waiting
 
 
 def wake_account(account_id: int | None, portal_id: int, *, now: datetime) -> None:
     """Messages that wait for a gateway are due again: it was connected, repaired or probed well."""
-    waits_for = [Reason.NO_GATEWAY, Reason.ACCOUNT_STOPPED]
-    with writing() as connection:
-        connection.execute(
-            sa.update(messages)
-            .where(
-                messages.c.portal_id == portal_id,
-                messages.c.work == Work.QUEUED,
-                messages.c.reason.in_(waits_for),
-                *(
-                    []
-                    if account_id is None
-                    else [sa.or_(messages.c.account_id == account_id, messages.c.account_id.is_(None))]
-                ),
-            )
-            .values(due_at=now, hinted_at=None, tries=0)
-        )
+    column = messages.c
+    mine = [
+        column.portal_id == portal_id,
+        column.work == Work.QUEUED,
+        column.reason.in_([Reason.NO_GATEWAY, Reason.ACCOUNT_STOPPED]),
+    ]
+    if account_id is not None:
+        mine.append(sa.or_(column.account_id == account_id, column.account_id.is_(None)))
+    while True:
+        with writing() as connection:
+            rows = locked_where(connection, *mine, limit=TOGETHER)
+            write_all(connection, [(row, life.woken(state_of(row), now)) for row in rows], now)
+        if len(rows) < TOGETHER:
+            return
 
 
 def end_unsent(portal_id: int, *, up_to: int, now: datetime) -> None:
     """The app was removed: what was not submitted is over, and nobody is left to be told. `up_to` is the
     last row of the removed installation."""
     of_then = sa.and_(messages.c.portal_id == portal_id, messages.c.id <= up_to)
+    unsent = sa.or_(messages.c.work.in_([Work.QUEUED, Work.HELD]), messages.c.push_due_at.is_not(None))
+    while True:
+        with writing() as connection:
+            rows = locked_where(connection, of_then, unsent, limit=TOGETHER)
+            write_all(connection, [(row, life.uninstalled(state_of(row))) for row in rows], now)
+        if len(rows) < TOGETHER:
+            break
     with writing() as connection:
         connection.execute(
             sa.update(messages)
-            .where(of_then, messages.c.work.in_([Work.QUEUED, Work.HELD]))
-            .values(
-                work=Work.CLOSED,
-                status=MessageStatus.FAILED,
-                reason=Reason.UNINSTALLED,
-                due_at=None,
-            )
+            .where(of_then, messages.c.author_token != "")
+            .values(author_token="", author_token_until=None)
         )
-        connection.execute(
-            sa.update(messages)
-            .where(of_then)
-            .values(push_due_at=None, author_token="", author_token_until=None)
-        )
+
+
+RESTORED = "restored from a backup"
+
+
+def mark_unsent_unknown(*, now: datetime, timing: Timing) -> int:
+    """After a restore from a backup the rows know nothing of what went out since: count every message that
+    was still to be submitted as an unknown outcome; returns how many."""
+    unsent = messages.c.work.in_([Work.QUEUED, Work.HELD, Work.SUBMITTING])
+    with writing() as connection:
+        rows = locked_where(connection, unsent)  # nobody else is at work then
+        changes = [(row, life.restored(state_of(row), RESTORED, now, timing)) for row in rows]
+        write_all(connection, changes, now)
+    return len(rows)
 
 
 # --- the sweeper's and the readers' view ---

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from app.config import Timing
+from app.domain import life
+from app.domain.life import Change, State
 from app.domain.portals import PortalState
-from app.domain.status import MessageStatus, word_for_portal
+from app.domain.retry import Timing
+from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement, writing
-from app.store.rows import add_event
+from app.store.rows import locked_where, state_of, write_all
 from app.store.secrets import secret_box
 from app.store.tables import messages, portals
-
-# Pauses after "message not found": the portal may store the id only after it has called us.
-NOT_FOUND_PAUSES_S = (10, 30, 60, 120, 180)
 
 
 @dataclass(frozen=True)
@@ -26,38 +24,16 @@ class Push:
     """One status to tell: `word` for the portal's `message_id`."""
 
     row_id: int
+    portal_id: int
     message_id: str
     sender_code: str
-    word: MessageStatus
+    word: MessageStatus | None  # None: there is nothing that it may hear
     status: MessageStatus
     received_at: datetime
     not_found_since: datetime | None
     tries: int
     author_id: str
     due_at: datetime
-
-
-def push_due(
-    row: AnyRow,
-    status: MessageStatus,
-    now: datetime,
-    timing: Timing,
-    *,
-    is_resend: bool | None = None,
-) -> dict[str, Any]:
-    """The columns to write beside a new status, so that the portal hears of it in time.
-
-    The portal overwrites what it hears in its first seconds, and other words may follow at once, so the
-    push waits a little; see bitrix24 contract 5.6 on both races.
-    """
-    if row.origin != "portal":
-        return {}
-    told = MessageStatus(row.told) if row.told else None
-    again = row.is_resend if is_resend is None else is_resend
-    if word_for_portal(status, told=told, is_resend=again) is None:
-        return {}
-    due_at = max(now + timing.span("push_fill_s"), row.received_at + timing.span("first_push_s"))
-    return {"push_due_at": due_at, "push_tries": 0}
 
 
 def due_pushes(portal_id: int, *, now: datetime, limit: int) -> list[Push]:
@@ -93,16 +69,14 @@ def due_with_author(portal_id: int, *, now: datetime, limit: int) -> list[tuple[
 
 
 def _push(row: AnyRow) -> Push:
-    status = MessageStatus(row.status)
-    told = MessageStatus(row.told) if row.told else None
-    # A due row whose word was told already is the repeat of a final word that was told very early.
-    word = word_for_portal(status, told=told, is_resend=row.is_resend) or told or status
+    state = state_of(row)
     return Push(
         row_id=row.id,
+        portal_id=row.portal_id,
         message_id=row.message_id,
         sender_code=row.sender_code,
-        word=word,
-        status=status,
+        word=life.word_to_tell(state),
+        status=state.status,
         received_at=row.received_at,
         not_found_since=row.not_found_since,
         tries=row.push_tries,
@@ -124,50 +98,54 @@ def keep_lease(portal_id: int, lease: str, *, until: datetime) -> bool:
 
 
 def record_told(pushes: Sequence[Push], *, now: datetime, timing: Timing) -> None:
-    """These words were told. A final word told in the first minute is told once more after it."""
-    with writing() as connection:
-        for push in pushes:
-            minute = push.received_at + timing.span("push_repeat_s")
-            again = minute if push.word.is_final and now < minute else None
-            _after_push(
-                connection, push, again, told=push.word, told_at=now, not_found_since=None, push_tries=0
-            )
-            add_event(connection, push.row_id, now, "told", push.word)
+    """These words were told. A message that was forgotten meanwhile takes nothing from the others."""
+
+    def told(state: State, push: Push) -> Change | None:
+        return life.told(state, push.word, push.status, push.due_at, now, timing) if push.word else None
+
+    _write_pushed(pushes, told, now)
+
+
+def record_nothing_to_tell(pushes: Sequence[Push], *, now: datetime) -> None:
+    """These were due for a word that the portal must not hear."""
+    _write_pushed(
+        pushes, lambda state, push: life.nothing_to_tell(state) if state.status is push.status else None, now
+    )
+
+
+def record_no_answer(pushes: Sequence[Push], *, now: datetime) -> None:
+    """The portal may still carry out what we called, whenever it likes."""
+    _write_pushed(pushes, lambda state, _push: life.not_answered(state), now)
 
 
 def record_not_found(push: Push, *, now: datetime, timing: Timing) -> None:
     """The portal does not know the message: not yet, or not any more. Try for some minutes, then stop."""
-    since = push.not_found_since or now
-    limit = timing.span("push_not_found_s")
-    pause = NOT_FOUND_PAUSES_S[min(push.tries, len(NOT_FOUND_PAUSES_S) - 1)]
-    # Tests shrink the whole, so shrink the pauses alike.
-    next_try = now + timedelta(seconds=pause) * (limit / timedelta(seconds=600))
-    with writing() as connection:
-        if now - since >= limit:
-            _after_push(connection, push, None)
-            add_event(connection, push.row_id, now, "not_told", "the portal does not know this message")
-        else:
-            _after_push(connection, push, next_try, not_found_since=since, push_tries=push.tries + 1)
+    _write_pushed(
+        [push], lambda state, push: life.not_found(state, push.status, push.due_at, now, timing), now
+    )
 
 
 def record_push_failed(push: Push, why: str, *, next_try: datetime | None, now: datetime) -> None:
     """This one could not be told: again at `next_try`, or never."""
-    with writing() as connection:
-        _after_push(connection, push, next_try, push_tries=push.tries + 1)
-        if next_try is None:
-            add_event(connection, push.row_id, now, "not_told", why)
-
-
-def _after_push(connection: sa.Connection, push: Push, next_due: datetime | None, **values: Any) -> None:
-    """Write the result. A status that changed while we told the old one is due, also when another
-    worker has told the new one meanwhile: ours may have been the last that the portal heard."""
-    unchanged = messages.c.status == push.status
-    now_at_latest = sa.func.coalesce(messages.c.push_due_at, push.due_at)
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == push.row_id)
-        .values(push_due_at=sa.case((unchanged, next_due), else_=now_at_latest), **values)
+    _write_pushed(
+        [push], lambda state, push: life.not_told(state, push.status, push.due_at, why, next_try), now
     )
+
+
+def _write_pushed(
+    pushes: Sequence[Push], event: Callable[[State, Push], Change | None], now: datetime
+) -> None:
+    if not pushes:
+        return
+    of_row = {push.row_id: push for push in pushes}
+    with writing() as connection:
+        rows = locked_where(connection, messages.c.id.in_(of_row))
+        changes = []
+        for row in rows:
+            push = of_row[row.id]
+            if row.portal_id == push.portal_id and (change := event(state_of(row), push)) is not None:
+                changes.append((row, change))
+        write_all(connection, changes, now)
 
 
 def drop_stale(*, now: datetime, timing: Timing) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.config import Timing
-from app.domain.messages import Claim, Reason, Work
-from app.domain.outcomes import DeliveryReport
-from app.domain.status import MessageStatus, advance, aggregate
-from app.store.closing import waiting_for_report
+from app.domain import life
+from app.domain.life import Answered, Part
+from app.domain.messages import Work
+from app.domain.outcomes import Accepted, DeliveryReport, id_spellings
+from app.domain.retry import Timing
+from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement, writing
-from app.store.outbox import push_due
-from app.store.rows import add_event, locked
+from app.store.rows import add_event, locked, state_of, write
 from app.store.tables import attempts, gateway_accounts, messages, parked_reports, parts
 
 SEEN_GRAIN = timedelta(seconds=10)
@@ -35,7 +35,7 @@ def apply_report(account_id: int, report: DeliveryReport, *, now: datetime, timi
         if attempt is None or attempt.outcome == "":
             _park(connection, account_id, report, now)
             return None
-        return _apply(connection, attempt, report, now, timing)
+        return _apply(connection, attempt, report, now, timing)[0]
 
 
 def note_report_call(account_id: int, now: datetime) -> None:
@@ -72,21 +72,6 @@ def _attempt_of(connection: Connection, account_id: int, report: DeliveryReport)
         return found
     others = id_spellings(report.gateway_message_id)[1:]
     return connection.execute(by_id.where(parts.c.gateway_message_id.in_(others))).first() if others else None
-
-
-ID_DIGITS = 24  # longer numbers are not told apart by their zeros
-
-
-def id_spellings(gateway_message_id: str) -> list[str]:
-    """An id as it came, and for a number the same with more or fewer leading zeros.
-
-    Gateways answer `00000002` and report `2`, because one of their systems keeps the id as a number.
-    """
-    found = [gateway_message_id]
-    if gateway_message_id.isascii() and gateway_message_id.isdigit() and len(gateway_message_id) <= ID_DIGITS:
-        bare = gateway_message_id.lstrip("0") or "0"
-        found += [bare.zfill(n) for n in range(len(bare), ID_DIGITS + 1) if n != len(gateway_message_id)]
-    return found
 
 
 def _park(connection: Connection, account_id: int, report: DeliveryReport, now: datetime) -> None:
@@ -140,28 +125,45 @@ def _match(row: AnyRow, now: datetime, timing: Timing) -> int | None:
             return None
         if not connection.execute(sa.delete(parked_reports).where(parked_reports.c.id == row.id)).rowcount:
             return None
-        return _apply(connection, attempt, report, now, timing)
+        return _apply(connection, attempt, report, now, timing)[0]
 
 
 def apply_parked(
-    connection: Connection, claim: Claim, gateway_ids: Sequence[str], *, now: datetime, timing: Timing
-) -> None:
-    """Match what came before the outcome of the submission was recorded, in the same commit."""
-    spellings = [spelling for one in gateway_ids for spelling in id_spellings(one)]
+    connection: Connection, answers: Sequence[Answered], *, now: datetime, timing: Timing
+) -> dict[int, datetime]:
+    """Match what came before the outcomes were recorded, in the same commit. Returns the messages of which
+    the portal must hear by that, and when."""
+    ids = {
+        (answer.claim.account_id, spelling): answer.claim
+        for answer in answers
+        if isinstance(answer.outcome, Accepted)
+        for gateway_id in answer.outcome.ids
+        for spelling in id_spellings(gateway_id)
+    }
+    by_reference = {answer.claim.reference: answer.claim for answer in answers}
+    column = parked_reports.c
     mine = sa.and_(
-        parked_reports.c.account_id == claim.account_id,
+        column.account_id.in_({answer.claim.account_id for answer in answers}),
         sa.or_(
-            parked_reports.c.reference == claim.reference,
-            sa.and_(parked_reports.c.gateway_message_id.in_(spellings), parked_reports.c.reference == ""),
+            column.reference.in_(by_reference),
+            sa.and_(column.gateway_message_id.in_({each for _, each in ids}), column.reference == ""),
         ),
     )
-    waiting = connection.execute(sa.select(parked_reports).where(mine).order_by(parked_reports.c.id)).all()
-    if not waiting:
-        return
-    attempt = connection.execute(sa.select(attempts).where(attempts.c.id == claim.attempt_id)).one()
-    for row in waiting:
-        _apply(connection, attempt, _unpark(row), now, timing)
-    connection.execute(sa.delete(parked_reports).where(parked_reports.c.id.in_([row.id for row in waiting])))
+    told: dict[int, datetime] = {}
+    matched = []
+    for row in connection.execute(sa.select(parked_reports).where(mine).order_by(column.id)).all():
+        claim = by_reference.get(row.reference) or ids.get((row.account_id, row.gateway_message_id))
+        if claim is None or claim.account_id != row.account_id:
+            continue
+        attempt = connection.execute(sa.select(attempts).where(attempts.c.id == claim.attempt_id)).first()
+        if attempt is None:
+            continue
+        matched.append(row.id)
+        if (due_at := _apply(connection, attempt, _unpark(row), now, timing)[1]) is not None:
+            told[claim.message.id] = due_at
+    if matched:
+        connection.execute(sa.delete(parked_reports).where(column.id.in_(matched)))
+    return told
 
 
 def _unpark(row: AnyRow) -> DeliveryReport:
@@ -216,68 +218,35 @@ def _apply(
     report: DeliveryReport,
     now: datetime,
     timing: Timing,
-) -> int | None:
+) -> tuple[int | None, datetime | None]:
+    """The portal that has to hear of it, and when; None for both when nobody has."""
     row = locked(connection, attempt.message_row_id)
     if row is None:
-        return None
-    words = " ".join(filter(None, (report.raw_status, report.code, report.text)))
+        return None, None
     if report.status is None:
-        add_event(connection, row.id, now, "report_not_understood", words)
-        return None
-    heard = _status_of_attempt(connection, attempt.id, report)
+        add_event(connection, row.id, now, "report_not_understood", life.words_of_report(report))
+        return None, None
+    heard = _word_of_attempt(connection, attempt.id, report)
     is_current = attempt.id == row.attempt_id
-    add_event(connection, row.id, now, "report", f"{report.status}: {words}")
-    if not is_current and heard is not MessageStatus.DELIVERED:
-        return None  # an earlier attempt's bad end says nothing of this one; its delivery is a delivery
-    before = MessageStatus(row.status)
-    status = advance(before, heard)
-    if status is before:
-        return None
-    values: dict[str, Any] = {"status": status, **push_due(row, status, now, timing)}
-    if status is MessageStatus.DELIVERED and not row.is_resend:
-        values["delivery_ms"] = max(0, (now - row.received_at) // timedelta(milliseconds=1))
-    if status.is_final:
-        bad = status is not MessageStatus.DELIVERED
-        values |= {"reason": Reason.REPORTED if bad else "", "reason_text": words if bad else ""}
-    if row.work != Work.SUBMITTING:  # a call in flight writes its own end
-        values |= _work_after(row, status, now, timing)
-    connection.execute(sa.update(messages).where(messages.c.id == row.id).values(**values))
-    return int(row.portal_id) if "push_due_at" in values else None
+    change = life.reported(state_of(row), report, heard, now, timing, is_current=is_current)
+    write(connection, row, change, now)
+    if change.state.status == row.status or change.state.push_due_at is None:
+        return None, None
+    return int(row.portal_id), change.state.push_due_at
 
 
-def _work_after(row: AnyRow, status: MessageStatus, now: datetime, timing: Timing) -> dict[str, Any]:
-    if status.is_final:
-        return {"work": Work.CLOSED, "due_at": None, "poll_at": None, "deadline_at": None}
-    if row.work == Work.CLOSED:
-        return {}
-    # The report proves that the gateway has the message: no second submission, wait for the end.
-    return waiting_for_report(now, timing, poll_at=row.poll_at)
-
-
-def _status_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:
+def _word_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:
     """The word for the whole attempt once this report of one part is in."""
-    assert report.status is not None
-    known = connection.execute(
-        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status, parts.c.call).where(
-            parts.c.attempt_id == attempt_id
-        )
-    ).all()
-    if len(known) <= 1:
-        mine = known[0] if known else None
-    else:
-        spellings = id_spellings(report.gateway_message_id)
-        same = [p for p in known if p.gateway_message_id in spellings]
-        mine = min(same, key=lambda p: spellings.index(p.gateway_message_id), default=None)
-    if mine is None:
-        # No such part: with several of them we cannot tell which, so only a bad end counts for the whole.
-        return (
-            report.status if not known or report.status is not MessageStatus.DELIVERED else MessageStatus.SENT
-        )
-    reached = advance(MessageStatus(mine.status), report.status)
-    connection.execute(sa.update(parts).where(parts.c.id == mine.id).values(status=reached))
-    # A repeat after an unknown outcome may have been taken as a second message: one of them is enough.
-    same_call = [p for p in known if p.call == mine.call]
-    return aggregate([reached, *(MessageStatus(p.status) for p in same_call if p.id != mine.id)])
+    rows = connection.execute(
+        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status, parts.c.call)
+        .where(parts.c.attempt_id == attempt_id)
+        .order_by(parts.c.id)
+    )
+    known = [Part(row.id, row.gateway_message_id, MessageStatus(row.status), row.call) for row in rows]
+    word, part, reached = life.word_of_attempt(known, report)
+    if part is not None and reached is not part.status:
+        connection.execute(sa.update(parts).where(parts.c.id == part.id).values(status=reached))
+    return word
 
 
 def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from app.domain.messages import Work
 from app.domain.portals import Portal
-from app.store.closing import NO_CONTENT
 from app.store.database import statement, writing
+from app.store.rows import NO_CONTENT
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
 # SQLite removes so many rows in a few milliseconds, and so long the HANDLER may have to wait.

@@ -1,7 +1,8 @@
-"""What every file on messages needs of their rows: read one, lock one, add to its timeline."""
+"""What every file on messages needs of their rows: read them, lock them, write what `life` says of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.domain.life import COLUMNS, AttemptEnd, Change, State
 from app.domain.messages import Message, TimelineEntry, Work
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement
@@ -30,15 +32,101 @@ def message_of(row: AnyRow) -> Message:
     return Message(**values)
 
 
+def state_of(row: AnyRow) -> State:
+    return State.of(dict(row._mapping))
+
+
+# A message without its content. The hash goes too: a text of four digits can be found by trying.
+NO_CONTENT: Mapping[str, Any] = {
+    "text": "",
+    "bindings": [],
+    "extra": {},
+    "body_hash": "",
+    "author_token": "",
+    "author_token_until": None,
+}
+
+
 def locked(connection: Connection, row_id: int) -> AnyRow | None:
     """The whole row, locked until the commit: what is read here is still true when we write."""
     return connection.execute(sa.select(messages).where(messages.c.id == row_id).with_for_update()).first()
 
 
+def locked_where(
+    connection: Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> Sequence[AnyRow]:
+    """Many rows, without their contents, locked in the order of their ids: writers that meet wait for each
+    other, and never in a circle."""
+    columns = [messages.c[name] for name in ("id", "portal_id", "account_id", *COLUMNS)]
+    query = sa.select(*columns).where(*conditions).order_by(messages.c.id).limit(limit).with_for_update()
+    return connection.execute(query).all()
+
+
+def write(connection: Connection, row: AnyRow, change: Change, now: datetime, **more: Any) -> None:
+    """Write one locked row's change, with columns that are not part of its life."""
+    write_all(connection, [(row, change)], now)
+    if more:
+        connection.execute(sa.update(messages).where(messages.c.id == row.id).values(**more))
+
+
+def write_all(connection: Connection, changes: Sequence[tuple[AnyRow, Change]], now: datetime) -> None:
+    """Write the changes of locked rows: one statement for the rows, one for their timelines."""
+    changed = {row.id: change.state.changed_from(state_of(row)) for row, change in changes}
+    names = sorted({name for values in changed.values() for name in values})
+    if names:
+        values: dict[str, Any] = {
+            name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names
+        }
+        if "due_at" in names:
+            values["hinted_at"] = sa.bindparam("to_hinted_at", type_=messages.c.hinted_at.type)
+        connection.execute(
+            sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values),
+            [
+                {
+                    "row_id_": row.id,
+                    **{f"to_{name}": getattr(change.state, name) for name in names},
+                    **({"to_hinted_at": None} if "due_at" in names else {}),
+                }
+                for row, change in sorted(changes, key=lambda each: each[0].id)
+                if changed[row.id]
+            ],
+        )
+    steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
+    add_events(connection, steps)
+
+
+def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]], now: datetime) -> None:
+    """Write how submissions ended."""
+    rows = [
+        {
+            "attempt_id_": attempt_id,
+            "to_outcome": end.outcome,
+            "to_code": end.code[:60],
+            "to_text": end.text[:2000],
+            "to_cost": end.cost[:40],
+        }
+        for attempt_id, end in sorted(ends, key=lambda each: each[0])
+    ]
+    if not rows:
+        return
+    values: dict[str, Any] = {
+        name: sa.bindparam(f"to_{name}") for name in ("outcome", "code", "text", "cost")
+    }
+    update = sa.update(attempts).where(attempts.c.id == sa.bindparam("attempt_id_"))
+    connection.execute(update.values(**values, finished_at=now), rows)
+
+
 def add_event(connection: Connection, row_id: int, at: datetime, event: str, detail: str = "") -> None:
-    connection.execute(
-        sa.insert(message_events).values(message_row_id=row_id, at=at, event=event, detail=detail[:2000])
-    )
+    add_events(connection, [(row_id, at, event, detail)])
+
+
+def add_events(connection: Connection, steps: Iterable[tuple[int, datetime, str, str]]) -> None:
+    rows = [
+        {"message_row_id": row_id, "at": at, "event": event, "detail": detail[:2000]}
+        for row_id, at, event, detail in steps
+    ]
+    if rows:
+        connection.execute(sa.insert(message_events), rows)
 
 
 def timeline(message: Message) -> list[TimelineEntry]:

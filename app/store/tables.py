@@ -143,7 +143,9 @@ gateway_accounts = sa.Table(
     Column("circuit_open_since", UtcDateTime),
     Column("circuit_reason", Text, nullable=False, server_default=""),
     Column("probe_at", UtcDateTime),
-    Column("failures", Integer, nullable=False, server_default="0"),  # refusals of the account in a row
+    # Messages that the account was refused for, with none taken in between; enough of them stop it.
+    Column("failures", Integer, nullable=False, server_default="0"),  # how many
+    Column("refused_rows", sa.JSON, nullable=False, server_default="[]"),
     # The breaker: calls in a row without a sensible answer; over the limit one probe at a time gets through.
     Column("bad_calls", Integer, nullable=False, server_default="0"),
     Column("paused_until", UtcDateTime),
@@ -219,6 +221,8 @@ messages = sa.Table(
     Column("told", String(12)),
     Column("told_at", UtcDateTime),
     Column("not_found_since", UtcDateTime),
+    # A call that told it got no answer: it may run later than the next one.
+    Column("push_doubt", Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("portal_id", "message_id"),
     # The log in its order, whole and by status. What it is searched by comes along, so that a search for
     # something rare reads no rows: SQLite took ten seconds for a million of them, and half a second like

@@ -158,3 +158,49 @@ def test_mask(number: str, masked: str) -> None:
 @given(st.text(max_size=40))
 def test_mask_shows_four_digits_at_most(number: str) -> None:
     assert sum(char.isdecimal() for char in mask(number)) <= 4
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "+491512000001,+491512000002",
+        "+491512000003;491512000004",
+        "+491512000001\n+491512000002",
+        "+491512000001 +491512000002",
+        "+491512000001 / +491512000002",
+        "01512000001, 01512000002, 01512000003",
+        "+37255123456 | +37255123457",
+    ],
+)
+def test_several_numbers_are_none(raw: str) -> None:
+    read = parse_recipient(raw, default_country="DE")
+
+    assert isinstance(read, NumberRefused)
+    assert read.code == "several"
+
+
+@pytest.mark.parametrize("raw", ["+491512000088,12", "+491512000088;123456", "+491512000088#*12,,34"])
+def test_a_short_tail_is_an_extension(raw: str) -> None:
+    read = parse_recipient(raw, default_country=None)
+
+    assert isinstance(read, Recipient)
+    assert read.number == "+491512000088"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        ("+449098790000", "premium"),
+        ("+4918051234567", "shared_cost"),
+        ("+881612345678", "satellite"),
+        ("+870773111632", "satellite"),
+        ("+979123456789", "premium"),
+        ("+4915112345678", ""),
+        ("+12025550123", ""),
+    ],
+)
+def test_kinds_that_cost_a_fortune_are_known(number: str, kind: str) -> None:
+    read = parse_recipient(number, default_country=None)
+
+    assert isinstance(read, Recipient)
+    assert read.expensive == kind

@@ -11,6 +11,7 @@ import pytest
 from app.bitrix.client import PortalClient
 from app.domain.incidents import amount_of
 from app.domain.portals import PortalState
+from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
@@ -18,6 +19,7 @@ from app.store import accounts, incidents, installations, portals, tokens
 from app.store.accounts import Account
 from app.store.database import utcnow, writing
 from app.store.tables import portals as portal_rows
+from tests import stopped
 from tests.portal_world import PortalWorld, portal_world
 from tests.product import MAY_SEE_METRICS
 
@@ -57,9 +59,7 @@ def account(world: PortalWorld) -> Account:
 
 def stop(world: PortalWorld) -> None:
     """The gateway refuses the account."""
-    accounts.count_failure(
-        account(world).id, reason="key k3y-of-the-gateway", limit=1, probe_at=far(world), now=world.now()
-    )
+    stopped.stop(account(world), "key k3y-of-the-gateway", probe_at=far(world), now=world.now())
 
 
 def far(world: PortalWorld) -> Any:
@@ -67,7 +67,7 @@ def far(world: PortalWorld) -> Any:
 
 
 def mend(world: PortalWorld) -> None:
-    accounts.close_circuit(account(world).id)
+    accounts.close_circuit(account(world))
 
 
 def minutes(world: PortalWorld, count: int) -> None:
@@ -333,8 +333,8 @@ def test_a_removed_app_tells_nobody(world: PortalWorld) -> None:
 
 
 def test_a_silent_gateway_is_an_incident(world: PortalWorld) -> None:
-    for _ in range(accounts.BAD_CALLS_TO_PAUSE):
-        accounts.note_no_answer(account(world).id, pause_s=1, now=world.now())
+    for _ in range(BAD_CALLS_TO_PAUSE):
+        accounts.note_no_answer(account(world), pause_s=1, now=world.now())
     minutes(world, 4)
 
     assert "does not answer" in notices(world)[0]

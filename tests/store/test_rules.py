@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.config import Timing
+from app.domain.life import Answered, may_send_again
 from app.domain.messages import Claim, IncomingMessage, Message, Reason, Work
-from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
+from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Unknown
+from app.domain.retry import Timing
 from app.domain.status import FINAL, MessageStatus
-from app.store import accounts, claims, messages, outbox, portals, reports, submissions
+from app.store import accounts, claims, messages, outbox, outcomes, portals, reports
 from app.store.database import db, utcnow
 from app.store.outbox import Push
 from tests.product import a_portal, product
@@ -107,31 +108,25 @@ class Rules(RuleBasedStateMachine):
         now = self.now
         if end in ("accepted", "dies taken", "unknown"):
             accepted = self.gateway.take(claim.reference)
+        answer: Outcome | None = None
         if end == "accepted":
-            submissions.record_accepted(claim, accepted, now=now, timing=TIMING, poll_s=None)
+            answer = accepted
         elif end == "busy":
-            refused = Refused(RefusalKind.TEMPORARY, "busy")
-            submissions.record_refused_later(claim, refused, now=now, timing=TIMING)
+            answer = Refused(RefusalKind.TEMPORARY, "busy")
         elif end == "never":
-            refused = Refused(RefusalKind.PERMANENT, "bad")
-            submissions.record_refused_for_good(claim, refused, now=now, timing=TIMING)
+            answer = Refused(RefusalKind.PERMANENT, "bad")
         elif end == "unknown":
-            submissions.record_unknown(
-                claim, "reset", resend=self.gateway.drops_repeats, now=now, timing=TIMING
-            )
+            answer = Unknown("reset")
+        if answer is not None:
+            said = Answered(claim, answer, may_repeat=self.gateway.drops_repeats)
+            outcomes.record([said], now=now, timing=TIMING)
 
     @rule(which=st.integers(0, 2))
     def recover(self, which: int) -> None:
         claim = claims.lost_claim(self.ids[which], now=self.now)
         if claim is not None:
-            submissions.record_unknown(
-                claim,
-                "lease",
-                resend=self.gateway.drops_repeats,
-                is_fault=True,
-                now=self.now,
-                timing=TIMING,
-            )
+            lost = Answered(claim, Unknown("lease"), may_repeat=self.gateway.drops_repeats, is_fault=True)
+            outcomes.record([lost], now=self.now, timing=TIMING)
 
     @rule(data=st.data(), word=WORDS, by_reference=st.booleans())
     def report(self, data: st.DataObject, word: MessageStatus, by_reference: bool) -> None:
@@ -158,7 +153,10 @@ class Rules(RuleBasedStateMachine):
     def end_push(self, data: st.DataObject, dies: bool) -> None:
         """The portal hears the words now, in whatever order the workers get to it."""
         due = self.pushes.pop(data.draw(st.integers(0, len(self.pushes) - 1)))
+        outbox.record_nothing_to_tell([push for push in due if push.word is None], now=self.now)
+        due = [push for push in due if push.word is not None]
         for push in due:
+            assert push.word is not None and push.word is not MessageStatus.UNKNOWN
             self.heard[push.row_id].append(push.word)
         if not dies:
             outbox.record_told(due, now=self.now, timing=TIMING)
@@ -166,9 +164,10 @@ class Rules(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2))
     def resend(self, which: int) -> None:
         row_id = self.ids[which]
-        if self._row(row_id).status is MessageStatus.UNKNOWN:
+        row = self._row(row_id)
+        if may_send_again(row).answer != "yes":
             return  # the command refuses that without --force
-        if messages.resend(row_id, now=self.now, timing=TIMING):
+        if messages.resend(row, now=self.now, timing=TIMING):
             self.resends.add(row_id)
             self.before.pop(row_id, None)
 

@@ -10,12 +10,14 @@ from urllib.parse import urljoin
 
 from flask import Response, abort, request, stream_with_context, url_for
 
+from app.actions.resolve import resolve as write_down
+from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
-from app.domain.messages import Message, Work
+from app.domain.life import may_be_resolved, may_send_again
+from app.domain.messages import Message
 from app.domain.prices import parse_price, totals
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
-from app.engine import PRIORITY_SINGLE
 from app.services import services
 from app.store import message_log, messages
 from app.store.message_log import Position
@@ -28,10 +30,8 @@ from app.web.admin.words import codes
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.language import money
 from app.web.admin.words.messages import (
-    can_send_again,
     card_label,
     export_too_large,
-    may_arrive_twice,
     reason_text,
     retention_note,
     status_label,
@@ -164,23 +164,23 @@ def show_message(row_id: int) -> Response:
 def ask_again(row_id: int) -> Response:
     """The question before a resend."""
     message = _message(row_id)
-    if not can_send_again(message):
+    if may_send_again(message).answer == "no":
         return _not_now(message)
     return document.page("again.html", **_facts(message))
 
 
 @blueprint.post(f"/messages/{document.ROW}/again")
 def send_again(row_id: int) -> Response:
-    """A new attempt. Where a first copy may have arrived, a person must have said that he knows."""
-    message = _message(row_id)
-    if not can_send_again(message):
-        return _not_now(message)
-    if may_arrive_twice(message) and request.form.get("sure") != "true":
+    """A new attempt. Where a first copy may have arrived, a person must have said that they know."""
+    message, seen = _message(row_id), request.form.get("attempts", "")
+    is_sure = request.form.get("sure") == "true"
+    seen_attempts = int(seen) if seen.isdecimal() and len(seen) < 6 else None
+    again = queue_again(services(), message, is_sure=is_sure, seen_attempts=seen_attempts)
+    if again.answer == "ask":
         error = _("Confirm that you know it: the recipient may get the message twice.")
         return document.page("again.html", status=422, **_facts(message), error=error)
-    if not messages.resend(message.id, now=services().now(), timing=services().timing):
+    if again.answer == "no":
         return _not_now(_message(row_id))
-    services().engine.hint("submit", message.id, priority=PRIORITY_SINGLE)
     return document.page("message.html", **_facts(_message(row_id)), notice="again")
 
 
@@ -197,9 +197,8 @@ def resolve(row_id: int) -> Response:
     """Write down what became of a message whose outcome was unknown."""
     message = _message(row_id)
     found = _FINDINGS.get(request.form.get("found", "")) or abort(400)
-    if not messages.resolve(message.id, found, now=services().now(), timing=services().timing):
+    if not write_down(services(), message, found):
         return document.page("message.html", status=409, **_facts(_message(row_id)), notice="not_unknown")
-    services().engine.hint("push", message.portal_id)
     return document.page("message.html", **_facts(_message(row_id)), notice="resolved")
 
 
@@ -210,7 +209,7 @@ def _message(row_id: int) -> Message:
 def _facts(row: Message) -> dict[str, Any]:
     message, session = privacy.shown(row), sessions.this()
     attempts = [_attempt(attempt) for attempt in attempts_of(row)] if session.is_admin else []
-    is_open = row.status is MessageStatus.UNKNOWN and row.work is not Work.SUBMITTING
+    again = may_send_again(row)
     return {
         "tab": "messages",
         "message": message,
@@ -228,9 +227,9 @@ def _facts(row: Message) -> dict[str, Any]:
         "telling": telling(message, can_be_told=session.portal.state.can_be_told),
         "steps": steps(privacy.shown_entries(row, timeline(row))),
         "attempts": attempts,
-        "can_send_again": can_send_again(row) and session.is_admin,
-        "may_arrive_twice": may_arrive_twice(message),
-        "can_resolve": is_open and session.is_admin,
+        "can_send_again": again.answer != "no" and session.is_admin,
+        "again": again,
+        "can_resolve": may_be_resolved(row) and session.is_admin,
     }
 
 

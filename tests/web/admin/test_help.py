@@ -28,6 +28,7 @@ from app.store.tables import (
 )
 from app.store.tables import portals as portal_rows
 from app.store.tables import senders as sender_rows
+from tests import stopped
 from tests.web.visitor import Visitor
 
 NUMBER = "+4915112345678"
@@ -112,7 +113,7 @@ def _refused_event(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 def _stopped(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     account = accounts.default_of(admin.portal.id)
     assert account is not None
-    accounts.count_failure(account.id, reason="", limit=1, probe_at=utcnow(), now=utcnow())
+    stopped.stop(account, "", probe_at=utcnow(), now=utcnow())
 
 
 def _no_report(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

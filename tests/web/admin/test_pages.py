@@ -390,11 +390,19 @@ def test_a_failed_message_is_sent_again_after_a_question(admin: Visitor) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [("unknown", "unknown"), ("failed", "unknown"), ("sent", "no_report")]
+    ("status", "work", "reason"),
+    [
+        ("unknown", "closed", "unknown"),
+        ("failed", "closed", "unknown"),
+        ("failed", "closed", "dead_letter"),
+        ("sent", "closed", "no_report"),
+        ("sent", "waiting", ""),
+        ("delivered", "closed", ""),
+    ],
 )
-def test_what_may_arrive_twice_wants_a_word(admin: Visitor, status: str, reason: str) -> None:
+def test_what_may_arrive_twice_wants_a_word(admin: Visitor, status: str, work: str, reason: str) -> None:
     message = admin.message()
-    _set(message.id, status=status, work="closed", reason=reason, due_at=None)
+    _set(message.id, status=status, work=work, reason=reason, due_at=None)
 
     refused = admin.submit(f"/ui/messages/{message.id}/again")
     unchanged = messages.by_row(admin.portal.id, message.id)
@@ -410,10 +418,8 @@ def test_what_may_arrive_twice_wants_a_word(admin: Visitor, status: str, reason:
 @pytest.mark.parametrize(
     ("status", "work", "reason"),
     [
-        ("delivered", "closed", ""),
         ("queued", "queued", ""),
         ("queued", "submitting", ""),
-        ("sent", "waiting", ""),
         ("failed", "closed", "not_verified"),
         ("failed", "closed", "uninstalled"),
         ("failed", "closed", "bad_number"),

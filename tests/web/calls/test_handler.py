@@ -123,8 +123,6 @@ def test_fault_12_unknown_secrets_store_nothing(app: Flask, path: str) -> None:
     [
         ({"message_id": ""}, "message_id"),
         ({"message_id": "x" * 129}, "message_id"),
-        ({"message_to": "", "properties[phone_number]": ""}, "message_to"),
-        ({"message_body": " ", "properties[message_text]": ""}, "message_body"),
     ],
 )
 def test_fault_18_body_without_a_usable_message_is_refused_with_the_reason(

@@ -90,6 +90,16 @@ _REASONS = {
         _("Nothing was sent and nothing was charged."),
         _("Correct the number in the CRM card, with + and the country code, and write again from there."),
     ),
+    Reason.NO_TEXT: lambda: Trouble(
+        _("The message has no text"),
+        _("Nothing was sent and nothing was charged."),
+        _("Look at the template or the automation rule that wrote it: what it fills in is empty."),
+    ),
+    Reason.EXPENSIVE: lambda: Trouble(
+        _("Numbers of this kind can be very expensive"),
+        _("Nothing was sent and nothing was charged."),
+        _("Allow premium, shared-cost and satellite numbers in the settings if you want to write there."),
+    ),
     Reason.COUNTRY: lambda: Trouble(
         _("Messages to this country are not allowed"),
         _("Nothing was sent and nothing was charged."),
@@ -213,28 +223,6 @@ def card_label(card: Card) -> str:
         case CardKind.INVOICE:
             return _("Invoice %(number)s", number=card.number)
     return _("Item %(number)s", number=card.number)
-
-
-# --- may it be sent again?
-
-RISKY_REASONS = (Reason.UNKNOWN, Reason.NO_REPORT)
-_NEVER_AGAIN = (Reason.NOT_VERIFIED, Reason.UNINSTALLED, Reason.BAD_NUMBER)
-
-
-def may_arrive_twice(message: Message) -> bool:
-    """A first copy may be on its way or on the phone: a person must say that he knows."""
-    return message.status is MessageStatus.UNKNOWN or message.reason in RISKY_REASONS
-
-
-def can_send_again(message: Message) -> bool:
-    """Whether a resend is offered at all: not for what arrived, is on its way, or was never the portal's."""
-    if message.work in (Work.HELD, Work.QUEUED, Work.SUBMITTING) or not message.text or not message.recipient:
-        return False
-    if message.reason in _NEVER_AGAIN:
-        return False
-    if message.status in (MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.UNKNOWN):
-        return True
-    return message.status is MessageStatus.SENT and message.work is Work.CLOSED
 
 
 # --- the steps

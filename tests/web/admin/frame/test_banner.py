@@ -8,11 +8,13 @@ import re
 import pytest
 
 from app.domain.rest_calls import RestCall
+from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.services import services
 from app.store import accounts, portals, rest_log
 from app.store.accounts import Account, Check
 from app.store.database import utcnow, writing
 from app.store.tables import portals as portal_rows
+from tests import stopped
 from tests.product import MAY_SEE_METRICS
 from tests.web.visitor import Visitor
 
@@ -28,7 +30,7 @@ def _account(admin: Visitor) -> Account:
 
 def _stop(account: Account, reason: str = "No money.") -> None:
     now = utcnow()
-    accounts.count_failure(account.id, reason=reason, limit=1, probe_at=now, now=now)
+    stopped.stop(account, reason, probe_at=now, now=now)
 
 
 def _limit(admin: Visitor, limit: str) -> None:
@@ -69,8 +71,8 @@ def test_where_all_is_well_there_is_no_banner(admin: Visitor, page: str) -> None
 
 def test_a_banner_goes_with_its_cause(admin: Visitor) -> None:
     account = _account(admin)
-    for _ in range(accounts.BAD_CALLS_TO_PAUSE):
-        accounts.note_no_answer(account.id, pause_s=30, now=utcnow())
+    for _ in range(BAD_CALLS_TO_PAUSE):
+        accounts.note_no_answer(account, pause_s=30, now=utcnow())
     bad = admin.get("/ui/messages").text
 
     with writing() as connection:

@@ -1,0 +1,1 @@
+"""What a person or a machine may ask of the product: one use case a file, the same for every door."""

@@ -13,6 +13,7 @@ from app.cli.output import as_json, fail, portal_of, show
 from app.gateway_accounts import connect
 from app.gateways.base import SettingsInvalid
 from app.services import services
+from app.store.accounts import PortalRemoved
 
 gateways_group = AppGroup("gateways", help="SMS gateways and the portals' accounts with them.")
 
@@ -74,6 +75,8 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
             reach=services().vendors.reach,
             now=services().now(),
         )
+    except PortalRemoved as removed:
+        fail(str(removed))
     except SettingsInvalid as error:
         fail("\n".join(f"{name}: {text}" for name, text in error.errors.items()))
     url = services().report_url(account)

@@ -18,6 +18,10 @@ from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, portals
 
 
+class PortalRemoved(Exception):
+    """The app was removed from the portal: nothing is connected there any more."""
+
+
 @dataclass(frozen=True)
 class Check:
     """What the last "Save and check" said."""
@@ -142,7 +146,11 @@ def connect(
     secrets: Mapping[str, str],
     now: datetime,
 ) -> Account:
-    """Make this gateway the portal's default; the same gateway keeps its report URL."""
+    """Make this gateway the portal's default; the same gateway keeps its report URL.
+
+    Raises:
+        PortalRemoved: nobody would ever erase its secrets.
+    """
     box = secret_box()
     values = {
         "label": label[:80],
@@ -164,6 +172,7 @@ def connect(
     }
     mine = gateway_accounts.c.portal_id == portal_id
     with writing() as connection:
+        _lock_portal(connection, portal_id)
         connection.execute(sa.update(gateway_accounts).where(mine).values(is_default=False))
         updated = connection.execute(
             sa.update(gateway_accounts)
@@ -185,6 +194,15 @@ def connect(
     account = _first(mine, gateway_accounts.c.slug == slug)
     assert account is not None
     return account
+
+
+def _lock_portal(connection: sa.Connection, portal_id: int) -> None:
+    """Who connects a gateway does it alone, or two first ones would both be the default."""
+    state = connection.scalar(
+        sa.select(portals.c.state).where(portals.c.id == portal_id).with_for_update(key_share=True)
+    )
+    if state is None or state == PortalState.UNINSTALLED:
+        raise PortalRemoved("the app is not installed in this portal")
 
 
 def record_check(account_id: int, check: Check) -> None:

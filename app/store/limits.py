@@ -24,7 +24,7 @@ def take_call(portal_id: int, methods: Sequence[str], *, now: datetime, rate: fl
         row = connection.execute(
             sa.select(portals.c.bucket_level, portals.c.bucket_at, portals.c.call_pauses)
             .where(portals.c.id == portal_id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         ).first()
         if row is None:
             return 0.0
@@ -58,7 +58,7 @@ def pause_calls(portal_id: int, method: str, *, until: datetime, now: datetime) 
     """Leave one method alone until then, or with an empty name the whole portal."""
     with writing() as connection:
         pauses = connection.scalar(
-            sa.select(portals.c.call_pauses).where(portals.c.id == portal_id).with_for_update()
+            sa.select(portals.c.call_pauses).where(portals.c.id == portal_id).with_for_update(key_share=True)
         )
         lasting = {name: at for name, at in (pauses or {}).items() if at > now.timestamp()}
         lasting[method] = max(until.timestamp(), lasting.get(method, 0.0))

@@ -233,10 +233,10 @@ def test_an_installation_that_begins_closes_the_removal_before_it(world: PortalW
     waiting, world.engine.hints = world.engine.hints, []
 
     world.portal.install(finish=True)
+    assert results(world) == ["ignored: of an earlier installation"]
+
     world.engine.hints = waiting + world.engine.hints
     world.work()
-
-    assert results(world) == ["ignored: of an earlier installation"]
     assert works(world)
 
 
@@ -264,6 +264,20 @@ def test_who_opens_the_app_between_the_look_and_the_deed_keeps_it(
 
     world.pass_time(hours=25)
     world.sweep()
+    look_again(world)
+
+    assert "uninstalled" not in results(world)
+    assert works(world)
+
+
+def test_tokens_that_came_between_the_look_and_the_deed_speak_against_the_look(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours died for another reason, an employee says that the app is gone, and an administrator comes by."""
+    world.portal.expire_tokens(refresh=True)
+    before_the_deed(monkeypatch, installations, "uninstall", lambda: world.portal.open(user=2))
+
+    says_it_is_removed(world)
     look_again(world)
 
     assert "uninstalled" not in results(world)
@@ -361,6 +375,17 @@ def test_an_erasure_that_was_cut_short_is_finished(
     assert results(world) == ["uninstalled"]
 
 
+def test_no_gateway_is_connected_to_a_portal_that_was_removed(world: PortalWorld) -> None:
+    """Nobody would ever erase its secrets."""
+    world.portal.uninstall(clean=True)
+    world.work()
+
+    done = world.app.test_cli_runner().invoke(args=["gateways", "set", world.row.member_id, "demo"])
+
+    assert done.exit_code != 0
+    assert accounts.of_portal(world.row.id) == []
+
+
 def test_a_month_later_who_came_back_is_not_erased(
     world: PortalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +423,24 @@ def test_erase_portal_asks_about_one_installation_and_erases_no_other(
     assert works(world)
 
 
+def test_erase_portal_with_force_leaves_the_next_installation_alone(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_the_deed(monkeypatch, installations, "uninstall", lambda: world.portal.reinstall(finish=True))
+
+    done = world.app.test_cli_runner().invoke(
+        args=["erase", "portal", world.row.member_id, "--yes", "--force"]
+    )
+    look_again(world)
+
+    assert done.exit_code != 0
+    assert works(world)
+
+
 def test_an_emptied_address_is_made_anew_when_the_app_is_opened(world: PortalWorld) -> None:
+    world.portal.set_queue(drop=1.0)
+    world.portal.update()  # the senders are gone, and nobody heard of it
+    world.portal.set_queue(drop=0)
     with writing() as connection:
         connection.execute(sa.update(portal_rows).values(handler_secret=""))
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from app.services import services
+from app.store.accounts import PortalRemoved
 from app.store.database import StoreUnavailable
 from app.web import outward
 from app.web.admin.frame import banner, headers, sessions, static
@@ -62,6 +63,7 @@ def open_blueprint(name: str) -> Blueprint:
 def _finish(blueprint: Blueprint) -> None:
     blueprint.after_request(headers.add_headers)
     blueprint.register_error_handler(StoreUnavailable, lambda _error: system_page("store", 503))
+    blueprint.register_error_handler(PortalRemoved, lambda _error: system_page("outside", 401))
     blueprint.register_error_handler(outward.TooManyWaiting, lambda _error: system_page("busy", 503))
     blueprint.register_error_handler(
         HTTPException, lambda error: system_page(_kind(error), error.code or 500)

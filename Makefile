@@ -8,7 +8,8 @@ PYTHON := .venv/bin/python
 # One process per core; tests that measure time wait until they are alone.
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo tour test quick chaos lint format texts release-check bench trace clean
+
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +41,10 @@ chaos: ## kill, pause and wipe everything under load, then compare; CHAOS="--see
 	@scripts/setup dev
 	@scripts/prerequisites
 	@exec $(PYTHON) scripts/chaos.py $(CHAOS)
+
+mutants: ## take guards away one at a time, and see whether a test misses each; MUTANTS="--only bitrix"
+	@scripts/setup dev
+	@exec $(PYTHON) scripts/mutants.py $(MUTANTS)
 
 lint: ## check format, style and types
 	@scripts/setup dev

@@ -182,7 +182,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         item.stash[_FAILED] = True
+        _say_each_log_line_once(report)
     return report
+
+
+def _say_each_log_line_once(report: pytest.TestReport) -> None:
+    """The product writes its log lines to stderr, as JSON; pytest's own copy of them would say all again."""
+    if any('"level": ' in text for name, text in report.sections if "stderr" in name):
+        report.sections = [section for section in report.sections if " log " not in section[0]]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from app.bitrix.errors import PortalBusy, TokenRefused
+from app.bitrix import client, rest
+from app.bitrix.errors import BucketFull, PortalBusy, PortalError, TokenRefused
+from app.bitrix.oauth import OAuth
 from app.domain.portals import PortalState
 from app.store import limits, portals, tokens
+from app.store.tokens import PortalTokens
 from app.transport import TransportError
 from sandbox.serving import Server
 from tests.portal_world import PortalWorld
@@ -85,16 +92,19 @@ def test_lost_answer_where_the_old_token_dies_at_once_needs_an_admin_or_event(in
     assert installed.told(message) == ["failed"]
 
 
-def test_others_wait_after_a_refresh_without_answer(installed: PortalWorld) -> None:
+def test_others_wait_after_a_refresh_without_answer(
+    installed: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.bitrix.credentials.REFRESH_WAIT_S", 0.3)
     installed.portal.add_fault(side="auth", method="token", kind="html", count=0)
     installed.portal.expire_tokens()
 
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(PortalBusy):
             installed.client().app_info()
     asked = len(installed.portal.ledger("token", portal="*"))
 
-    assert asked <= 2
+    assert asked == 1
     assert installed.users_with_tokens() == {"1": ""}
 
 
@@ -277,7 +287,10 @@ def test_blocked_method_rests_and_the_others_do_not(installed: PortalWorld) -> N
 
     installed.pass_time(seconds=30)
     installed.sweep()
+    with pytest.raises(PortalBusy):  # whoever asks
+        installed.client().assert_message("sms", message)
     assert installed.calls("batch") == 0
+    assert installed.calls(method) == 0
     installed.client().app_info()
 
     installed.portal.clear_faults()
@@ -303,3 +316,123 @@ def test_bucket_holds_for_all_processes_of_a_portal(installed: PortalWorld) -> N
 
     assert waits.count(0.0) <= 40
     assert max(waits) <= 0.5
+
+
+def _said_by_the_server(patch: pytest.MonkeyPatch, method: str, **otherwise: str) -> None:
+    """The authorization server answers as it does, but for one field."""
+    original = getattr(OAuth, method)
+
+    def answer(self: OAuth, *args: Any, **kwargs: Any) -> Any:
+        return replace(original(self, *args, **kwargs), **otherwise)
+
+    patch.setattr(OAuth, method, answer)
+
+
+def test_another_portals_address_is_never_taken(
+    installed: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = installed.row.client_endpoint
+    installed.portal.rename(path="/new", redirect=302)
+    theirs = {"member_id": "f" * 32, "client_endpoint": "http://127.0.0.1:9/rest/"}
+    _said_by_the_server(monkeypatch, "app_info", **theirs)
+
+    with pytest.raises(PortalBusy):
+        installed.client().app_info()
+
+    assert installed.row.client_endpoint == before
+
+
+def test_another_portals_tokens_are_never_taken(
+    installed: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tokens.service(installed.row.id)
+    installed.portal.expire_tokens()
+    _said_by_the_server(monkeypatch, "refresh", member_id="f" * 32)
+
+    with pytest.raises(PortalBusy):
+        installed.client().app_info()
+
+    after = tokens.service(installed.row.id)
+    assert before is not None
+    assert after is not None
+    assert after.tokens == before.tokens
+
+
+def test_a_token_that_stays_expired_costs_one_refresh(installed: PortalWorld) -> None:
+    installed.portal.add_fault(method="app.info", error="expired_token", count=0)
+
+    with pytest.raises(PortalError):
+        installed.client().app_info()
+
+    assert refreshes(installed) == 1
+
+
+def test_a_bucket_that_stays_full_is_waited_for_once(
+    installed: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(seconds: float) -> None:
+        installed.pass_time(seconds=seconds)
+
+    for module in (client, rest):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    installed.portal.add_fault(method="app.info", error="QUERY_LIMIT_EXCEEDED", count=0)
+
+    with pytest.raises(BucketFull):
+        installed.client().app_info()
+
+    assert installed.calls("app.info") == 2
+
+
+def test_an_unknown_word_of_the_authorization_server_costs_no_tokens(installed: PortalWorld) -> None:
+    installed.portal.add_fault(side="auth", method="token", error="a_word_of_next_year", status=400, count=0)
+    installed.portal.expire_tokens()
+
+    with pytest.raises(PortalBusy):
+        installed.client().app_info()
+
+    assert installed.users_with_tokens() == {"1": ""}
+
+
+def test_a_spare_takes_over_for_any_call(installed: PortalWorld) -> None:
+    installed.portal.open(user=2)
+    installed.portal.set_user(1, role="employee")
+
+    assert installed.client().sender_codes() == ["sms"]
+    assert installed.users_with_tokens() == {"2": ""}
+
+
+def test_tokens_refreshed_just_before_our_turn_are_not_refreshed_again(
+    installed: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process is done between our look and our turn."""
+    claim, others = PortalTokens.claim_refresh, [installed.client()]
+
+    def claimed(self: PortalTokens, lease_s: float) -> str | None:
+        while others:
+            others.pop().app_info()
+        return claim(self, lease_s)
+
+    monkeypatch.setattr(PortalTokens, "claim_refresh", claimed)
+    installed.portal.expire_tokens()
+    installed.client().app_info()
+
+    assert refreshes(installed) == 1
+
+
+def test_one_lost_answer_is_noticed_by_nobody(installed: PortalWorld) -> None:
+    installed.portal.set_auth(rotation="grace", lost_every=2)
+
+    for _ in range(2):
+        installed.portal.expire_tokens()
+        installed.client().app_info()
+
+    assert installed.users_with_tokens() == {"1": ""}
+
+
+def test_refreshed_tokens_have_an_hour_as_well(installed: PortalWorld) -> None:
+    for _ in range(2):
+        installed.pass_time(minutes=59, seconds=30)
+        installed.client().app_info()
+
+    assert refreshes(installed) == 2
+    assert installed.calls("app.info", "expired_token") == 0

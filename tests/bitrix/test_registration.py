@@ -205,6 +205,7 @@ def test_portal_that_cannot_list_its_events_is_installed_all_the_same(installed:
 
     done = reconcile(installed.services, installed.row)
 
+    assert installed.row.registration["refused_events"] == {}
     assert set(done.bound) <= {"ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL", "ONAPPPAYMENT"}
     assert installed.row.state is PortalState.ACTIVE
     assert len(installed.portal.info()["events"]) == 4

@@ -59,3 +59,10 @@ def test_a_life_begins_with_the_older_clock_unless_it_cannot_be_right(
     sent_at: datetime | None, begins: datetime
 ) -> None:
     assert born(NOW, sent_at) == begins
+
+
+def test_pauses_are_spread() -> None:
+    found = {pause_before(3, base_s=5) for _ in range(20)}
+
+    assert len(found) > 1
+    assert all(timedelta(seconds=80) <= pause <= timedelta(seconds=96) for pause in found)

@@ -53,6 +53,8 @@ def test_all_orders_of_a_whole_life() -> None:
         ("delivered undelivered", "undelivered"),
         ("undelivered failed delivered", "failed"),
         ("sent failed", "failed"),
+        ("sent undelivered", "undelivered"),
+        ("unknown undelivered delivered", "undelivered"),
     ],
 )
 def test_parts_of_one_message(parts: str, whole: str) -> None:

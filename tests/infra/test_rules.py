@@ -155,3 +155,23 @@ def test_asyncio_after():
         pytest.skip("Chromium is not installed; scripts/prerequisites does it")
     assert code == 0, output
     assert "5 passed" in output
+
+
+_LOGS = """
+import logging, sys
+def test_bad():
+    print('{"level": "warning", "event": "once"}', file=sys.stderr)
+    logging.warning("once")
+    assert False
+def test_bad_without_the_product():
+    logging.warning("alone")
+    assert False
+"""
+
+
+def test_a_log_line_of_the_product_is_said_once(tmp_path: Path) -> None:
+    _, output = _run(tmp_path, _LOGS)
+
+    assert output.count('"event": "once"') == 2  # the source of the test, and the line
+    assert "WARNING  root:test_it.py:5 once" not in output
+    assert "alone" in output.partition("Captured log call")[2]

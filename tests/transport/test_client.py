@@ -397,6 +397,11 @@ def test_spelling_of_urls_for_forms() -> None:
     assert check_url("https://bücher.example/", allow_private=False) == ""
     assert check_url("http://127.0.0.1:8080/", allow_private=True) == ""
     assert check_url("http://api.example.com/", allow_private=False).endswith(".")
+    assert "control" in check_url("https://api.example.com/v1\n", allow_private=True)
+    assert "space" in check_url("https://api.example.com/a b", allow_private=True)
+    assert "spelling" in check_url("https://0x7f000001/", allow_private=True)
+    assert "spelling" in check_url("https://2130706433/", allow_private=True)
+    assert "https" in check_url("ftp://api.example.com/", allow_private=True)
     assert "user name" in check_url("https://a:b@api.example.com/", allow_private=True)
 
 

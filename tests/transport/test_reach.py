@@ -72,6 +72,12 @@ def test_everybody_else_is_refused_before_a_connection_is_made(entry: str) -> No
     assert peer.connections == 0
 
 
+def test_a_host_listed_at_one_port_is_private_at_the_others() -> None:
+    """Also at the usual one, where the spelling alone is no reason to refuse."""
+    with pytest.raises(AddressRefused, match="private"):
+        client(PRIVATE_HOSTS="gateway:kannel.internal:8080").request("GET", "https://kannel.internal/")
+
+
 def test_a_listed_network_opens_no_port_and_no_plain_http_of_others() -> None:
     found = client(PRIVATE_HOSTS="gateway:10.0.0.0/8", resolver=lambda *_: ["93.184.216.34"])
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.bitrix.opener import OpenerCheck
 from app.domain.portals import PortalState
 from app.store import accounts, portals, tokens
 from app.store.database import statement
@@ -70,6 +71,17 @@ def test_the_page_may_be_framed_by_the_verified_portal_only(visitor: Visitor) ->
     policy = answer.headers["Content-Security-Policy"]
     assert policy.endswith(f"frame-ancestors http://{host}")
     assert "X-Frame-Options" not in answer.headers
+
+
+def test_an_employees_page_may_be_framed_by_the_verified_portal_only(admin: Visitor) -> None:
+    admin.sandbox.set_user(7, name="Eve", last_name="Example", role="employee")
+    opening = admin.opening("/app", user=7)
+    host = opening["query"]["DOMAIN"]
+    opening["query"] |= {"DOMAIN": "evil.example.com", "PROTOCOL": "1"}
+
+    answer = admin.post("/app", opening)
+
+    assert answer.headers["Content-Security-Policy"].endswith(f"frame-ancestors http://{host}")
 
 
 def test_installing_twice_changes_nothing(visitor: Visitor) -> None:
@@ -202,6 +214,14 @@ def test_a_token_of_another_application_opens_nothing(visitor: Visitor, sandbox:
     opening = visitor.opening("/install")
 
     _assert_refused(visitor.post("/install", opening))
+
+
+def test_a_token_that_the_portal_knows_as_another_users_opens_nothing(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenerCheck, "_profile", lambda *_: {"ID": "99", "ADMIN": True})
+
+    _assert_refused(visitor.open("/install"))
 
 
 def test_invented_tokens_open_nothing(visitor: Visitor) -> None:

@@ -105,7 +105,15 @@ def test_forged_events_change_nothing(world: PortalWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"event=", b"event=ONAPPUNINSTALL", b"auth=x&auth[member_id]=y&event=1"]
+    "body",
+    [
+        b"",
+        b"event=",
+        b"event=ONAPPUNINSTALL",
+        b"auth=x&auth[member_id]=y&event=1",
+        b"auth[member_id]=aaaaaaaaaaaaaaaa",
+        b"auth[member_id]=aaaaaaaaaaaaaaaa&event=ON/../APP",
+    ],
 )
 def test_junk_is_refused(world: PortalWorld, body: bytes) -> None:
     answer = world.app.test_client().post("/events", data=body)

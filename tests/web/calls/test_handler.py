@@ -160,8 +160,10 @@ def test_fields_that_nobody_knows_are_kept(app: Flask, path: str) -> None:
         b"%",
         b"=" * 1000,
         b"message_id[]=1&message_to[a]=2&message_body[b]=3",
+        urlencode(CARD).encode() + b"&" + b"&".join(b"k%d=1" % n for n in range(2000)),
+        urlencode(CARD).encode() + b"&a" + b"[x]" * 20 + b"=1",
     ],
-    ids=["empty", "bytes", "fields", "depth", "clash", "percent", "equals", "nested"],
+    ids=["empty", "bytes", "fields", "depth", "clash", "percent", "equals", "nested", "many", "deep"],
 )
 def test_fault_15_odd_bodies_are_refused_quickly_and_never_break_us(
     app: Flask, path: str, body: bytes
@@ -246,3 +248,14 @@ def test_fault_14_endless_and_slow_bodies_do_not_hold_up_the_others(stack: Stack
     assert [post["status"] for post in portal.message(sent["message_id"])["posts"]] == [200]
     assert took_s < 10
     assert len(started.flask("messages", "list", portal.info()["member_id"])) == 1
+
+
+def test_a_fresh_application_token_counts_at_the_next_call(app: Flask, path: str) -> None:
+    """The portal is remembered for some seconds, and the app was updated in them."""
+    portal = a_portal(MEMBER)
+    tokens = ("the token of the first installation", "the token after an update of the app")
+    for number, token in enumerate(tokens):
+        portals.keep_application_token(portal, token, now=utcnow())
+        post(app, path, fresh(message_id=f"m{number}", **{"auth[application_token]": token}))
+
+    assert [row.work for row in rows(app)] == ["queued", "queued"]

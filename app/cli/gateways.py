@@ -13,6 +13,7 @@ from app.cli.output import as_json, fail, portal_of, show
 from app.gateway_accounts import connect
 from app.gateways.base import SettingsInvalid
 from app.services import services
+from app.store import accounts, renewing
 from app.store.accounts import PortalRemoved
 
 gateways_group = AppGroup("gateways", help="SMS gateways and the portals' accounts with them.")
@@ -81,3 +82,22 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
         fail("\n".join(f"{name}: {text}" for name, text in error.errors.items()))
     url = services().report_url(account)
     show({"gateway": slug, "report_url": url}, [f"connected; report URL: {url}"], as_json=as_json)
+
+
+@gateways_group.command("renew-address")
+@click.argument("member_id")
+@click.argument("slug", required=False)
+@as_json
+def gateways_renew_address(member_id: str, slug: str | None, as_json: bool) -> None:
+    """Give the address for reports a new secret; the old one is good for another 24 hours.
+
+    SLUG chooses one of several accounts; without it, the one that sends.
+    """
+    portal = portal_of(member_id)
+    mine = accounts.of_portal(portal.id)
+    account = next((a for a in mine if (a.slug == slug if slug else a.is_default)), None)
+    if account is None:
+        fail(f"the portal has no account with {slug}" if slug else "the portal is not connected to a gateway")
+    renewing.renew_report(portal, account.id, now=services().now())
+    url = services().report_url(accounts.by_id(account.id) or account)
+    show({"gateway": account.slug, "report_url": url}, [f"renewed; report URL: {url}"], as_json=as_json)

@@ -16,7 +16,7 @@ from app.domain.portals import Portal, PortalState
 from app.domain.senders import InLanguages, SenderInvalid, changed, is_language
 from app.registration import reconcile
 from app.services import services
-from app.store import portals, senders
+from app.store import portals, renewing, senders
 from app.transport import TransportError
 
 senders_group = AppGroup("senders", help="Our senders in the portals.")
@@ -135,6 +135,19 @@ def senders_remove(member_id: str, code: str, as_json: bool) -> None:
     except senders.SenderRefused as refused:
         fail(str(refused))
     _tell_senders(portal, code, as_json=as_json)
+
+
+@senders_group.command("renew-address")
+@click.argument("member_id")
+@as_json
+def senders_renew_address(member_id: str, as_json: bool) -> None:
+    """Give the HANDLER's address a new secret. The old one is good for 24 hours after the portal has that."""
+    portal = portal_of(member_id)
+    try:
+        renewing.renew_handler(portal, now=services().now())
+    except renewing.NothingToRenew:
+        fail("the app is not installed there: the address is renewed when it comes back")
+    _tell_senders(portal, "address", as_json=as_json)
 
 
 def _tell_senders(portal: Portal, code: str, *, as_json: bool) -> None:

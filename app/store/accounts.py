@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from app.domain.policy import Standing
 from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
-from app.store.database import AnyRow, statement, writing
+from app.store import old_addresses
+from app.store.database import AnyRow, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, portals
 
@@ -122,10 +123,12 @@ def by_id(account_id: int) -> Account | None:
     return _first(gateway_accounts.c.id == account_id)
 
 
-def by_report_secret(slug: str, secret: str) -> Account | None:
-    """The account behind a report URL."""
-    hashes = secret_box().hashes(secret)
-    return _first(gateway_accounts.c.report_hash.in_(hashes), gateway_accounts.c.slug == slug)
+def by_report_secret(slug: str, secret: str, *, now: datetime | None = None) -> Account | None:
+    """The account behind a report URL, also behind one that was renewed lately."""
+    hashes, has_slug = secret_box().hashes(secret), gateway_accounts.c.slug == slug
+    return _first(gateway_accounts.c.report_hash.in_(hashes), has_slug) or _first(
+        gateway_accounts.c.id == old_addresses.account_of(secret, now=now or utcnow()), has_slug
+    )
 
 
 def of_portal(portal_id: int) -> list[Account]:

@@ -15,7 +15,7 @@ from app.store import erasure, messages, tokens
 from app.store.database import AnyRow, overwrite_deleted, statement, writing
 from app.store.erasure import Remains
 from app.store.tables import messages as message_rows
-from app.store.tables import portals, senders
+from app.store.tables import old_secrets, portals, senders
 
 KEPT_FOR_RETURN = timedelta(days=30)
 
@@ -115,6 +115,9 @@ def _mark_uninstalled(connection: Connection, portal_id: int, *, clean: bool, no
         )
     )
     tokens.erase(connection, portal_id)
+    connection.execute(
+        sa.delete(old_secrets).where(old_secrets.c.portal_id == portal_id, old_secrets.c.kind == "handler")
+    )
     connection.execute(
         sa.update(senders).where(senders.c.portal_id == portal_id).values(told_hash="", registered_at=None)
     )

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
-from app.store import portal_events
+from app.store import old_addresses, portal_events
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import portals
@@ -96,8 +96,11 @@ def all_portals() -> list[Portal]:
         return [_portal(row) for row in connection.execute(sa.select(*_COLUMNS).order_by(portals.c.id))]
 
 
-def by_handler_secret(secret: str) -> HandlerPortal | None:
-    return _handler_portal(portals.c.handler_hash.in_(secret_box().hashes(secret)))
+def by_handler_secret(secret: str, *, now: datetime | None = None) -> HandlerPortal | None:
+    """The portal behind a HANDLER's address, also behind one that was renewed lately."""
+    return _handler_portal(portals.c.handler_hash.in_(secret_box().hashes(secret))) or _handler_portal(
+        portals.c.id == old_addresses.portal_of(secret, now=now or utcnow())
+    )
 
 
 def for_test_message(portal_id: int) -> HandlerPortal | None:

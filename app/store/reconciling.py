@@ -19,9 +19,10 @@ from app.domain.portals import PortalState
 from app.store.database import AnyRow, UtcDateTime, statement, writing
 from app.store.portals import state_values
 from app.store.secrets import secret_box
-from app.store.tables import portals, senders
+from app.store.tables import old_secrets, portals, senders
 
 LEASE = timedelta(seconds=60)  # longer than any one call to a portal
+OLD_ADDRESS_GOOD_FOR = timedelta(hours=24)
 
 
 class NothingToRegister(Exception):
@@ -145,20 +146,38 @@ def finish(turn: Turn, *, registration: Mapping[str, Any], reconcile_at: datetim
     """The portal is in step, our side of the installation complete. Where somebody changed a sender
     meanwhile, the next look is now."""
     with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(portals)
-                .where(*_mine(turn))
-                .values(
-                    finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(now, UtcDateTime())),
-                    registration=dict(registration),
-                    reconcile_at=_unless_changed(turn, reconcile_at, now),
-                    reconcile_lease=None,
-                    push_paused_until=None,
-                    **state_values(PortalState.ACTIVE, "", now),
-                )
-            ).rowcount
+        is_mine = connection.execute(
+            sa.update(portals)
+            .where(*_mine(turn))
+            .values(
+                finished_at=sa.func.coalesce(portals.c.finished_at, sa.literal(now, UtcDateTime())),
+                registration=dict(registration),
+                reconcile_at=_unless_changed(turn, reconcile_at, now),
+                reconcile_lease=None,
+                push_paused_until=None,
+                **state_values(PortalState.ACTIVE, "", now),
+            )
+        ).rowcount
+        if is_mine:
+            _end_old_addresses(connection, turn.portal_id, now=now)
+    return bool(is_mine)
+
+
+def _end_old_addresses(connection: Connection, portal_id: int, *, now: datetime) -> None:
+    """From when every sender has the new address, the one before has another day."""
+    untold = sa.select(senders.c.id).where(
+        senders.c.portal_id == portal_id, senders.c.removed_at.is_(None), senders.c.told_hash == ""
+    )
+    connection.execute(
+        sa.update(old_secrets)
+        .where(
+            old_secrets.c.portal_id == portal_id,
+            old_secrets.c.kind == "handler",
+            old_secrets.c.until.is_(None),
+            ~untold.exists(),
         )
+        .values(until=now + OLD_ADDRESS_GOOD_FOR)
+    )
 
 
 def fail(turn: Turn, error: str, *, again_at: datetime, now: datetime) -> bool:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.store.database import AnyRow, statement, writing
 from app.store.secrets import secret_box
-from app.store.tables import credentials, gateway_accounts, messages, portal_events, portals
+from app.store.tables import credentials, gateway_accounts, messages, old_secrets, portal_events, portals
 
 BATCH = 200
 
@@ -18,6 +18,7 @@ _SEALED: tuple[tuple[sa.Table, tuple[str, ...], Mapping[str, str]], ...] = (
     (portals, ("handler_secret",), {"handler_secret": "handler_hash"}),
     (credentials, ("access_token", "refresh_token"), {}),
     (gateway_accounts, ("secrets", "report_secret"), {"report_secret": "report_hash"}),
+    (old_secrets, ("secret",), {"secret": "hash"}),
     (messages, ("author_token", "held_token"), {}),
     (portal_events, ("payload",), {}),
 )

@@ -405,6 +405,21 @@ job_runs = sa.Table(
     Column("last_run_at", UtcDateTime),
 )
 
+# Secrets of addresses that were renewed, good for a while more; `until` comes when the portal has a new one.
+old_secrets = sa.Table(
+    "old_secrets",
+    db.metadata,
+    _id(),
+    _portal(),
+    Column("account_id", BigId),  # of a report's address
+    Column("kind", String(10), nullable=False),  # handler or report
+    Column("secret", Text, nullable=False),  # sealed, for a change of the keys
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("until", UtcDateTime),
+    Index("ix_old_secrets_portal_id", "portal_id"),
+    sqlite_autoincrement=True,
+)
+
 # What the workers have counted for /metrics, summed over all of them.
 worker_counts = sa.Table(
     "worker_counts",

@@ -82,6 +82,7 @@ def sms_blueprint(world: World, campaigns: Campaigns) -> Blueprint:
                         "code": sender.code,
                         "label": sender_label(sender, world.app, portal, lang),
                         "description": sender_phrases(sender, lang)[1],
+                        "handler": sender.handler,
                     }
                     for sender in portal.senders.values()
                 ]

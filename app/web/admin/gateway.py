@@ -12,7 +12,7 @@ from app import gateway_accounts
 from app.domain.incidents import IncidentKind
 from app.gateways.base import CheckResult, Field, Gateway, SettingsInvalid
 from app.services import services
-from app.store import accounts
+from app.store import accounts, renewing
 from app.store.accounts import Account, Check
 from app.transport import TransportError
 from app.web.admin.frame import document, sessions
@@ -55,6 +55,17 @@ def save_and_check() -> Response:
     return document.page(
         "gateway.html", status=200 if result.ok else 502, **_facts(adapter, result=_result_text(result))
     )
+
+
+@blueprint.post("/gateway/renew-address")
+def renew_report_address() -> Response:
+    """A new secret in the address at which the connected gateway reports."""
+    account = accounts.default_of(sessions.this().portal.id) or abort(404)
+    try:
+        renewing.renew_report(sessions.this().portal, account.id, now=services().now())
+    except renewing.NothingToRenew:
+        abort(404)
+    return document.page("gateway.html", **_facts(_chosen(account.slug)), renewed=True)
 
 
 def _check(account: Account) -> CheckResult:

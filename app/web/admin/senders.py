@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from app.bitrix.errors import PortalBusy, PortalError, portal_error
 from app.domain.senders import ENGLISH, SenderInvalid, SenderProblem, Text
 from app.registration import InPortal
 from app.services import services
-from app.store import senders
+from app.store import renewing, senders
 from app.store.senders import FIRST_CODE, Sender
 from app.transport import TransportError
 from app.web.admin import overview
@@ -41,6 +42,14 @@ def show() -> Response:
 def register_again() -> Response:
     """Bring the portal in step now, because somebody asks for it."""
     return _told(_("All senders are registered in Bitrix24"))
+
+
+@blueprint.post("/senders/renew-address")
+def renew_address() -> Response:
+    """A new secret in the address that Bitrix24 calls, told to Bitrix24 at once."""
+    with suppress(renewing.NothingToRenew):  # removed meanwhile: what follows says so
+        renewing.renew_handler(sessions.this().portal, now=services().now())
+    return _told(_("The address has a new secret. The old one is good for another 24 hours."))
 
 
 @blueprint.get("/senders/new")

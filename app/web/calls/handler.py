@@ -43,18 +43,17 @@ class _KnownPortals:
         self._portals: OrderedDict[str, tuple[float, HandlerPortal, int]] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, secret: str) -> tuple[HandlerPortal | None, int]:
+    def find(self, secret: str, now: datetime) -> tuple[HandlerPortal | None, int]:
         """The portal, and how many messages it sent in this short while."""
-        now = time.monotonic()
         with self._lock:
             known = self._portals.get(secret)
-            if known is not None and known[0] > now:
+            if known is not None and known[0] > time.monotonic():
                 self._portals[secret] = (known[0], known[1], known[2] + 1)
                 return known[1], known[2] + 1
-        return self.find_anew(secret), 1
+        return self.find_anew(secret, now), 1
 
-    def find_anew(self, secret: str) -> HandlerPortal | None:
-        portal = portals.by_handler_secret(secret)
+    def find_anew(self, secret: str, now: datetime) -> HandlerPortal | None:
+        portal = portals.by_handler_secret(secret, now=now)
         with self._lock:
             if portal is None:
                 self._portals.pop(secret, None)
@@ -116,7 +115,7 @@ def _receive(secret: str) -> tuple[Response, str]:
 
 
 def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str]:
-    portal, load = _known.find(secret)
+    portal, load = _known.find(secret, now)
     if portal is None:
         return _answer(404, "unknown address"), "unknown"
     if body is None:
@@ -129,7 +128,7 @@ def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str
     auth = incoming.auth
     fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
     if not fits:
-        portal = _known.find_anew(secret) or portal
+        portal = _known.find_anew(secret, now) or portal
         fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
     accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits)
     if accepted.row_id is None:

@@ -41,7 +41,7 @@ def receive_reports(gateway: str, secret: str, reference: str = "") -> Response:
 
 
 def _receive(gateway_slug: str, secret: str, reference: str) -> Response:
-    account = accounts.by_report_secret(gateway_slug, secret)
+    account = accounts.by_report_secret(gateway_slug, secret, now=services().now())
     gateway = services().gateway(account) if account else None
     if account is None or gateway is None:
         return _text(404, "unknown address")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from app.store import accounts
+from app.gateways.registry import load_registry
+from app.store import accounts, portals
 from tests.gateways.peer import Peer, answer
 from tests.web.visitor import Visitor
 
+# As the form is sent by a browser that changed nothing but these.
+HTTP = {
+    "gateway": "http",
+    **{f"set-{field.name}": field.default for field in load_registry().adapters["http"].fields},
+    "set-url": "http://127.0.0.1:9/sms",
+    "set-auth": "bearer",
+    "set-secret": "K7",
+    "set-report_status_path": "status",
+    "set-report_reference_path": "reference",
+}
+
 
 def test_a_stored_secret_does_not_follow_an_address_elsewhere(admin: Visitor) -> None:
-    form = {"gateway": "http", "set-auth": "bearer", "set-template": '{"to": "{to}", "text": "{text}"}'}
     with Peer(answer()) as stranger:
-        admin.submit("/ui/gateway", **form, **{"set-url": "http://127.0.0.1:9/sms", "set-secret": "K7canary"})
+        admin.submit("/ui/gateway", **{**HTTP, "set-secret": "K7canary"})
 
-        moved = admin.submit("/ui/gateway", **form, **{"set-url": f"{stranger.url}/sms", "set-secret": ""})
+        moved = admin.submit("/ui/gateway", **{**HTTP, "set-url": f"{stranger.url}/sms", "set-secret": ""})
 
         assert moved.status_code == 422
         assert "“Secret” was saved for another address: enter it again." in moved.text
@@ -21,3 +32,31 @@ def test_a_stored_secret_does_not_follow_an_address_elsewhere(admin: Visitor) ->
     account = accounts.default_of(admin.portal.id)
     assert account is not None
     assert account.settings["url"] == "http://127.0.0.1:9/sms"
+
+
+def test_the_report_address_gets_a_new_secret_at_a_press(admin: Visitor) -> None:
+    admin.submit("/ui/gateway", **HTTP)
+    before = accounts.default_of(admin.portal.id)
+
+    page = admin.submit("/ui/gateway/renew-address")
+
+    after = accounts.default_of(admin.portal.id)
+    assert before is not None and after is not None
+    assert page.status_code == 200
+    assert "The address has a new secret. The old one is good for another 24 hours." in page.text
+    assert after.report_secret != before.report_secret
+    assert before.report_secret not in page.text
+    assert accounts.by_report_secret("http", before.report_secret) == after
+
+
+def test_the_address_in_bitrix24_gets_a_new_secret_at_a_press(admin: Visitor) -> None:
+    before = portals.handler_secret(admin.portal.id)
+
+    page = admin.submit("/ui/senders/renew-address")
+
+    after = portals.handler_secret(admin.portal.id)
+    assert page.status_code == 200
+    assert "The address has a new secret. The old one is good for another 24 hours." in page.text
+    assert after != before
+    assert [sender["handler"].rpartition("/")[2] for sender in admin.sandbox.senders()] == [after]
+    assert after not in page.text and before not in page.text

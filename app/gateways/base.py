@@ -9,6 +9,7 @@ the operator allows of other packages at start.
 
 from __future__ import annotations
 
+import json as jsonlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +17,8 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 from app.domain.outcomes import Balance, DeliveryReport, Outcome, Reports
-from app.gateways.answers import QuestionRefused, outcome_of
-from app.transport import HttpAnswer, NotSent, TransportError, parse_form, parse_json
+from app.gateways.answers import QuestionRefused, outcome_of, word
+from app.transport import HttpAnswer, NotSent, TransportError, decode_text, parse_form, parse_json
 
 # Raised with every change that an adapter outside this repository has to follow.
 INTERFACE_VERSION = 1
@@ -139,6 +140,20 @@ class InboundHttp:
     def json(self) -> Any:
         """The parsed body, in the charset that its header names; raises ValueError when it is not JSON."""
         return parse_json(self.body, self.content_type)
+
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """The fields of a flat report as texts, wherever they stand: the query, a form, a JSON object."""
+        start = decode_text(self.body[:100], self.content_type).lstrip("\ufeff \r\n\t")
+        if start[:1] != "{":
+            return self.args | self.form
+        return self.args | {name: _as_text(value) for name, value in self.json.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return jsonlib.dumps(value) if isinstance(value, (dict, list)) else word(value)
 
 
 class ReportRejected(Exception):

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
 from app.domain.status import MessageStatus
@@ -240,15 +239,9 @@ def _outcome(body: Any) -> Outcome:
 
 
 def _content(request: InboundHttp) -> list[Any]:
-    form = parse_qs(request.body.decode("utf-8", errors="replace"))
-    if "data" in form:
-        content = json.loads(form["data"][0])
-    elif request.method == "GET" or not request.body:
-        content = dict(request.args)
-    elif request.body.lstrip()[:1] in (b"{", b"["):
-        content = request.json
-    else:
-        content = dict(request.form)
+    if request.body.lstrip()[:1] == b"[":
+        return list(request.json)
+    content = json.loads(request.fields["data"]) if "data" in request.fields else request.fields
     return content if isinstance(content, list) else [content]
 
 

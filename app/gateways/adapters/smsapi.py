@@ -227,7 +227,7 @@ class SmsApi(Gateway):
 
     def parse_reports(self, request: InboundHttp) -> Reports:
         """Up to five reports at once, each field a list with commas; the answer must be exactly OK."""
-        given = request.args | request.form
+        given = request.fields
         ids = given["MsgId"].split(",")
         columns = {
             name: _column(given, name, len(ids))

@@ -216,7 +216,7 @@ class Smsc(Gateway):
 
     def parse_reports(self, request: InboundHttp) -> Reports:
         """One message in form or query; an incoming message comes to the same address and is none of ours."""
-        given = request.args | request.form
+        given = request.fields
         if "mes" in given and "status" not in given:
             return Reports(())
         report_id, phone, status = given["id"], given["phone"], given["status"]

@@ -7,7 +7,6 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
 from app.domain.outcomes import (
     Accepted,
@@ -241,7 +240,7 @@ class SmsRu(Gateway):
 
         Source: https://sms.ru/api/callback. Entries of other kinds are signed along and are none of ours.
         """
-        fields = parse_qsl(request.body.decode("utf-8", errors="replace"), keep_blank_values=True)
+        fields = request.form_fields
         entries = [value for name, value in fields if name.startswith("data[")]
         if not entries:
             raise ValueError("no entries")

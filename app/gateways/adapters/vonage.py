@@ -227,7 +227,7 @@ class Vonage(Gateway):
 
     def parse_reports(self, request: InboundHttp) -> Reports:
         """GET, a form or JSON, as the account's console has it."""
-        given = _fields(request)
+        given = request.fields
         if secret := self.settings["signature_secret"]:
             self._check_signature(request, given, secret)
         if "status" not in given and "text" in given:
@@ -290,23 +290,6 @@ def _price(parts: Sequence[Any]) -> str | None:
     prices = [Balance.read(word_at(part, "message-price"), "EUR") for part in parts]
     known = [price.amount for price in prices if price is not None]
     return f"{sum(known)} EUR" if known and len(known) == len(parts) else None
-
-
-def _fields(request: InboundHttp) -> dict[str, str]:
-    """What came, as texts, wherever it stood."""
-    if request.method == "GET" or not request.body:
-        return dict(request.args)
-    if "json" in request.headers.get("content-type", "") or request.body.lstrip()[:1] == b"{":
-        if not isinstance(request.json, dict):
-            raise ValueError("not an object")
-        return request.args | {name: _text(value) for name, value in request.json.items()}
-    return request.args | request.form
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, (dict, list)) else word(value)
 
 
 def _error_code(given: Mapping[str, str]) -> str:

@@ -64,6 +64,15 @@ def portals_show(member_id: str, as_json: bool) -> None:
     show(facts, [f"{name}: {plain(value)}" for name, value in facts.items()], as_json=as_json)
 
 
+@portals_group.command("end-sessions")
+@click.argument("member_id")
+@as_json
+def portals_end_sessions(member_id: str, as_json: bool) -> None:
+    """Let everybody who has the app open in this portal open it again; sending goes on."""
+    portals.end_sessions(portal_of(member_id).id)
+    show({"ended": True}, ["all sessions were ended"], as_json=as_json)
+
+
 @portals_group.command("calls")
 @click.argument("member_id")
 @click.option("--method", default="", help="Only calls of this method, or of those that begin like it.")

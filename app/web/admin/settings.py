@@ -54,6 +54,14 @@ def save() -> Response:
     return _page(_form_of(settings), version=version + 1, notice="saved")
 
 
+@blueprint.post("/settings/end-sessions")
+def end_sessions() -> Response:
+    """Everybody who has the app open in this portal, here and elsewhere, has to be proved anew: so does this
+    person."""
+    portals.end_sessions(sessions.this().portal.id)
+    return document.system_page("sessions_ended", 200)
+
+
 def _version(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise ValueError("no version of settings")

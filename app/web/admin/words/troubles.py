@@ -59,6 +59,12 @@ def system_text(kind: str, detail: str = "") -> Trouble:
                     " can open the message log to every employee. Nothing was changed."
                 ),
             )
+        case "sessions_ended":
+            return Trouble(
+                _("All sessions were ended"),
+                _("Whoever has this app open, in your Bitrix24, can do nothing more with it. Nor can you."),
+                _("Close it and open the app again from the menu of your Bitrix24."),
+            )
         case "refused":
             return Trouble(
                 _("This page could not be opened"),

@@ -120,6 +120,45 @@ def test_an_uninstallation_ends_the_sessions(admin: Visitor) -> None:
     assert admin.get("/ui/overview").status_code == 401
 
 
+def test_the_button_ends_all_sessions(admin: Visitor) -> None:
+    answer = admin.submit("/ui/settings/end-sessions")
+
+    assert answer.status_code == 200
+    assert "All sessions were ended" in answer.text
+    assert admin.get("/ui/overview").status_code == 401
+    admin.open()
+    assert admin.get("/ui/overview").status_code == 200
+
+
+def test_the_command_ends_all_sessions(admin: Visitor) -> None:
+    done = admin.app.test_cli_runner().invoke(args=["portals", "end-sessions", admin.portal.member_id])
+
+    assert done.exit_code == 0
+    assert admin.get("/ui/overview").status_code == 401
+
+
+def test_who_writes_was_proved_within_five_minutes(admin: Visitor) -> None:
+    """An administrator who was demoted meanwhile changes nothing: the renewal proves them anew."""
+    before = admin.portal.settings_version
+    admin.token = _forged(admin, iat=int(time.time()) - 301)
+
+    assert admin.get("/ui/overview").status_code == 200
+    writes = [page for page in _pages(admin.app) if page[0] not in ("GET", "HEAD")]
+    answers = {page: admin.ask(*page).status_code for page in writes}
+
+    assert set(answers.values()) == {401}, answers
+    assert admin.portal.settings_version == before
+    admin.sandbox.set_user(1, role="employee")
+    assert _renewal(admin).status_code == 403
+
+
+def test_a_session_is_of_the_portal_whose_name_it_carries(admin: Visitor, stranger: Visitor) -> None:
+    """Should a number ever be another portal's, an old token of it opens nothing."""
+    admin.token = _forged(admin, member=stranger.portal.member_id)
+
+    assert admin.get("/ui/overview").status_code == 401
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_other_sites_are_refused(admin: Visitor, site: str) -> None:
     headers = {"Sec-Fetch-Site": site}

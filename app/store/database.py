@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -260,9 +260,15 @@ def writing() -> Iterator[Connection]:
         StoreUnavailable: the database is down, full, read-only or locked for too long.
         StoreRefused: it does not take the statement.
     """
+    with turn_to_write(), writing_in_turn() as connection:
+        yield connection
+
+
+@contextmanager
+def writing_in_turn() -> Iterator[Connection]:
+    """The same for a thread whose turn it is already."""
     with (
         _translated(),
-        _turn_to_write(),
         db.engine.connect() as connection,
         _watched(connection),
         connection.begin(),
@@ -270,17 +276,24 @@ def writing() -> Iterator[Connection]:
         yield connection
 
 
+def is_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
+
+
 @contextmanager
 def single_write() -> Iterator[Connection]:
     """One statement that writes and commits by itself; errors are those of `writing`."""
-    with _turn_to_write(), statement() as connection:
+    with turn_to_write(), statement() as connection:
         yield connection
 
 
 @contextmanager
-def _turn_to_write() -> Iterator[None]:
+def turn_to_write(unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """SQLite has one writer at a time and lets the others poll with growing pauses, so a busy process
-    starves a quiet one: the HANDLER. Our threads queue up for a lock, and our processes for a file's."""
+    starves a quiet one: the HANDLER. Our threads queue up for a lock, and our processes for a file's.
+
+    `unless` is asked when no other thread writes any more: there may be nothing left to do.
+    """
     if db.engine.dialect.name != "sqlite":
         yield
         return
@@ -288,6 +301,9 @@ def _turn_to_write() -> Iterator[None]:
     if not _writer.acquire(timeout=max(0.0, ends - time.monotonic())):
         raise StoreUnavailable("the database is locked")
     try:
+        if unless():
+            yield
+            return
         # Who writes much would find its turn free again before any other process looks. So it has to
         # queue up at the first lock like everybody else, while who is next waits at the second one.
         with _locked_file("next", ends) as upcoming, _locked_file("turn", ends):
@@ -380,5 +396,9 @@ def insert_or_ignore(connection: Connection, table: sa.Table, *keys: str) -> Any
 
 def upsert(connection: Connection, table: sa.Table) -> Any:
     """`INSERT` in the dialect at hand, which can be told what to do on a conflict."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    return insert(table)
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: sa.Table) -> Any:
+    """The same for a statement that is made once and kept."""
+    return (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)

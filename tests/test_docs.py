@@ -69,3 +69,26 @@ def test_every_command_group_is_in_the_operators_page() -> None:
     groups = {"portals": cli.portals_group, "messages": cli.messages_group, "senders": cli.senders_group}
 
     assert [name for name in groups if f"app {name} " not in operations] == []
+
+
+def test_every_threat_names_tests_that_exist_or_a_reason() -> None:
+    page = (PROJECT / "docs/security.md").read_text(encoding="utf-8")
+    threats = re.findall(r"^\| (S\d+) \|(.*)\|$", page, re.MULTILINE)
+
+    assert [number for number, _ in threats] == [f"S{number}" for number in range(1, 26)]
+    for number, row in threats:
+        reason = row.rpartition("|")[2]
+        assert "::test_" in reason or "none:" in row, number
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    missing = []
+    for page in (PROJECT / "docs").rglob("*.md"):
+        file = ""
+        for named, test in re.findall(r"`(tests/[\w/]+\.py)?::(test_\w+)`", page.read_text(encoding="utf-8")):
+            file = named or file
+            source = PROJECT / file
+            if not source.is_file() or f"def {test}(" not in source.read_text(encoding="utf-8"):
+                missing.append(f"{page.name}: {file}::{test}")
+
+    assert missing == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 from tests.conftest import StackFactory
+from tests.product import product
 
 
 def figures(started: Stack) -> dict[str, float]:
@@ -38,3 +40,16 @@ def test_every_worker_tells_what_all_of_them_counted(stack: StackFactory) -> Non
     shown = figures(started)
     assert shown['sms_portals{state="active"}'] == 1
     assert [name for name in shown if re.search(r"\+1555|[0-9a-f]{32}", name)] == []
+
+
+@pytest.mark.parametrize("token", ["", "a token for tests"])
+@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer another", "a token for test", "Basic Og=="])
+def test_nobody_sees_figures_without_the_operators_token(tmp_path: Path, token: str, given: str) -> None:
+    headers = {"Authorization": given, "X-Forwarded-For": "127.0.0.1"} if given else {}
+
+    with product(tmp_path, METRICS_TOKEN=token) as app:
+        answer = app.test_client().get("/metrics", headers=headers)
+
+    assert answer.status_code == 403
+    assert "METRICS_TOKEN" in answer.text
+    assert "sms_" not in answer.text

@@ -20,6 +20,7 @@ from app.domain.messages import CallAuth, IncomingMessage, Message, Work
 from app.domain.outcomes import Accepted, DeliveryReport, Unknown
 from app.domain.portals import Portal, PortalSettings
 from app.domain.rest_calls import RestCall
+from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.jobs import follow_up, submit
 from app.services import services
@@ -373,7 +374,7 @@ def test_postgresql_forgets_alike(tmp_path: Path, postgres_url: str) -> None:
         reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
 
         number = _erase(app, "number", "--all", NUMBER)
-        installations.uninstall(portal, clean=False, now=utcnow())
+        installations.uninstall(portal, clean=False, now=utcnow(), timing=Timing())
         whole = _erase(app, "portal", ONE)
 
     assert number["removed"] == {"messages": 1, "message_events": 2, "parked_reports": 1, "parts": 1}
@@ -390,7 +391,7 @@ def test_an_erased_portal_is_in_no_table_and_no_file(app: Flask, portal: Portal)
     theirs = _message(other)
     rest_log.add(portal.id, RestCall("x", "canary-params", 200, "", "canary-answer", 1), at=utcnow())
     address = f"/sms/{portals.handler_secret(portal.id)}"
-    installations.uninstall(portal, clean=False, now=utcnow())
+    installations.uninstall(portal, clean=False, now=utcnow(), timing=Timing())
 
     proof = _erase(app, "portal", ONE)
 
@@ -423,6 +424,6 @@ def test_more_messages_than_one_batch_go(app: Flask, portal: Portal, monkeypatch
     monkeypatch.setattr(erasure, "BATCH", 2)
     for number in range(5):
         _message(portal, f"m{number}")
-    installations.uninstall(portal, clean=False, now=utcnow() - timedelta(days=1))
+    installations.uninstall(portal, clean=False, now=utcnow() - timedelta(days=1), timing=Timing())
 
     assert _erase(app, "portal", ONE)["removed"]["messages"] == 5

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from click.testing import Result
 
 from app.bitrix.client import PortalClient
+from app.domain.retry import Timing
 from app.registration import InPortal, NotNow, compare, reconcile
 from app.store import installations, portals, senders
 from app.store.database import utcnow, writing
@@ -341,7 +342,7 @@ def test_a_reconcile_under_way_at_an_uninstall_leaves_the_next_installation_its_
 
     def reinstalled() -> None:
         installed.portal.uninstall(clean=clean)
-        installations.uninstall(installed.row, clean=clean, now=installed.now())
+        installations.uninstall(installed.row, clean=clean, now=installed.now(), timing=Timing())
         installed.portal.install(finish=True)
 
     hook(monkeypatch, where, before=reinstalled)

@@ -266,8 +266,8 @@ class PortalClient:
         return result if isinstance(result, Mapping) else {}
 
     def granted_scope(self) -> frozenset[str]:
-        """The rights that the portal gave the application."""
-        result = self.call("scope")
+        """The rights that the portal gave the application: asked before a notice, with as little harm."""
+        result = self._quietly("scope", {})
         return frozenset(str(name).lower() for name in result) if isinstance(result, list) else frozenset()
 
     def notify(self, user_id: str, text: str, *, tag: str) -> None:
@@ -279,9 +279,12 @@ class PortalClient:
 
         Source: https://apidocs.bitrix24.com/api-reference/chats/notifications/im-notify-system-add.html
         """
-        params = {"USER_ID": user_id, "MESSAGE": text, "TAG": tag}
+        self._quietly(NOTIFY, {"USER_ID": user_id, "MESSAGE": text, "TAG": tag})
+
+    def _quietly(self, method: str, params: Mapping[str, Any]) -> Any:
+        """A call of which nothing is concluded, neither for tokens nor for the portal."""
         token = self._credentials.present().tokens.access_token
-        self._wire.result(self._wire.post(self._endpoint, NOTIFY, params, token), NOTIFY)
+        return self._wire.result(self._wire.post(self._endpoint, method, params, token), method)
 
     def has_method(self, name: str) -> bool:
         """Whether this portal's version knows a method."""

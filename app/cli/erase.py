@@ -101,7 +101,9 @@ def _forget(portal: Portal, *, force: bool) -> None:
         done = installations.erase_what_was_kept(portal, now=parts.now(), kept_for=timedelta(0))
     else:
         expected = None if force else portal.state
-        done = installations.uninstall(portal, clean=True, now=parts.now(), expected=expected)
+        done = installations.uninstall(
+            portal, clean=True, now=parts.now(), timing=parts.timing, expected=expected
+        )
         time.sleep(STILL_KNOWN_S)
     if not (done and installations.forget(portal)):
         fail("the app was installed again meanwhile: what was there before may be erased, the new one stays")

@@ -562,15 +562,15 @@ def verified(state: State, now: datetime) -> Change | None:
     return Change(replace(state, work=Work.QUEUED, due_at=now), (("verified", ""),))
 
 
-def uninstalled(state: State) -> Change:
-    """The app was removed: what was not submitted is over, and nobody is left to be told."""
-    silent = replace(state, push_due_at=None)
+def uninstalled(state: State, now: datetime, timing: Timing) -> Change:
+    """The app was removed: what was not submitted is over. The portal shows it as sent, and hears the truth
+    when the app comes back in time."""
     if state.work not in (Work.QUEUED, Work.HELD):
-        return Change(silent)
+        return Change(state)
     if state.status is MessageStatus.UNKNOWN:  # the gateway may have it; only its repeat is over
-        return Change(replace(silent, work=Work.WAITING, due_at=state.deadline_at))
-    end = {"status": MessageStatus.FAILED, "reason": Reason.UNINSTALLED, "reason_text": ""}
-    return Change(replace(silent, **{**_OVER, **end}), (("ended", Reason.UNINSTALLED),))
+        return Change(replace(state, work=Work.WAITING, due_at=state.deadline_at))
+    after = closed(state, MessageStatus.FAILED, Reason.UNINSTALLED, "", now, timing)
+    return Change(after, (("ended", Reason.UNINSTALLED),))
 
 
 def erased(state: State, now: datetime, timing: Timing) -> Change:

@@ -66,7 +66,9 @@ def act_on_removal(services: Services, event: StoredEvent, portal: Portal) -> st
     if event.generation != portal.generation:
         return EARLIER
     if portal.state is PortalState.UNINSTALLED:
-        installations.uninstall(portal, clean=False, now=services.now())  # what another worker began
+        installations.uninstall(
+            portal, clean=False, now=services.now(), timing=services.timing
+        )  # what another worker began
         return REMOVED
     if event.tries == 0 and (until := portals.claim_look(portal.id, now=services.now())) is not None:
         raise NotYet(until)
@@ -87,7 +89,9 @@ def act_on_removal(services: Services, event: StoredEvent, portal: Portal) -> st
             raise NotYet(silent_since + SILENCE)
     look = Look({credential.id: credential.version for credential in held}, silent_since)
     is_clean = bool(event.payload["is_clean"])
-    if not installations.uninstall(portal, clean=is_clean, now=services.now(), look=look):
+    if not installations.uninstall(
+        portal, clean=is_clean, now=services.now(), timing=services.timing, look=look
+    ):
         raise PortalBusy("CHANGED", "somebody came by meanwhile; asked again in a moment")
     log.info("portal uninstalled", extra={"install": portal.id, "clean": is_clean})
     return REMOVED

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain.portals import Portal, PortalState
+from app.domain.retry import Timing
 from app.store import erasure, messages, tokens
 from app.store.database import AnyRow, overwrite_deleted, statement, writing
 from app.store.erasure import Remains
@@ -34,6 +35,7 @@ def uninstall(
     *,
     clean: bool,
     now: datetime,
+    timing: Timing,
     look: Look | None = None,
     expected: PortalState | None = None,
 ) -> bool:
@@ -56,7 +58,7 @@ def uninstall(
         else:
             clean = row.erased_at is not None
         remains = erasure.blank(connection, portal, now=now) if clean else erasure.remains(connection, portal)
-    messages.end_unsent(portal.id, up_to=remains.up_to["messages"], now=now)
+    messages.end_unsent(portal.id, up_to=remains.up_to["messages"], now=now, timing=timing)
     if clean:
         _remove(portal, remains)
     return True

@@ -131,6 +131,7 @@ def _row_for(
         "reason": Reason.UNINSTALLED if is_over else Reason.NONE,
         "work": Work.CLOSED if is_over else Work.HELD if hold else Work.QUEUED,
         "due_at": None if is_over else now,
+        "push_due_at": now if is_over else None,  # should the app come back
         "hinted_at": now,
         **(_NOTHING_KEPT if is_over else {}),
     }
@@ -267,15 +268,15 @@ def wake_account(account_id: int | None, portal_id: int, *, now: datetime) -> No
             return
 
 
-def end_unsent(portal_id: int, *, up_to: int, now: datetime) -> None:
-    """The app was removed: what was not submitted is over, and nobody is left to be told. `up_to` is the
-    last row of the removed installation."""
+def end_unsent(portal_id: int, *, up_to: int, now: datetime, timing: Timing) -> None:
+    """The app was removed: what was not submitted is over. `up_to` is the last row of that installation."""
     of_then = sa.and_(messages.c.portal_id == portal_id, messages.c.id <= up_to)
-    unsent = sa.or_(messages.c.work.in_([Work.QUEUED, Work.HELD]), messages.c.push_due_at.is_not(None))
+    unsent = messages.c.work.in_([Work.QUEUED, Work.HELD])
     while True:
         with writing() as connection:
             rows = locked_where(connection, of_then, unsent, limit=TOGETHER)
-            write_all(connection, [(row, life.uninstalled(state_of(row))) for row in rows], now)
+            changes = [(row, life.uninstalled(state_of(row), now, timing)) for row in rows]
+            write_all(connection, changes, now)
         if len(rows) < TOGETHER:
             break
     with writing() as connection:

@@ -14,6 +14,7 @@ from app.domain.portals import PortalState
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement, writing
+from app.store.portals import free
 from app.store.rows import locked_where, state_of, write_all
 from app.store.secrets import secret_box
 from app.store.tables import messages, portals
@@ -169,7 +170,7 @@ def portals_to_tell(now: datetime, *, limit: int) -> list[int]:
         .where(
             messages.c.push_due_at <= now,
             portals.c.state.in_([state for state in PortalState if state.can_be_told]),
-            sa.or_(portals.c.push_lease_until.is_(None), portals.c.push_lease_until <= now),
+            free("push_lease_until", now),
             sa.or_(portals.c.push_paused_until.is_(None), portals.c.push_paused_until <= now),
         )
         .group_by(messages.c.portal_id)

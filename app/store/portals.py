@@ -321,7 +321,7 @@ def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
         .where(
             portals.c.reconcile_at <= now,
             portals.c.state != PortalState.UNINSTALLED,
-            sa.or_(portals.c.reconcile_lease.is_(None), _free("reconcile_lease_until", now)),
+            sa.or_(portals.c.reconcile_lease.is_(None), free("reconcile_lease_until", now)),
         )
         .order_by(portals.c.reconcile_at)
         .limit(limit)
@@ -453,7 +453,7 @@ def is_refreshing(portal_id: int, now: datetime) -> bool:
     return until is not None and now < until <= now + LEASES_AT_MOST
 
 
-def _free(column: str, now: datetime) -> sa.ColumnElement[bool]:
+def free(column: str, now: datetime) -> sa.ColumnElement[bool]:
     """Nobody has this lease. One that is longer than any is of a clock that was ahead, and counts as none."""
     until = portals.c[column]
     return sa.or_(until.is_(None), until <= now, until > now + LEASES_AT_MOST)
@@ -466,7 +466,7 @@ def _claim(
     with writing() as connection:
         claimed = connection.execute(
             sa.update(portals)
-            .where(portals.c.id == portal_id, _free(f"{what}_lease_until", now), *more)
+            .where(portals.c.id == portal_id, free(f"{what}_lease_until", now), *more)
             .values({f"{what}_lease": lease, f"{what}_lease_until": now + timedelta(seconds=lease_s)})
         ).rowcount
     return lease if claimed else None

@@ -11,7 +11,7 @@ import pytest
 from app.bitrix.client import PortalClient
 from app.domain.incidents import amount_of
 from app.domain.portals import PortalState
-from app.domain.retry import BAD_CALLS_TO_PAUSE
+from app.domain.retry import BAD_CALLS_TO_PAUSE, Timing
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
@@ -47,7 +47,7 @@ def world(bitrix24: PortalWorld) -> Iterator[PortalWorld]:
     portal.clear_faults()
     bitrix24.engine.hints.clear()
     # The next test is not to look after it.
-    installations.uninstall(bitrix24.row, clean=True, now=bitrix24.now())
+    installations.uninstall(bitrix24.row, clean=True, now=bitrix24.now(), timing=Timing())
     alerts.look_for_incidents(bitrix24.services)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.bitrix.errors import PortalError
 from app.domain.portals import PortalState
+from app.domain.retry import Timing
 from app.store import installations, portals, tokens
 from app.words.portal_states import meaning_of
 from tests.portal_world import PortalWorld, portal_world
@@ -178,14 +179,14 @@ def test_an_error_that_is_older_than_the_healing_says_nothing(
 ) -> None:
     """A slow answer: meanwhile the portal was looked at by somebody else, and works."""
     before = world.row
-    world.portal.add_fault(method="scope", error=error, count=1)
+    world.portal.add_fault(method="event.get", error=error, count=1)
     client = world.services.portal_client(before)
     world.portal.open(user=2)
     world.work()
     assert world.row.healings > before.healings
 
     with pytest.raises(PortalError):
-        client.granted_scope()
+        client.bound_events()
 
     assert world.row.state is PortalState.ACTIVE
     message = world.message_that_fails()
@@ -198,12 +199,12 @@ def test_a_late_error_never_moves_an_uninstalled_portal_to_another_state(
     world: PortalWorld, error: str
 ) -> None:
     before = world.row
-    world.portal.add_fault(method="scope", error=error, count=0)
+    world.portal.add_fault(method="event.get", error=error, count=0)
     client = world.services.portal_client(before)
-    answers = client.granted_scope
+    answers = client.bound_events
 
     def removed_meanwhile() -> None:
-        installations.uninstall(before, clean=False, now=world.now())
+        installations.uninstall(before, clean=False, now=world.now(), timing=Timing())
         answers()
 
     with pytest.raises(PortalError):

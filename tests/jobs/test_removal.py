@@ -221,6 +221,23 @@ def test_nobody_is_removed_because_our_own_secret_is_wrong(world: PortalWorld) -
     assert "uninstalled" not in results(world)
 
 
+@pytest.mark.parametrize("when", ["before the removal", "after it"])
+def test_a_portal_that_comes_back_hears_what_was_never_sent(world: PortalWorld, when: str) -> None:
+    """It shows as sent what it handed over around the removal."""
+    world.portal.set_queue(paused=when == "after it")
+    message = world.portal.send_sms()["message_id"]  # no gateway is connected
+    world.portal.uninstall(clean=False)
+    installations.uninstall(world.row, clean=False, now=world.now(), timing=world.services.timing)
+    world.portal.set_queue(paused=False)
+    world.work()
+    assert world.told(message) == []
+
+    world.portal.install(finish=True)
+    look_again(world)
+
+    assert world.told(message)[-1:] == ["failed"]
+
+
 # --- removed and installed again, in any order
 
 

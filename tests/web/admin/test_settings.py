@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.domain.portals import PortalSettings
+from app.domain.retry import Timing
 from app.services import services
 from app.store import installations, messages, portals
 from app.store.database import writing
@@ -153,7 +154,7 @@ def test_language_and_theme_count_at_once(admin: Visitor) -> None:
 def test_settings_survive_a_removal_and_a_new_installation(admin: Visitor) -> None:
     _save(admin)
     admin.sandbox.uninstall()
-    installations.uninstall(admin.portal, clean=False, now=portals.utcnow())
+    installations.uninstall(admin.portal, clean=False, now=portals.utcnow(), timing=Timing())
 
     admin.come_in()
 

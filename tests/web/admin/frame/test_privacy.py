@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.domain.portals import PortalSettings
+from app.domain.retry import Timing
 from app.services import services
 from app.store import installations, messages, portals, tokens
 from app.store.database import writing
@@ -58,7 +59,7 @@ def test_an_employee_does_not_come_in_unless_the_settings_let_him(admin: Visitor
 
 
 def test_an_employee_does_not_bring_a_removed_portal_back(admin: Visitor, employee: Visitor) -> None:
-    installations.uninstall(admin.portal, clean=False, now=services().now())
+    installations.uninstall(admin.portal, clean=False, now=services().now(), timing=Timing())
 
     assert "This app is for administrators" in employee.open("/app", user=3).text
     assert not employee.token

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 
 from app.domain.portals import PortalState
+from app.domain.retry import Timing
 from app.services import services
 from app.store import installations, portals
 from app.web.admin.frame import sessions
@@ -114,7 +115,7 @@ def test_ended_sessions_stay_ended(admin: Visitor) -> None:
 
 def test_an_uninstallation_ends_the_sessions(admin: Visitor) -> None:
     now = services().now()
-    installations.uninstall(admin.portal, clean=False, now=now)
+    installations.uninstall(admin.portal, clean=False, now=now, timing=Timing())
 
     assert admin.portal.state is PortalState.UNINSTALLED
     assert admin.get("/ui/overview").status_code == 401

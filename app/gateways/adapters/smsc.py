@@ -215,13 +215,18 @@ class Smsc(Gateway):
     # --- reports
 
     def parse_reports(self, request: InboundHttp) -> Reports:
+        given = request.fields
+        if (secret := self.settings["report_secret"]) and not _is_incoming(given):
+            signed = ":".join([given["id"], given["phone"], given["status"], secret])
+            _check_signature(given, signed)
+        return self.read_unproved(request)
+
+    def read_unproved(self, request: InboundHttp) -> Reports:
         """One message in form or query; an incoming message comes to the same address and is none of ours."""
         given = request.fields
-        if "mes" in given and "status" not in given:
+        if _is_incoming(given):
             return Reports(())
         report_id, phone, status = given["id"], given["phone"], given["status"]
-        if secret := self.settings["report_secret"]:
-            _check_signature(given, f"{report_id}:{phone}:{status}:{secret}")
         raw = word(status)
         report = DeliveryReport(
             status=_STATUSES.get(raw),
@@ -232,6 +237,10 @@ class Smsc(Gateway):
             code=_error_code(word(given.get("err", ""))),
         )
         return Reports((report,))
+
+
+def _is_incoming(given: Mapping[str, str]) -> bool:
+    return "mes" in given and "status" not in given
 
 
 def _validity(validity_s: int) -> str:

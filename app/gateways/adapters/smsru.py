@@ -236,20 +236,19 @@ class SmsRu(Gateway):
     # --- reports
 
     def parse_reports(self, request: InboundHttp) -> Reports:
+        signed = self.settings["api_id"] + "".join(_entries(request))
+        expected = hashlib.sha256(signed.encode()).hexdigest()
+        given = request.form.get("hash", "").lower()
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise ReportRejected("SMS.ru's hash is missing or wrong")
+        return self.read_unproved(request)
+
+    def read_unproved(self, request: InboundHttp) -> Reports:
         """Up to a hundred entries, one in each field `data[n]`: its kind, id, status and time, line by line.
 
         Source: https://sms.ru/api/callback. Entries of other kinds are signed along and are none of ours.
         """
-        fields = request.form_fields
-        entries = [value for name, value in fields if name.startswith("data[")]
-        if not entries:
-            raise ValueError("no entries")
-        signed = self.settings["api_id"] + "".join(entries)
-        expected = hashlib.sha256(signed.encode()).hexdigest()
-        given = dict(fields).get("hash", "").lower()
-        if not hmac.compare_digest(given.encode(), expected.encode()):
-            raise ReportRejected("SMS.ru's hash is missing or wrong")
-        return Reports(tuple(_reports_in(entries)), reply_body="100")
+        return Reports(tuple(_reports_in(_entries(request))), reply_body="100")
 
 
 def _digits(message: Outgoing) -> str:
@@ -287,6 +286,13 @@ def _polled(part: Submitted, item: Any) -> DeliveryReport | None:
         gateway_message_id=part.gateway_message_id,
         text=word_at(item, "status_text"),
     )
+
+
+def _entries(request: InboundHttp) -> list[str]:
+    entries = [value for name, value in request.form_fields if name.startswith("data[")]
+    if not entries:
+        raise ValueError("no entries")
+    return entries
 
 
 def _reports_in(entries: Sequence[str]) -> Iterator[DeliveryReport]:

@@ -289,6 +289,10 @@ class Twilio(Gateway):
     def parse_reports(self, request: InboundHttp) -> Reports:
         if not is_signed(request, self.settings["auth_token"], self.settings["signing_key"]):
             raise ReportRejected("Twilio's signature is missing or wrong")
+        return self.read_unproved(request)
+
+    def read_unproved(self, request: InboundHttp) -> Reports:
+        """One message in a form."""
         form = request.form
         if form.get("AccountSid", self.settings["account_sid"]) != self.settings["account_sid"]:
             raise ReportRejected("the report is for another account")

@@ -139,6 +139,7 @@ class Vonage(Gateway):
         per_message_callback=True,
         balance=True,
         originators=True,
+        rate_per_s=30.0,  # of an account that has not asked for more
     )
     explanations = _EXPLANATIONS
     fields = (
@@ -226,10 +227,13 @@ class Vonage(Gateway):
     # --- reports
 
     def parse_reports(self, request: InboundHttp) -> Reports:
+        if secret := self.settings["signature_secret"]:
+            self._check_signature(request, request.fields, secret)
+        return self.read_unproved(request)
+
+    def read_unproved(self, request: InboundHttp) -> Reports:
         """GET, a form or JSON, as the account's console has it."""
         given = request.fields
-        if secret := self.settings["signature_secret"]:
-            self._check_signature(request, given, secret)
         if "status" not in given and "text" in given:
             return Reports(())  # an incoming message: its webhook is another, but a console mixes them up
         raw, code = word(given["status"]), _error_code(given)

@@ -18,7 +18,7 @@ SHORTEST_VALUE = 8  # a shorter secret would hide words of the language, too
 _NAMES_OF_ROWS = frozenset({"message_id", "member_id", "gateway_message_id", "reference", "request_id"})
 
 _KEY = (
-    r"auth|token|secret|passw|pwd|api_?key|api_?id|signing|signature|credential|refresh_id|cookie|session"
+    r"(?<![a-z])auth|token|secret|passw|pwd|api_?key|api_?id|signing|signature|credential|refresh_id|cookie|session"
     r"|message_to|message_body|message_text|phone|recipient"
 )
 _RULES = (

@@ -12,7 +12,10 @@ from flask import current_app
 from sqlalchemy.engine import Connection
 
 import app.store.tables  # noqa: F401 - fills the metadata that autogenerate compares with
-from app.store.database import UtcDateTime, db
+from app.cli.one_line import told_once
+from app.cli.output import fail
+from app.store.database import StoreUnavailable, UtcDateTime, connecting, db
+from app.store.trouble import explain
 
 ONE_AT_A_TIME = 7305117  # the number of the lock
 LOOK_EVERY_S = 0.5
@@ -28,7 +31,7 @@ def render_item(kind: str, item: Any, _autogen: Any) -> str | bool:
 def run() -> None:
     """Each migration is a transaction of its own, so that one may leave it to build an index."""
     options = current_app.extensions["migrate"].configure_args
-    with db.engine.connect() as connection:
+    with _connected() as connection:
         alone = _alone_on_postgresql if connection.dialect.name == "postgresql" else _alone_on_sqlite
         with alone(connection):
             context.configure(
@@ -40,6 +43,15 @@ def run() -> None:
             )
             with context.begin_transaction():
                 context.run_migrations()
+
+
+def _connected() -> Connection:
+    """A connection; or the end of the command, with one line that says why there is none."""
+    try:
+        with connecting(), told_once():
+            return db.engine.connect()
+    except StoreUnavailable as error:
+        fail(f"database: {explain(error)}")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "engine": {"config", "domain", "private_files", "signed_hints"},
     "gateways": {"domain", "transport"},
     "bitrix": {"domain", "transport"},
-    "store": {"domain", "config", "private_files"},
+    "store": {"domain", "config", "private_files", "redaction"},
     "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},
     "registration": {"bitrix", "domain", "services", "store", "transport", "words"},
     "gateway_accounts": {"domain", "gateways", "store", "transport"},

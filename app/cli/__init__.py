@@ -7,6 +7,7 @@ from app.cli.erase import erase_group
 from app.cli.gateways import gateways_group
 from app.cli.keys import keys_group
 from app.cli.messages import messages_group
+from app.cli.one_line import say_in_one_line
 from app.cli.portals import portals_group
 from app.cli.purge import purge
 from app.cli.senders import senders_group
@@ -27,4 +28,5 @@ COMMANDS = (
 
 def register(app: Flask) -> None:
     for command in COMMANDS:
+        say_in_one_line(command)
         app.cli.add_command(command)

@@ -12,6 +12,7 @@ from app.services import services
 from app.store import accounts, health, portals, tokens
 from app.store.database import StoreUnavailable
 from app.store.secrets import SecretUnreadable
+from app.store.trouble import explain
 from app.transport import TransportError
 
 
@@ -56,7 +57,7 @@ def _check_database() -> str:
     try:
         return health.problem()
     except StoreUnavailable as error:
-        return f"does not answer ({error}); check DATABASE_URL and the server"
+        return explain(error)
 
 
 def _check_engine() -> str:

@@ -361,6 +361,13 @@ def statement() -> Iterator[Connection]:
 
 
 @contextmanager
+def connecting() -> Iterator[None]:
+    """Around a connection that somebody makes by themselves, a migration: errors are those of `writing`."""
+    with _translated():
+        yield
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         _check_alive()

@@ -5,29 +5,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from flask import current_app
 
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.store.database import statement, utcnow, writing
 from app.store.job_runs import last_runs
 from app.store.tables import gateway_accounts, job_runs, messages, portals
+from app.store.trouble import schema_problem
 
 
 def problem() -> str:
     """Why this process must not get traffic, empty when it may. Its write finds a read-only database."""
+    if problem := schema_problem():
+        return problem
     with writing() as connection:
         connection.execute(sa.update(job_runs).where(job_runs.c.name == "readyz").values(lease_until=None))
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current != head_revision():
-        return "the database schema is not this release's: run `flask --app app db upgrade`"
     return ""
-
-
-def head_revision() -> str | None:
-    directory = current_app.extensions["migrate"].directory
-    return ScriptDirectory(directory).get_current_head()
 
 
 def oldest_due_s(now: datetime) -> float:

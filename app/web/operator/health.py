@@ -39,8 +39,8 @@ def readyz() -> Response:
         with within(STORE_WITHIN_S):
             problem = health.problem()
     except StoreUnavailable as error:
-        problem = f"the database does not answer ({error})"
-    return _text(503, problem) if problem else _text(200, "ready")
+        problem = f"it does not answer ({error})"
+    return _text(503, f"the database: {problem}") if problem else _text(200, "ready")
 
 
 @blueprint.get("/metrics")

@@ -9,7 +9,7 @@ from app.bitrix.errors import is_known_code
 from app.domain.portals import Portal
 from app.registration import EVENTS
 from app.services import services
-from app.store import accounts, figures, health, messages, rest_log, senders, tokens
+from app.store import accounts, figures, health, messages, rest_log, senders, tokens, trouble
 from app.store.accounts import Account
 from app.store.job_runs import last_runs
 from app.store.rest_log import LoggedCall
@@ -71,7 +71,7 @@ def diagnose(portal: Portal) -> Diagnosis:
     return Diagnosis(
         at=now,
         portal=portal,
-        schema=health.head_revision() or "",
+        schema=trouble.head_revision() or "",
         engine_answers=services().engine.pending() is not None,
         swept_at=last_runs().get("sweep"),
         worker_is_alive=health.sweeper_is_alive(now, within=services().timing.worker_patience),

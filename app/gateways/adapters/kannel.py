@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
+from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Reports, Unknown
 from app.domain.status import MessageStatus
 from app.gateways import explanations as why
 from app.gateways.answers import ErrorTable, QuestionRefused, refusal, word
@@ -112,7 +112,7 @@ class Kannel(Gateway):
         }
         answer = self._call({name: value for name, value in fields.items() if value})
         if against := refusal(answer, _ERRORS):
-            return _in_its_words(against, answer)
+            return against
         if not _TAKEN.match(answer.text):
             return Unknown("Kannel's answer does not say that it took the message.")
         return Accepted((), MessageStatus.QUEUED)
@@ -126,7 +126,7 @@ class Kannel(Gateway):
         if answer.status == 400 and "receiver" in answer.text.lower():
             return CheckResult(ok=True, text="The gateway answers and accepts the sign-in.")
         against = refusal(answer, _ERRORS) or Unknown("This is not an answer of Kannel's sendsms.")
-        return CheckResult.refused(QuestionRefused(_in_its_words(against, answer)))
+        return CheckResult.refused(QuestionRefused(against))
 
     def _call(self, fields: dict[str, str]) -> HttpAnswer:
         # Kannel takes a query only: a form is refused with 400. So the password has no other place.
@@ -166,10 +166,3 @@ def _code(answer: str) -> str:
     receipt = re.search(r"\bstat:\s?([A-Za-z]{1,12})", answer)
     word_of_receipt = receipt[1].upper() if receipt else ""
     return "" if word_of_receipt == "DELIVRD" else word_of_receipt
-
-
-def _in_its_words(against: Refused | Unknown, answer: HttpAnswer) -> Refused | Unknown:
-    """Kannel answers in plain words, and calls them HTML."""
-    if isinstance(against, Unknown) or against.text or "<" in answer.text:
-        return against
-    return Refused(against.kind, against.code, word(answer.text), against.retry_after_s)

@@ -137,7 +137,7 @@ def _sent(portal: Portal, row_id: int, gateway_id: str = f"id-{NUMBER}-1") -> An
 
 def _report(claim: Any, status: MessageStatus, words: str = "") -> None:
     report = DeliveryReport(status, status.value, reference=claim.reference, text=words)
-    reports.apply_report(claim.account_id, report, now=utcnow(), timing=services().timing)
+    reports.apply_reports(claim.account_id, [report], now=utcnow(), timing=services().timing)
 
 
 def _while_waiting(monkeypatch: pytest.MonkeyPatch, happens: Callable[[float], object]) -> None:
@@ -159,7 +159,7 @@ def test_a_number_is_gone_from_every_table_and_file(app: Flask, portal: Portal) 
     _report(claim, MessageStatus.UNDELIVERED, f"{NUMBER} (0151 - 1234 5678) is not in use")
     _set(row_id, push_due_at=None)
     early = DeliveryReport(None, "?", reference="nobody's", text=f"to 0049{NUMBER[3:]}")
-    reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
+    reports.apply_reports(claim.account_id, [early], now=utcnow(), timing=services().timing)
     call = RestCall("x", f'{{"to": {NUMBER[1:]}}}', 200, "", f"sent to {NUMBER}", 1)
     rest_log.add(portal.id, call, at=utcnow())
     about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {NUMBER}, please")
@@ -371,7 +371,7 @@ def test_postgresql_forgets_alike(tmp_path: Path, postgres_url: str) -> None:
         claim = _sent(portal, _message(portal))
         _report(claim, MessageStatus.DELIVERED, f"to {NUMBER}")
         early = DeliveryReport(None, "?", reference="nobody's", text=f"to {NUMBER}")
-        reports.apply_report(claim.account_id, early, now=utcnow(), timing=services().timing)
+        reports.apply_reports(claim.account_id, [early], now=utcnow(), timing=services().timing)
 
         number = _erase(app, "number", "--all", NUMBER)
         installations.uninstall(portal, clean=False, now=utcnow(), timing=Timing())

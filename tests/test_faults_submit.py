@@ -978,13 +978,8 @@ def test_fault_37_many_reports_for_nobody_do_not_hide_one_that_missed_its_messag
     world.work()
     reference = world.taken(sent)[0]["reference"]
 
-    with writing() as connection:  # as if both commits had crossed
-        reports._park(
-            connection,
-            account.id,
-            DeliveryReport(MessageStatus.DELIVERED, "DELIVRD", reference=reference),
-            world.world.now(),
-        )
+    crossed = DeliveryReport(MessageStatus.DELIVERED, "DELIVRD", reference=reference)
+    reports.park_all(account.id, [crossed], now=world.world.now())  # as if both commits had crossed
     reports.rematch_parked(now=world.world.now(), timing=world.services.timing, limit=5)
 
     assert world.status(sent) == ("delivered", "")

@@ -91,8 +91,8 @@ def _poll(services: Services, message: Message) -> None:
     except Exception:
         log.exception("poll failed", extra={"gateway": account.slug, "message_row": message.id})
         found = []
-    for report in found:
-        reports.apply_report(account.id, report, now=services.now(), timing=services.timing)
+    if found:
+        reports.apply_reports(account.id, found, now=services.now(), timing=services.timing)
     now = services.now()
     pause = pause_of_poll(polls, gateway.active_capabilities.poll_after_s)
     messages.next_poll(message.id, now + pause, now=now)

@@ -2,44 +2,246 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain import life
-from app.domain.life import Answered, Part
-from app.domain.messages import Work
+from app.domain.life import Answered, Change, Part, State
+from app.domain.messages import Claim, Work
 from app.domain.outcomes import Accepted, DeliveryReport, id_spellings
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
-from app.store.database import AnyRow, statement, writing
-from app.store.rows import add_event, locked, state_of, write
+from app.store.database import AnyRow, is_sqlite, statement, writing
+from app.store.rows import locked_where, state_columns, state_of, write_all
 from app.store.tables import attempts, gateway_accounts, messages, parked_reports, parts
+from app.store.together import Together
 
 SEEN_GRAIN = timedelta(seconds=10)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_noted: dict[int, datetime] = {}  # by this process, and when: one entry for each account
 RACE_SPAN = timedelta(minutes=15)  # a report and its submission that missed each other did so just now
 
 
-def apply_report(account_id: int, report: DeliveryReport, *, now: datetime, timing: Timing) -> int | None:
-    """Apply one report of this account, or park it. Returns the portal to hint, None when parked."""
-    with writing() as connection:
-        attempt = _attempt_of(connection, account_id, report)
-        if attempt is not None and attempt.outcome == "":
-            # The call may be recorded at this very moment: wait for that, then look again.
-            locked(connection, attempt.message_row_id)
-            attempt = _attempt_of(connection, account_id, report)
-        if attempt is None or attempt.outcome == "":
-            _park(connection, account_id, report, now)
-            return None
-        return _apply(connection, attempt, report, now, timing)[0]
+class Told(NamedTuple):
+    """A message of which its portal has to hear."""
+
+    row_id: int
+    portal_id: int
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What one call of a gateway brought."""
+
+    account_id: int
+    reports: Sequence[DeliveryReport]
+    now: datetime
+    timing: Timing
+
+
+def apply_reports(
+    account_id: int, found: Sequence[DeliveryReport], *, now: datetime, timing: Timing
+) -> datetime | None:
+    """Apply reports of this account, and park those that match nothing yet.
+
+    Returns when the portal is to hear of them; None when it need not.
+    """
+    call = _Call(account_id, found, now, timing)
+    if is_sqlite():
+        told = _together.write(call)
+    else:
+        # Two commits, for each locks its rows in the order of their ids: one after the other they could not.
+        with writing() as connection:
+            told, rest = _with_reference(connection, call)
+        if rest:
+            with writing() as connection:
+                told += _without_reference(connection, replace(call, reports=rest))
+    return min((each.due_at for each in told), default=None)
+
+
+def _whole(connection: Connection, call: _Call) -> list[Told]:
+    told, rest = _with_reference(connection, call)
+    return [*told, *_without_reference(connection, replace(call, reports=rest))] if rest else told
+
+
+_together = Together(_whole)
+
+
+def _with_reference(connection: Connection, call: _Call) -> tuple[list[Told], list[DeliveryReport]]:
+    """Apply or park those that carry a reference of ours; returns also the others."""
+    told, early, unknown = _by_reference(connection, call)
+    # Under the lock of their messages: whoever records the outcome comes after us, and finds them.
+    _park(connection, call, early)
+    return told, unknown
+
+
+def _without_reference(connection: Connection, call: _Call) -> list[Told]:
+    told, rest = _by_gateway_id(connection, call)
+    _park(connection, call, rest)
+    return told
+
+
+def _park(connection: Connection, call: _Call, found: Sequence[DeliveryReport]) -> None:
+    if found:
+        rows = [_parked(call.account_id, report, call.now) for report in found]
+        connection.execute(sa.insert(parked_reports), rows)
+
+
+_LOCK_BY_REFERENCE = (
+    sa.select(attempts.c.id.label("for_attempt"), attempts.c.reference, *state_columns())
+    .join_from(messages, attempts, attempts.c.message_row_id == messages.c.id)
+    .where(
+        attempts.c.account_id == sa.bindparam("account"),
+        attempts.c.reference.in_(sa.bindparam("references", expanding=True)),
+    )
+    .order_by(messages.c.id)
+    .with_for_update(of=messages)
+)
+
+
+def _by_reference(
+    connection: Connection, call: _Call
+) -> tuple[list[Told], list[DeliveryReport], list[DeliveryReport]]:
+    """Apply those that carry a reference of ours; returns also those that came before the outcome of their
+    call was recorded, and those whose reference is not known."""
+    wanted = sorted({report.reference for report in call.reports if report.reference})
+    if not wanted:
+        return [], [], list(call.reports)
+    found = connection.execute(_LOCK_BY_REFERENCE, {"account": call.account_id, "references": wanted})
+    rows = {row.reference: row for row in found}
+    mine = [(rows[each.reference].for_attempt, each) for each in call.reports if each.reference in rows]
+    told, early = _apply(connection, {row.for_attempt: row for row in rows.values()}, mine, call)
+    return told, early, [each for each in call.reports if each.reference not in rows]
+
+
+def _by_gateway_id(connection: Connection, call: _Call) -> tuple[list[Told], list[DeliveryReport]]:
+    """Apply those that carry an id of the gateway's; returns also the others."""
+    known = _attempts_with(connection, call.account_id, call.reports)
+    locked = locked_where(connection, messages.c.id.in_({row.row_id for row in known.values()}))
+    rows = {row.id: row for row in locked}
+    by_attempt = {each.attempt_id: rows[each.row_id] for each in known.values() if each.row_id in rows}
+    mine = [(each.attempt_id, call.reports[place]) for place, each in known.items()]
+    told, early = _apply(connection, by_attempt, mine, call)
+    return told, [*early, *(each for place, each in enumerate(call.reports) if place not in known)]
+
+
+def _attempts_with(
+    connection: Connection, account_id: int, found: Sequence[DeliveryReport]
+) -> dict[int, AnyRow]:
+    """The newest attempt with the id of each report, by the report's place; the id as it is written goes
+    before other spellings of it."""
+    spellings = {
+        place: id_spellings(report.gateway_message_id)
+        for place, report in enumerate(found)
+        if report.gateway_message_id
+    }
+    wanted = {each for spelt in spellings.values() for each in spelt}
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        sa.select(
+            parts.c.gateway_message_id,
+            attempts.c.id.label("attempt_id"),
+            attempts.c.message_row_id.label("row_id"),
+        )
+        .join_from(parts, attempts, attempts.c.id == parts.c.attempt_id)
+        .where(parts.c.account_id == account_id, parts.c.gateway_message_id.in_(wanted))
+        .order_by(attempts.c.id)
+    )
+    newest = {row.gateway_message_id: row for row in rows}
+    first = {
+        place: next((newest[each] for each in spelt if each in newest), None)
+        for place, spelt in spellings.items()
+    }
+    return {place: row for place, row in first.items() if row is not None}
+
+
+_ATTEMPTS_WITH_PARTS = (
+    sa.select(
+        attempts.c.id.label("attempt_id"),
+        attempts.c.outcome,
+        *(parts.c.id, parts.c.gateway_message_id, parts.c.status, parts.c.call),
+    )
+    .join_from(attempts, parts, parts.c.attempt_id == attempts.c.id, isouter=True)
+    .where(attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True)))
+    .order_by(attempts.c.id, parts.c.id)
+)
+_SET_PART = (
+    sa.update(parts).where(parts.c.id == sa.bindparam("part_id_")).values(status=sa.bindparam("reached"))
+)
+
+
+def _apply(
+    connection: Connection,
+    rows: Mapping[int, AnyRow],
+    found: Sequence[tuple[int, DeliveryReport]],
+    call: _Call,
+) -> tuple[list[Told], list[DeliveryReport]]:
+    """Apply reports to locked rows, both by their attempt. Returns also those that came before the outcome
+    of their call was recorded."""
+    found = [(attempt_id, report) for attempt_id, report in found if attempt_id in rows]
+    if not found:
+        return [], []
+    outcomes, known = _fresh(connection, rows)
+    states: dict[int, State] = {row.id: state_of(row) for row in rows.values()}
+    steps: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    reached_parts: dict[int, str] = {}
+    told, early = [], []
+    for attempt_id, report in found:
+        row = rows[attempt_id]
+        before = states[row.id]
+        if not outcomes.get(attempt_id):
+            early.append(report)
+            continue
+        if report.status is None:
+            steps[row.id].append(("report_not_understood", life.words_of_report(report)))
+            continue
+        heard, part, reached = life.word_of_attempt(known[attempt_id].values(), report)
+        if part is not None and reached is not part.status:
+            known[attempt_id][part.id] = replace(part, status=reached)
+            reached_parts[part.id] = reached
+        is_current = attempt_id == before.attempt_id
+        change = life.reported(before, report, heard, call.now, call.timing, is_current=is_current)
+        states[row.id] = change.state
+        steps[row.id] += change.steps
+        if change.state.status is not before.status and change.state.push_due_at is not None:
+            told.append(Told(row.id, row.portal_id, change.state.push_due_at))
+    if reached_parts:
+        connection.execute(
+            _SET_PART, [{"part_id_": each, "reached": word} for each, word in sorted(reached_parts.items())]
+        )
+    unique = {row.id: row for row in rows.values() if row.id in steps}
+    write_all(connection, [(row, Change(states[i], tuple(steps[i]))) for i, row in unique.items()], call.now)
+    return told, early
+
+
+def _fresh(
+    connection: Connection, rows: Mapping[int, AnyRow]
+) -> tuple[dict[int, str], dict[int, dict[int, Part]]]:
+    """The attempts' outcomes and parts, read after their messages were locked: whoever held a lock before us
+    may have changed them."""
+    outcomes: dict[int, str] = {}
+    known: dict[int, dict[int, Part]] = defaultdict(dict)
+    for row in connection.execute(_ATTEMPTS_WITH_PARTS, {"attempt_ids": sorted(rows)}):
+        outcomes[row.attempt_id] = row.outcome
+        if row.id is not None:
+            part = Part(row.id, row.gateway_message_id, MessageStatus(row.status), row.call)
+            known[row.attempt_id][row.id] = part
+    return outcomes, known
 
 
 def note_report_call(account_id: int, now: datetime) -> None:
     """Remember that the gateway reaches us; often enough to know, seldom enough to cost nothing."""
+    if abs(now - _noted.get(account_id, _NEVER)) < SEEN_GRAIN:
+        return
     last = gateway_accounts.c.last_report_at
     with writing() as connection:
         connection.execute(
@@ -47,35 +249,7 @@ def note_report_call(account_id: int, now: datetime) -> None:
             .where(gateway_accounts.c.id == account_id, sa.or_(last.is_(None), last < now - SEEN_GRAIN))
             .values(last_report_at=now)
         )
-
-
-def _attempt_of(connection: Connection, account_id: int, report: DeliveryReport) -> AnyRow | None:
-    if report.reference:
-        found = connection.execute(
-            sa.select(attempts).where(
-                attempts.c.reference == report.reference, attempts.c.account_id == account_id
-            )
-        ).first()
-        if found is not None:
-            return found
-    if not report.gateway_message_id:
-        return None
-    by_id = (
-        sa.select(attempts)
-        .join(parts, parts.c.attempt_id == attempts.c.id)
-        .where(parts.c.account_id == account_id)
-        .order_by(attempts.c.id.desc())
-    )
-    same = parts.c.gateway_message_id == report.gateway_message_id
-    found = connection.execute(by_id.where(same)).first()
-    if found is not None:
-        return found
-    others = id_spellings(report.gateway_message_id)[1:]
-    return connection.execute(by_id.where(parts.c.gateway_message_id.in_(others))).first() if others else None
-
-
-def _park(connection: Connection, account_id: int, report: DeliveryReport, now: datetime) -> None:
-    connection.execute(sa.insert(parked_reports).values(_parked(account_id, report, now)))
+    _noted[account_id] = now
 
 
 def _parked(account_id: int, report: DeliveryReport, now: datetime) -> dict[str, Any]:
@@ -116,16 +290,24 @@ def match_parked(account_id: int, after_id: int, *, now: datetime, timing: Timin
     return rows[-1].id if len(rows) == limit else 0
 
 
+class _FoundByAnother(Exception):
+    """Somebody else applied the parked report meanwhile."""
+
+
 def _match(row: AnyRow, now: datetime, timing: Timing) -> int | None:
     """Apply one parked report if it has a message by now; returns the portal to tell."""
-    with writing() as connection:
-        report = _unpark(row)
-        attempt = _attempt_of(connection, row.account_id, report)
-        if attempt is None or attempt.outcome == "":
+    call = _Call(row.account_id, [_unpark(row)], now, timing)
+    with suppress(_FoundByAnother), writing() as connection:
+        told, early, rest = _by_reference(connection, call)
+        if rest:
+            told, early = _by_gateway_id(connection, call)
+        if early:
             return None
+        # After the message's lock, as in `apply_parked`: the other way round they could wait for each other.
         if not connection.execute(sa.delete(parked_reports).where(parked_reports.c.id == row.id)).rowcount:
-            return None
-        return _apply(connection, attempt, report, now, timing)[0]
+            raise _FoundByAnother
+        return next((each.portal_id for each in told), None)
+    return None
 
 
 def apply_parked(
@@ -133,6 +315,26 @@ def apply_parked(
 ) -> dict[int, datetime]:
     """Match what came before the outcomes were recorded, in the same commit. Returns the messages of which
     the portal must hear by that, and when."""
+    matched = _parked_for(connection, answers)
+    told: dict[int, datetime] = {}
+    for account_id in sorted({claim.account_id for _, claim, _ in matched}):
+        mine = [each for each in matched if each[1].account_id == account_id]
+        row_of = {claim.attempt_id: claim.message.id for _, claim, _ in mine}
+        rows = {row.id: row for row in locked_where(connection, messages.c.id.in_(set(row_of.values())))}
+        by_attempt = {attempt: rows[row_id] for attempt, row_id in row_of.items() if row_id in rows}
+        call = _Call(account_id, [report for _, _, report in mine], now, timing)
+        found = [(claim.attempt_id, report) for _, claim, report in mine]
+        told |= {each.row_id: each.due_at for each in _apply(connection, by_attempt, found, call)[0]}
+    if matched:
+        ids = [parked_id for parked_id, _, _ in matched]
+        connection.execute(sa.delete(parked_reports).where(parked_reports.c.id.in_(ids)))
+    return told
+
+
+def _parked_for(
+    connection: Connection, answers: Sequence[Answered]
+) -> list[tuple[int, Claim, DeliveryReport]]:
+    """The parked reports of these submissions, each with its id and its claim."""
     ids = {
         (answer.claim.account_id, spelling): answer.claim
         for answer in answers
@@ -149,21 +351,12 @@ def apply_parked(
             sa.and_(column.gateway_message_id.in_({each for _, each in ids}), column.reference == ""),
         ),
     )
-    told: dict[int, datetime] = {}
-    matched = []
+    found = []
     for row in connection.execute(sa.select(parked_reports).where(mine).order_by(column.id)).all():
         claim = by_reference.get(row.reference) or ids.get((row.account_id, row.gateway_message_id))
-        if claim is None or claim.account_id != row.account_id:
-            continue
-        attempt = connection.execute(sa.select(attempts).where(attempts.c.id == claim.attempt_id)).first()
-        if attempt is None:
-            continue
-        matched.append(row.id)
-        if (due_at := _apply(connection, attempt, _unpark(row), now, timing)[1]) is not None:
-            told[claim.message.id] = due_at
-    if matched:
-        connection.execute(sa.delete(parked_reports).where(column.id.in_(matched)))
-    return told
+        if claim is not None and claim.account_id == row.account_id:
+            found.append((row.id, claim, _unpark(row)))
+    return found
 
 
 def _unpark(row: AnyRow) -> DeliveryReport:
@@ -210,43 +403,6 @@ def drop_parked(*, now: datetime, timing: Timing) -> int:
                 parked_reports.c.received_at < now - timing.span("parked_report_s")
             )
         ).rowcount
-
-
-def _apply(
-    connection: Connection,
-    attempt: AnyRow,
-    report: DeliveryReport,
-    now: datetime,
-    timing: Timing,
-) -> tuple[int | None, datetime | None]:
-    """The portal that has to hear of it, and when; None for both when nobody has."""
-    row = locked(connection, attempt.message_row_id)
-    if row is None:
-        return None, None
-    if report.status is None:
-        add_event(connection, row.id, now, "report_not_understood", life.words_of_report(report))
-        return None, None
-    heard = _word_of_attempt(connection, attempt.id, report)
-    is_current = attempt.id == row.attempt_id
-    change = life.reported(state_of(row), report, heard, now, timing, is_current=is_current)
-    write(connection, row, change, now)
-    if change.state.status == row.status or change.state.push_due_at is None:
-        return None, None
-    return int(row.portal_id), change.state.push_due_at
-
-
-def _word_of_attempt(connection: Connection, attempt_id: int, report: DeliveryReport) -> MessageStatus:
-    """The word for the whole attempt once this report of one part is in."""
-    rows = connection.execute(
-        sa.select(parts.c.id, parts.c.gateway_message_id, parts.c.status, parts.c.call)
-        .where(parts.c.attempt_id == attempt_id)
-        .order_by(parts.c.id)
-    )
-    known = [Part(row.id, row.gateway_message_id, MessageStatus(row.status), row.call) for row in rows]
-    word, part, reached = life.word_of_attempt(known, report)
-    if part is not None and reached is not part.status:
-        connection.execute(sa.update(parts).where(parts.c.id == part.id).values(status=reached))
-    return word
 
 
 def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:

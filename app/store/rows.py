@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,6 +48,11 @@ NO_CONTENT: Mapping[str, Any] = {
 }
 
 
+def state_columns() -> list[sa.Column[Any]]:
+    """A message without its contents."""
+    return [messages.c[name] for name in ("id", "portal_id", "account_id", *COLUMNS)]
+
+
 def locked(connection: Connection, row_id: int) -> AnyRow | None:
     """The whole row, locked until the commit: what is read here is still true when we write."""
     return connection.execute(sa.select(messages).where(messages.c.id == row_id).with_for_update()).first()
@@ -57,8 +63,9 @@ def locked_where(
 ) -> Sequence[AnyRow]:
     """Many rows, without their contents, locked in the order of their ids: writers that meet wait for each
     other, and never in a circle."""
-    columns = [messages.c[name] for name in ("id", "portal_id", "account_id", *COLUMNS)]
-    query = sa.select(*columns).where(*conditions).order_by(messages.c.id).limit(limit).with_for_update()
+    query = (
+        sa.select(*state_columns()).where(*conditions).order_by(messages.c.id).limit(limit).with_for_update()
+    )
     return connection.execute(query).all()
 
 
@@ -74,13 +81,8 @@ def write_all(connection: Connection, changes: Sequence[tuple[AnyRow, Change]], 
     changed = {row.id: change.state.changed_from(state_of(row)) for row, change in changes}
     names = sorted({name for values in changed.values() for name in values})
     if names:
-        values: dict[str, Any] = {
-            name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names
-        }
-        if "due_at" in names:
-            values["hinted_at"] = sa.bindparam("to_hinted_at", type_=messages.c.hinted_at.type)
         connection.execute(
-            sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values),
+            _update_of(tuple(names)),
             [
                 {
                     "row_id_": row.id,
@@ -93,6 +95,16 @@ def write_all(connection: Connection, changes: Sequence[tuple[AnyRow, Change]], 
         )
     steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
     add_events(connection, steps)
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> sa.Update:
+    """Made once for each set of columns: putting it together cost more than running it."""
+    also = ("hinted_at",) if "due_at" in names else ()
+    values: dict[str, Any] = {
+        name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in (*names, *also)
+    }
+    return sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values)
 
 
 def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]], now: datetime) -> None:

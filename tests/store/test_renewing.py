@@ -13,13 +13,13 @@ from app.gateway_accounts import connect
 from app.store import accounts, portals, renewing, rotation
 from app.store.database import statement
 from app.store.tables import old_secrets
-from app.web.calls import handler
+from app.web.calls import known
 from tests.portal_world import PortalWorld, portal_world
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[PortalWorld]:
-    monkeypatch.setattr(handler, "PORTAL_KNOWN_S", 0.0)  # no call is answered from memory
+    monkeypatch.setattr(known, "KNOWN_S", 0.0)  # no call is answered from memory
     with portal_world() as world:
         world.install()
         yield world

@@ -140,7 +140,7 @@ class Rules(RuleBasedStateMachine):
             reference=reference if by_reference else "",
             gateway_message_id=f"{reference}.{copy}",
         )
-        reports.apply_report(self.account.id, report, now=self.now, timing=TIMING)
+        reports.apply_reports(self.account.id, [report], now=self.now, timing=TIMING)
 
     @rule()
     def begin_push(self) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from datetime import datetime
-from threading import Lock
 
 from flask import Blueprint, Response
 
@@ -20,6 +18,7 @@ from app.store.portals import HandlerPortal
 from app.store.spool import SpooledCall
 from app.store.watch import within
 from app.web.calls import bodies, spooling
+from app.web.calls.known import Known
 from app.web.operator import metrics
 
 log = logging.getLogger(__name__)
@@ -27,45 +26,10 @@ blueprint = Blueprint("handler", __name__)
 
 BODY_LIMIT_BYTES = 512 * 1024
 STORE_WITHIN_S = 1.5  # Bitrix24 hears of a dead database in two seconds
-PORTAL_KNOWN_S = 3.0
-MANY = 20  # messages of one portal in PORTAL_KNOWN_S: more is a campaign, and lets single messages pass
-KNOWN_LIMIT = 10_000
+MANY = 20  # messages of one portal while it is known: more is a campaign, and lets single messages pass
 
 
-class _KnownPortals:
-    """Portals by secret for a few seconds: a campaign does not look its portal up for each message.
-
-    Only a call that fits is answered from here; whatever does not fit is looked up anew, so a fresh
-    application_token counts at once.
-    """
-
-    def __init__(self) -> None:
-        self._portals: OrderedDict[str, tuple[float, HandlerPortal, int]] = OrderedDict()
-        self._lock = Lock()
-
-    def find(self, secret: str, now: datetime) -> tuple[HandlerPortal | None, int]:
-        """The portal, and how many messages it sent in this short while."""
-        with self._lock:
-            known = self._portals.get(secret)
-            if known is not None and known[0] > time.monotonic():
-                self._portals[secret] = (known[0], known[1], known[2] + 1)
-                return known[1], known[2] + 1
-        return self.find_anew(secret, now), 1
-
-    def find_anew(self, secret: str, now: datetime) -> HandlerPortal | None:
-        portal = portals.by_handler_secret(secret, now=now)
-        with self._lock:
-            if portal is None:
-                self._portals.pop(secret, None)
-            else:
-                self._portals[secret] = (time.monotonic() + PORTAL_KNOWN_S, portal, 1)
-                self._portals.move_to_end(secret)
-                while len(self._portals) > KNOWN_LIMIT:
-                    self._portals.popitem(last=False)
-        return portal
-
-
-_known = _KnownPortals()
+_known: Known[str, HandlerPortal] = Known(lambda secret, now: portals.by_handler_secret(secret, now=now))
 
 
 @blueprint.post("/sms/<secret>")

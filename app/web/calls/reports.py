@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from flask import Blueprint, Response, request
 
-from app.gateways.base import InboundHttp, ReportRejected
+from app.domain.outcomes import DeliveryReport, Reports
+from app.gateways.base import Gateway, InboundHttp, ReportRejected
 from app.services import services
-from app.store import accounts, outbox, reports
+from app.store import accounts, reports
+from app.store.accounts import Account
 from app.store.database import StoreUnavailable
 from app.store.watch import within
 from app.web.calls import bodies
+from app.web.calls.known import Known
 from app.web.operator import metrics
 
 log = logging.getLogger(__name__)
@@ -20,6 +26,15 @@ blueprint = Blueprint("reports", __name__)
 BODY_LIMIT_BYTES = 8 * 1024 * 1024  # some gateways report once an hour, and everything at once
 BATCH = 50  # more reports in one call are stored together, and matched by a job
 STORE_WITHIN_S = 1.8
+
+
+def _look_up(address: tuple[str, str], now: datetime) -> tuple[Account, Gateway] | None:
+    account = accounts.by_report_secret(*address, now=now)
+    gateway = services().gateway(account) if account else None
+    return (account, gateway) if account is not None and gateway is not None else None
+
+
+_known = Known(_look_up)
 
 
 @blueprint.route("/reports/<gateway>/<secret>", methods=["GET", "POST"])
@@ -41,42 +56,60 @@ def receive_reports(gateway: str, secret: str, reference: str = "") -> Response:
 
 
 def _receive(gateway_slug: str, secret: str, reference: str) -> Response:
-    account = accounts.by_report_secret(gateway_slug, secret, now=services().now())
-    gateway = services().gateway(account) if account else None
-    if account is None or gateway is None:
+    now = services().now()
+    known, _ = _known.find((gateway_slug, secret), now)
+    if known is None:
         return _text(404, "unknown address")
     call = _inbound(reference)
     if request.method == "HEAD" or not (call.query or call.body.strip()):
         return _text(200, "delivery reports are welcome here")
+    found = _parse(known, call)
+    if isinstance(found, _NotTaken) or any(report.status is None for report in found.items):
+        # Perhaps only by settings that were changed since.
+        known = _known.find_anew((gateway_slug, secret), now)
+        if known is None:
+            return _text(404, "unknown address")
+        found = _parse(known, call)
+    account, _ = known
+    if isinstance(found, _NotTaken):
+        fields = {"install": account.portal_id, "gateway": gateway_slug, "why": found.why}
+        log.warning("report not taken", extra=fields)
+        return _text(found.status, found.answer)
+    _take(account, found.items, now)
+    return Response(found.reply_body, status=found.reply_status, content_type=found.reply_type)
+
+
+@dataclass(frozen=True)
+class _NotTaken:
+    """Why a call is no delivery report: for the gateway, and for us."""
+
+    status: int
+    answer: str
+    why: str
+
+
+def _parse(known: tuple[Account, Gateway], call: InboundHttp) -> Reports | _NotTaken:
     try:
-        found = gateway.parse_reports(call)
-        items = list(found.items)
+        found = known[1].parse_reports(call)
+        return replace(found, items=tuple(found.items))
     except ReportRejected as error:
-        log.warning(
-            "report refused", extra={"install": account.portal_id, "gateway": gateway_slug, "why": str(error)}
-        )
-        return _text(403, "signature refused")
+        return _NotTaken(403, "signature refused", str(error))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        log.warning(
-            "report not understood",
-            extra={"install": account.portal_id, "gateway": gateway_slug, "why": type(error).__name__},
-        )
-        return _text(400, "not a delivery report of this gateway")
-    now, timing = services().now(), services().timing
+        return _NotTaken(400, "not a delivery report of this gateway", type(error).__name__)
+
+
+def _take(account: Account, items: Sequence[DeliveryReport], now: datetime) -> None:
     reports.note_report_call(account.id, now)
     for item in items:
-        metrics.report(gateway_slug, item.status)
+        metrics.report(account.slug, item.status)
     if len(items) > BATCH:
         reports.park_all(account.id, items, now=now)
         services().engine.hint("match_reports", account.id)
-        items = []
-    told = False
-    for item in items:
-        portal_id = reports.apply_report(account.id, item, now=now, timing=timing)
-        told |= portal_id is not None
-    if told and (delay_s := outbox.seconds_to_push(account.portal_id, now=now)) is not None:
+        return
+    due_at = reports.apply_reports(account.id, items, now=now, timing=services().timing)
+    if due_at is not None:
+        delay_s = max(0.0, (due_at - now).total_seconds())
         services().engine.hint("push", account.portal_id, delay_s=delay_s)
-    return Response(found.reply_body, status=found.reply_status, content_type=found.reply_type)
 
 
 def _inbound(reference: str) -> InboundHttp:

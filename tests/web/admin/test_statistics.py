@@ -203,8 +203,8 @@ def _reported(
     assert received is not None
     report = DeliveryReport(status=status, raw_status=status.value, reference=f"t{row_id}")
     for times in (1, 2):  # a repeat changes nothing
-        reports.apply_report(
-            account, report, now=received.received_at + after * times, timing=services().timing
+        reports.apply_reports(
+            account, [report], now=received.received_at + after * times, timing=services().timing
         )
     with writing() as connection:
         found: int | None = connection.scalar(

@@ -44,6 +44,7 @@ class Heard:
     answers: dict[str, int]
     p50_ms: float
     p99_ms: float
+    worst_ms: float
 
     @property
     def per_s(self) -> float:
@@ -92,6 +93,7 @@ class _Caller:
             answers=dict(self._answers),
             p50_ms=share_of(waits, 0.5),
             p99_ms=share_of(waits, 0.99),
+            worst_ms=share_of(waits, 1.0),
         )
 
     def _moments(self, began: float) -> Iterator[float]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from cryptography.fernet import Fernet
 from flask import Flask
 from flask_migrate import upgrade
@@ -43,6 +46,7 @@ class World:
 
     stack: Stack
     databases: Mapping[str, int] = field(default_factory=dict)  # pids
+    database_url: str = ""  # empty: the stack's own SQLite file
 
     @property
     def portal(self) -> PortalSandbox:
@@ -61,6 +65,14 @@ class World:
     @property
     def doubles(self) -> dict[str, int]:
         return {"portal": self.stack.portal.pid, "gateway": self.stack.gateway.pid}
+
+    def query(self, sql: str) -> list[Any]:
+        """The rows, read beside the product."""
+        if self.database_url:
+            with psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+                return list(connection.execute(sql))
+        with closing(sqlite3.connect(self.stack.dir / "product.db", timeout=20)) as connection:
+            return list(connection.execute(sql))
 
     def connect(self, portal: PortalSandbox, key: str) -> None:
         """Install the application there and give the portal an account of that key at the gateway."""
@@ -108,7 +120,7 @@ def world_on(
                 env={"LOG_LEVEL": "ERROR", **(env or {})},
             )
         )
-        yield World(stack, databases)
+        yield World(stack, databases, urls.get("database_url", ""))
 
 
 def _servers(ending: ExitStack, settings: Mapping[str, str] | None) -> tuple[Postgres, Redis]:

@@ -42,6 +42,19 @@ def test_a_gateway_that_hangs_does_not_hold_up_the_others() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_three_crowds_at_once_cost_neither_a_message_nor_a_report() -> None:
+    """Forged installations, checks of a gateway that hangs, and bodies that are never finished."""
+    found = _figures("crowd", is_as_promised=None)["SQLite"]
+
+    assert found["lost"] == 0
+    assert set(found["crowded"]["HANDLER"]["answers"]) == {"200"}
+    assert set(found["crowded"]["reports"]["answers"]) == {"200"}
+    assert found["unfinished"] > 50
+    assert found["heard"]["checks"]["503"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_message_of_a_round_is_told_and_every_part_is_measured() -> None:
     figures = _figures("message")
 
@@ -97,8 +110,8 @@ def test_the_page_has_a_place_for_the_tables() -> None:
     assert page.index(bench.BEGIN) < page.index(bench.END)
 
 
-def _figures(name: str) -> dict[str, Any]:
-    """What one benchmark found in its short form."""
+def _figures(name: str, *, is_as_promised: bool | None = True) -> dict[str, Any]:
+    """What one benchmark found in its short form. None: a busy machine may be slower than we promise."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", name, "--short", "--json"],
         cwd=PROJECT,
@@ -107,6 +120,6 @@ def _figures(name: str) -> dict[str, Any]:
         timeout=280,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert is_as_promised is None or done.returncode == 0, done.stdout + done.stderr
     [figures] = json.loads(done.stdout).values()
     return dict(figures)

@@ -21,10 +21,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 
 from sandbox.client import PortalSandbox
+from sandbox.crowd import Crowd
 from sandbox.databases import Postgres, Redis
 from sandbox.gateway_client import STATUS_MAP, GatewayClient
 from sandbox.processes import ProcessFailed, process_tree
@@ -89,6 +91,8 @@ class Plan:
     workers: int = 3
     duplicates: float = 0.03  # share of the queue's calls that come twice
     unknown_s: float = 90.0  # how long an unknown outcome may wait for its report
+    forgers: int = 6  # who post forged installations all the time
+    unfinished: int = 60  # requests that are left open all the time
     stuck_s: float = 240.0  # without any progress for so long, what is open is lost; deadlines are shorter
 
 
@@ -169,6 +173,7 @@ class Verdict:
     closed_unknown: list[str] = field(default_factory=list)  # no report came in the time for it
     blows: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    crowd: dict[str, dict[str, int]] = field(default_factory=dict)  # what it was answered
     slowest_503_s: float = 0.0
     slowest_recovery_s: float = 0.0  # a claim whose worker died, until the row moved again
     back_after_s: list[float] = field(default_factory=list)  # database back -> first 200
@@ -195,6 +200,7 @@ class Verdict:
         yield f"unknown outcomes on the way  {self.unknown_outcomes}"
         yield f"closed at their deadline     {len(self.closed_unknown)}"
         yield f"blows                        {dict(sorted(self.blows.items()))}, of these {self.kills} kills"
+        yield f"answers to the crowd         {self.crowd}"
         yield f"slowest 503                  {self.slowest_503_s:.2f} s"
         yield f"killed claim moved again     after {self.slowest_recovery_s:.1f} s at most"
         back = f"{max(self.back_after_s):.1f} s at most" if self.back_after_s else "never down"
@@ -238,9 +244,12 @@ class Chaos:
             to="+49150" + "0000000"[:7],
             text=f"chaos {plan.seed} no {{n}}",
         )
-        self._fall(began, plan.messages / plan.rate)
-        self._all_up()
-        self.portals[0].wait_campaign(campaign, timeout_s=plan.messages / plan.rate * 4 + 120)
+        with Crowd(self.stack.web_url) as crowd:
+            self._gather(crowd)
+            self._fall(began, plan.messages / plan.rate)
+            self._all_up()
+            self.portals[0].wait_campaign(campaign, timeout_s=plan.messages / plan.rate * 4 + 120)
+        self._verdict.crowd = {name: dict(answers) for name, answers in crowd.answers.items()}
         self._verdict.load_s = time.monotonic() - began
         self.say("load done; waiting for rest")
         self._settle()
@@ -294,6 +303,20 @@ class Chaos:
             pairs = (f"{name}={value}" for name, value in settings.items() if value)
             self.stack.flask("gateways", "set", member_id, "http", *pairs)
         portal.set_queue(everywhere=True, duplicate=plan.duplicates)
+
+    def _gather(self, crowd: Crowd) -> None:
+        """The crowd is there from the beginning to the end of the load, whatever falls."""
+        opened = self.portals[0].open()
+        query = urlsplit(opened["url"]).query
+        crowd.keep_posting("forged events", self.plan.forgers, "/events", _forged_event, pause_s=0.5)
+        crowd.keep_posting(
+            "forged openings",
+            self.plan.forgers,
+            f"/install?{query}",
+            lambda number: {**opened["fields"], "member_id": f"{number:032}", "AUTH_ID": f"forged-{number}"},
+            pause_s=0.5,
+        )
+        crowd.leave_unfinished(self.plan.unfinished, "/sms/nobody")
 
     # --- blows
 
@@ -536,6 +559,15 @@ class Chaos:
             if detail.startswith("the worker stopped") and row_id in claimed:
                 seconds = _seconds(at) - _seconds(claimed[row_id])
                 self._verdict.slowest_recovery_s = max(self._verdict.slowest_recovery_s, seconds)
+
+
+def _forged_event(number: int) -> dict[str, str]:
+    return {
+        "event": "ONAPPINSTALL",
+        "ts": str(int(time.time())),
+        "auth[member_id]": f"{number:032}",
+        "auth[access_token]": f"forged-{number}",
+    }
 
 
 def _seconds(at: Any) -> float:

@@ -179,11 +179,11 @@ def test_an_error_that_is_older_than_the_healing_says_nothing(
 ) -> None:
     """A slow answer: meanwhile the portal was looked at by somebody else, and works."""
     before = world.row
-    world.portal.add_fault(method="event.get", error=error, count=1)
     client = world.services.portal_client(before)
     world.portal.open(user=2)
     world.work()
     assert world.row.healings > before.healings
+    world.portal.add_fault(method="event.get", error=error, count=1)
 
     with pytest.raises(PortalError):
         client.bound_events()

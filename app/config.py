@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import ipaddress
 import os
 import re
@@ -18,6 +19,7 @@ from cryptography.fernet import Fernet
 
 from app.domain.hosts import ascii_host, ascii_url
 from app.domain.retry import Timing
+from app.misspelt import Watched
 
 INSTANCE_DIR = Path(__file__).resolve().parent.parent / "instance"
 DEFAULT_OAUTH_SERVERS = (
@@ -70,7 +72,9 @@ class Config:
     license_url: str = ""
     worker_threads: int = 16
     spool_dir: Path | None = None
+    web_processes: int = 2
     timing: Timing = field(default_factory=Timing)
+    slips: tuple[tuple[str, str], ...] = ()  # variables that are set and not read, and what was likely meant
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -81,7 +85,7 @@ class Config:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is fit for development only, said at every start and by `doctor`."""
+        """What the operator should know, said at every start and by `doctor`."""
         found = []
         if self.allow_private_network:
             found.append(
@@ -92,7 +96,28 @@ class Config:
             found.append(
                 f"GATEWAY_HOSTS: messages of {', '.join(self.gateway_hosts)} go to doubles, not to phones"
             )
+        found += [f"{name} is set, and nothing reads it: was {meant} meant?" for name, meant in self.slips]
         return tuple(found)
+
+    def proofs(self, challenge: str) -> tuple[str, ...]:
+        """What a process of this installation answers to a challenge. The first is the answer; all of them
+        count, while SECRET_KEY is being changed."""
+        return tuple(
+            hmac.new(f"installation:{key}".encode(), challenge.encode(), hashlib.sha256).hexdigest()
+            for key in self.secret_keys
+        )
+
+    def fingerprints(self) -> dict[str, str]:
+        """What all processes of an installation must have in common, as digests that tell nothing of it."""
+        shared = {
+            "SECRET_KEY": ",".join(self.secret_keys),
+            "ENCRYPTION_KEYS": ",".join(self.encryption_keys),
+            "B24_CLIENT_SECRET": f"{self.client_id}:{self.client_secret}",
+        }
+        return {
+            name: hashlib.sha256(f"fingerprint:{name}:{value}".encode()).hexdigest()[:12]
+            for name, value in shared.items()
+        }
 
     @property
     def own_services(self) -> tuple[tuple[str, int], ...]:
@@ -126,9 +151,10 @@ def load_config(environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: one line that names the variable and says what it wants.
     """
+    environ = watched = Watched(environ)
     allow_private = _flag(environ, "ALLOW_PRIVATE_NETWORK")
     private_hosts = _private_hosts(environ.get("PRIVATE_HOSTS", ""))
-    return Config(
+    config = Config(
         public_url=_origin(
             _required(environ, "PUBLIC_URL", "the base URL under which Bitrix24 reaches us"),
             "PUBLIC_URL",
@@ -159,8 +185,10 @@ def load_config(environ: Mapping[str, str]) -> Config:
         license_url=_page_url(environ, "LICENSE_URL"),
         worker_threads=_whole_number(environ, "WORKER_THREADS", 16),
         spool_dir=_spool_dir(environ.get("SPOOL_DIR", "")),
+        web_processes=_whole_number(environ, "WEB_CONCURRENCY", 2),
         timing=_timing(environ.get("TIMING", "")),
     )
+    return replace(config, slips=watched.slips())
 
 
 def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:

@@ -167,6 +167,16 @@ class Engine:
             log.warning("engine unreachable", extra={"why": type(error).__name__})
             return None
 
+    def fingerprint(self) -> str:
+        """Which engine this is: all processes of an installation have the same one. Empty when it is down."""
+        if not self._redis_url:
+            return "none"
+        try:
+            return str(self.huey.storage.conn.info("server")["run_id"])[:12]
+        except Exception as error:
+            log.warning("engine unreachable", extra={"why": type(error).__name__})
+            return ""
+
     def perform(self, name: str, key: int) -> None:
         """Run one job here and now; its exceptions are logged and counted, its row stays due."""
         with self._app.app_context():

@@ -75,6 +75,11 @@ class Services:
     calls_per_s: float = CALLS_PER_S
     call_burst: float = CALL_BURST
 
+    def fingerprints(self) -> dict[str, str]:
+        """What this process must have in common with all others of the installation."""
+        engine = self.engine.fingerprint()
+        return {**self.config.fingerprints(), **({"REDIS_URL": engine} if engine else {})}
+
     @property
     def timing(self) -> Timing:
         return self.config.timing

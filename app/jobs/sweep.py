@@ -106,6 +106,7 @@ def _periodically(services: Services, name: str, every_s: float, job: Callable[[
 
 def _minutely(services: Services) -> None:
     _hint_all(services, "purge_portal", retention.with_texts_at_end())
+    job_runs.note_setup(services.fingerprints(), now=services.now())
 
 
 def _hourly(services: Services) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from app.domain.retry import BAD_CALLS_TO_PAUSE
-from app.store.database import statement, utcnow, writing
+from app.store.database import db, statement, utcnow, writing
 from app.store.job_runs import last_runs
 from app.store.tables import gateway_accounts, job_runs, messages, portals
 from app.store.trouble import schema_problem
@@ -20,6 +20,24 @@ def problem() -> str:
     with writing() as connection:
         connection.execute(sa.update(job_runs).where(job_runs.c.name == "readyz").values(lease_until=None))
     return ""
+
+
+def connections_of_a_process() -> int:
+    """How many connections one of our processes may open."""
+    pool = db.engine.pool
+    return pool.size() + pool._max_overflow if isinstance(pool, sa.QueuePool) else 1
+
+
+def connections_allowed() -> int | None:
+    """How many the server lets in; None where there is no server."""
+    if db.engine.dialect.name == "sqlite":
+        return None
+    with statement() as connection:
+        most, kept = (
+            int(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
+            for name in ("max_connections", "superuser_reserved_connections")
+        )
+    return most - kept
 
 
 def oldest_due_s(now: datetime) -> float:

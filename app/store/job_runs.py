@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -43,6 +44,31 @@ def release(name: str, lease: datetime) -> None:
             .where(job_runs.c.name == name, job_runs.c.lease_until == lease)
             .values(lease_until=None)
         )
+
+
+SETUP = "setup "  # begins the names that are no jobs, see `note_setup`
+SETUP_KEPT = timedelta(days=1)
+
+
+def note_setup(fingerprints: Mapping[str, str], *, now: datetime) -> None:
+    """A worker runs with these: whoever runs with others has the wrong ones."""
+    names = sorted(f"{SETUP}{name} {digest}" for name, digest in fingerprints.items())
+    with writing() as connection:
+        for name in names:
+            connection.execute(insert_or_ignore(connection, job_runs, "name").values(name=name))
+            connection.execute(sa.update(job_runs).where(job_runs.c.name == name).values(last_run_at=now))
+        is_old = sa.and_(job_runs.c.name.startswith(SETUP), job_runs.c.last_run_at < now - SETUP_KEPT)
+        connection.execute(sa.delete(job_runs).where(is_old))
+
+
+def other_setups(fingerprints: Mapping[str, str], *, since: datetime) -> list[str]:
+    """What a worker that ran lately has in other values than these."""
+    with statement() as connection:
+        query = sa.select(job_runs.c.name).where(
+            job_runs.c.name.startswith(SETUP), job_runs.c.last_run_at >= since
+        )
+        found = [name.removeprefix(SETUP).rpartition(" ") for name in connection.scalars(query)]
+    return sorted({name for name, _, digest in found if fingerprints.get(name, digest) != digest})
 
 
 def last_runs() -> dict[str, datetime]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
@@ -24,12 +25,20 @@ blueprint = Blueprint("health", __name__)
 
 STORE_WITHIN_S = 1.5
 CODES_SHOWN = 20
+_CHALLENGE = re.compile(r"[0-9a-f]{32}")
 
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """The process is alive. A database that is down is no reason to kill it."""
-    return _text(200, "ok")
+    """The process is alive. A database that is down is no reason to kill it.
+
+    To a `challenge` it proves which installation it belongs to: `doctor` asks at PUBLIC_URL.
+    """
+    answer = _text(200, "ok")
+    challenge = request.args.get("challenge", "")
+    if _CHALLENGE.fullmatch(challenge):
+        answer.headers["Installation"] = services().config.proofs(challenge)[0]
+    return answer
 
 
 @blueprint.get("/readyz")

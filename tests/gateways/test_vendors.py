@@ -16,7 +16,9 @@ import pytest
 import requests
 
 from app.gateway_accounts import connect
+from app.gateways import explanations as why
 from app.services import Services
+from app.web.admin.words.codes import meaning
 from tests.fault_world import FaultWorld, fault_world
 from tests.gateways.world import Rerouted, sample
 
@@ -264,3 +266,29 @@ def test_report_that_must_be_fetched_is_fetched(world: FaultWorld, monkeypatch: 
 
     assert [call.path for call in calls] == ["/sms/rest/v2/send", "/sms/rest/v2/report"]
     assert (before, world.status(message_id)[0]) == ("queued", "delivered")
+
+
+@pytest.mark.parametrize(
+    ("slug", "words", "meant"),
+    [
+        ("smsc", "status_minus_2", why.CANCELLED),
+        ("smsc", "status_3 err_6", why.EXPIRED),
+        ("smsc", "3: no money", why.NO_MONEY),
+        ("smsru", "104", why.EXPIRED),
+        ("infobip", "UNDELIVERABLE_NOT_DELIVERED EC_ABSENT_SUBSCRIBER Absent", why.OUT_OF_REACH),
+        ("vonage", "failed err_6", why.SPAM),
+        ("vonage", "6: Unroutable", why.BAD_NUMBER),
+        ("kannel", "16 0x0000000b NACK/0x0000000b/Invalid", why.BAD_NUMBER),
+        ("kannel", "34 EXPIRED id:1 stat:EXPIRED err:001", why.EXPIRED),
+        ("smsapi", "UNDELIVERED 405", why.UNDELIVERABLE),
+        ("smsgate", "failed RESULT_ERROR_RADIO_OFF", why.PHONE_OFFLINE),
+        ("zenvia", "NOT_DELIVERED 27 Absent", why.UNDELIVERABLE),
+        ("netgsm", "12 err_104", why.UNDELIVERABLE),
+        ("msg91", "2 Absent", why.UNDELIVERABLE),
+    ],
+)
+def test_words_of_a_vendor_are_explained_and_never_by_another_of_its_codes(
+    world: FaultWorld, slug: str, words: str, meant: str
+) -> None:
+    with world.world.app.test_request_context():
+        assert meaning(world.services.gateways.get(slug), words) == meant

@@ -88,6 +88,7 @@ _EXPLANATIONS = {
     "7": why.BAD_NUMBER,
     "8": why.NO_ROUTE,
     "9": why.REPEATED,
+    "status_minus_2": why.CANCELLED,
     "status_3": why.EXPIRED,
     "status_20": why.UNDELIVERABLE,
     "status_22": why.BAD_NUMBER,
@@ -282,7 +283,9 @@ def _polled(part: Submitted, item: Any) -> DeliveryReport | None:
 
 
 def _named(status: str) -> str:
-    return f"status_{status}" if re.fullmatch(r"-?[0-9]{1,4}", status) else status
+    """The number as one word, which the explanations are found by."""
+    is_number = re.fullmatch(r"-?[0-9]{1,4}", status)
+    return f"status_{status.replace('-', 'minus_')}" if is_number else status
 
 
 def _error_code(err: str) -> str:

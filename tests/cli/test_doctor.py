@@ -48,9 +48,7 @@ def test_another_installation_is_told_apart(tmp_path: Path) -> None:
     web = Server(lambda environ, start: other.wsgi_app(environ, start))
     address = {"ALLOW_PRIVATE_NETWORK": "1", "PUBLIC_URL": f"http://127.0.0.1:{web.port}"}
     with (
-        product(
-            tmp_path / "one", SECRET_KEY="quite another installation, with 9 digits: 123456780", **address
-        ) as other,
+        product(tmp_path / "one", SECRET_KEY=Fernet.generate_key().decode(), **address) as other,
         product(tmp_path / "two", **address) as app,
     ):
         web.start()

@@ -14,7 +14,14 @@ from sqlalchemy.engine import Connection
 import app.store.tables  # noqa: F401 - fills the metadata that autogenerate compares with
 from app.cli.one_line import told_once
 from app.cli.output import fail
-from app.store.database import StoreUnavailable, UtcDateTime, connecting, db
+from app.store.database import (
+    UNLIMITED,
+    StoreUnavailable,
+    UtcDateTime,
+    connecting,
+    db,
+    is_behind_pooler,
+)
 from app.store.trouble import explain
 
 ONE_AT_A_TIME = 7305117  # the number of the lock
@@ -49,7 +56,7 @@ def _connected() -> Connection:
     """A connection; or the end of the command, with one line that says why there is none."""
     try:
         with connecting(), told_once():
-            return db.engine.connect()
+            return db.engine.connect().execution_options(**{UNLIMITED: True})
     except StoreUnavailable as error:
         fail(f"database: {explain(error)}")
 
@@ -57,19 +64,34 @@ def _connected() -> Connection:
 @contextmanager
 def _alone_on_postgresql(connection: Connection) -> Iterator[None]:
     """A migration may take its time, but must not make everybody wait for its locks, and two releases at once
-    must not both run it. The lock is asked for again and again instead of waited for: who waits has a
-    transaction open, and building an index waits for that.
+    must not both run it. The lock belongs to a transaction beside the migrations: behind a pooler that of a
+    session would stay there for ever. It is asked for again and again instead of waited for: building an
+    index waits for whoever waits inside of a statement, and not for who idles in a transaction.
     """
     raw: Any = connection.connection.dbapi_connection
-    raw.autocommit = True
-    raw.execute("SET statement_timeout = 0")
-    while not raw.execute("SELECT pg_try_advisory_lock(%s)", (ONE_AT_A_TIME,)).fetchone()[0]:
-        time.sleep(LOOK_EVERY_S)
-    raw.autocommit = False
+    if not is_behind_pooler():
+        raw.autocommit = True
+        raw.execute("SET statement_timeout = 0")
+        raw.autocommit = False
     try:
-        yield
+        with _lock_of_its_own():
+            yield
     finally:
-        connection.invalidate()  # and with it the lock and the settings
+        connection.invalidate()  # and with it the settings
+
+
+@contextmanager
+def _lock_of_its_own() -> Iterator[None]:
+    # Without a parameter: with one, PostgreSQL would keep its snapshot, and building an index wait for that.
+    wanted = f"SELECT pg_try_advisory_xact_lock({ONE_AT_A_TIME})"
+    with db.engine.connect() as beside:
+        while not beside.exec_driver_sql(wanted).scalar():
+            beside.rollback()
+            time.sleep(LOOK_EVERY_S)
+        try:
+            yield
+        finally:
+            beside.rollback()
 
 
 @contextmanager

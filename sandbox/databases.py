@@ -297,6 +297,50 @@ class Standby(Postgres):
         )
 
 
+class PgBouncer(_Service):
+    """A pooler before a cluster, as Debian's package configures it but for `settings`."""
+
+    name = "pgbouncer"
+
+    def __init__(self, before: Postgres, pool_mode: str = "session", **settings: str) -> None:
+        self._program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+        if self._program is None:
+            raise ServiceMissing("pgbouncer is not installed; scripts/prerequisites does it")
+        super().__init__()
+        self._before = before
+        self._settings = {"pool_mode": pool_mode, **settings}
+
+    def url(self, database_url: str) -> str:
+        """The same database through the pooler."""
+        return database_url.replace(f":{self._before.port}/", f":{self.port}/")
+
+    def _make_process(self, port: int) -> Process:
+        config = self.dir / "pgbouncer.ini"
+        users = self.dir / "users"
+        users.write_text(f'"postgres" "{self._before._password}"\n')
+        lines = [
+            "[databases]",
+            f"* = host=127.0.0.1 port={self._before.port}",
+            "[pgbouncer]",
+            "listen_addr = 127.0.0.1",
+            f"listen_port = {port}",
+            "unix_socket_dir =",
+            "auth_type = scram-sha-256",
+            f"auth_file = {users}",
+            *(f"{name} = {value}" for name, value in self._settings.items()),
+        ]
+        config.write_text("\n".join(lines) + "\n")
+        _give_to_postgres(self.dir, config, users)
+        return Process(
+            "PgBouncer",
+            [*_as_postgres(), str(self._program), str(config)],
+            log=self.dir / "pgbouncer.log",
+            env=self._env,
+            cwd=self.dir,
+            is_ready=lambda process: "process up" in process.output(),
+        )
+
+
 class Redis(_Service):
     """A Redis. `durable` writes every command to its append-only file before it answers."""
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection, Dialect, Engine
 
 from app import private_files
 from app.config import Config
-from app.store import watch
+from app.store import pooling, watch
 from app.store.watch import Down, Watch
 
 NAMES = {
@@ -153,13 +153,14 @@ def engine_options(config: Config) -> dict[str, Any]:
             "tcp_user_timeout": 5000,
             # After a failover the old primary still answers, and only reads.
             "target_session_attrs": "read-write",
-            # No statement of ours runs so long that compiling it pays: the statistics took twice their time.
-            "options": "-c statement_timeout=5000 -c lock_timeout=1500 -c timezone=UTC -c jit=off",
+            "options": " ".join(f"-c {name}={value}" for name, value in pooling.LIMITS.items()),
         },
     }
 
 
 _watches: WeakKeyDictionary[Engine, Watch] = WeakKeyDictionary()
+_poolers: WeakKeyDictionary[Engine, pooling.Pooler] = WeakKeyDictionary()
+UNLIMITED = "unlimited"  # an option of connections whose statements may take their time: migrations
 FRESH_S = 0.5  # a connection that was used so lately is not asked whether it lives
 BUSY_MS = 8000  # SQLite: how long a writer waits for its turn, and when somebody waits for the answer
 BUSY_HURRIED_MS = 1500
@@ -204,10 +205,21 @@ def _prepare_postgresql(engine: Engine) -> None:
     """Connections that are watched, and asked whether they live after a while of rest."""
     dialect = engine.dialect
     watched = _watches[engine] = Watch()
+    _poolers[engine] = pooler = pooling.Pooler()
+
+    @sa.event.listens_for(engine, "begin")
+    def _limit(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if (
+            pooler.is_between
+            and options.get("isolation_level") != "AUTOCOMMIT"
+            and not options.get(UNLIMITED)
+        ):
+            connection.exec_driver_sql(pooling.LIMIT_THIS_TRANSACTION)
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_dialect: Dialect, _record: Any, args: Any, params: Any) -> Any:
-        connection = watched.connect(lambda: dialect.connect(*args, **params))
+        connection = watched.connect(lambda: pooler.connect(dialect.connect, *args, **params))
         with watched.over(connection):
             connection.autocommit = True
             _clock.set_by(connection)
@@ -233,6 +245,12 @@ def _prepare_postgresql(engine: Engine) -> None:
     @sa.event.listens_for(engine, "checkin")
     def _note_use(_connection: Any, record: Any) -> None:
         record.info["used_at"] = time.monotonic()
+
+
+def is_behind_pooler() -> bool:
+    """Whether a pooler stands before the database: a session of ours may be another one there each time."""
+    found = _poolers.get(db.engine)
+    return found is not None and found.is_between
 
 
 def database_is_down() -> bool:
@@ -357,7 +375,11 @@ def overwrite_deleted() -> None:
 def statement() -> Iterator[Connection]:
     """Statements that each commit by themselves: reads, and the single write of the hot path."""
     with _translated(), db.engine.connect() as raw, _watched(raw):
-        yield raw.execution_options(isolation_level="AUTOCOMMIT")
+        if is_behind_pooler():  # outside of a transaction nothing would limit how long a statement takes
+            with raw.begin():
+                yield raw
+        else:
+            yield raw.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager

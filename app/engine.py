@@ -95,6 +95,7 @@ class Engine:
         self.lost_hints = 0
         self.on_failure: Failed = _only_logged
         self.slots = Slots(16)
+        self._redis_url = ""
 
     def init_app(self, app: Flask, config: Config) -> None:
         options: dict[str, Any] = {"results": False, "serializer": SignedHints(config.secret_keys)}

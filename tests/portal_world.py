@@ -53,6 +53,9 @@ class HintList(Engine):
     def pending(self) -> int | None:
         return len(self.hints)
 
+    def fingerprint(self) -> str:
+        return ""  # there is no other process to compare with
+
 
 class PortalWorld:
     """Sandbox, product, clock. `portal` is the sandbox's control API for its first portal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -180,6 +181,41 @@ def test_a_number_is_gone_from_every_table_and_file(app: Flask, portal: Portal) 
     assert (erased.status, erased.message_id) == ("undelivered", "m1")  # still counted, still recognised
     assert _row(portal, about).text == "Call ***, please"
     assert _row(portal, about).recipient == NEIGHBOUR
+
+
+SPELLINGS = [
+    NUMBER, f"00{NUMBER[1:]}", "+49 (0)151 1234-5678", "0151/12345678", "(0151) 1234 5678",
+    "+49-151-12345678", "49 151 12345678", "+49.151.1234.5678",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_number_among_other_words_is_removed_however_it_is_written(
+    app: Flask, portal: Portal, spelling: str
+) -> None:
+    about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {spelling}, please")
+    _set(about, work="closed", status="delivered", due_at=None)
+
+    proof = _erase(app, "number", ONE, NUMBER)
+
+    text = _row(portal, about).text
+    assert "***, please" in text
+    assert not any(char.isdigit() for char in text)
+    assert proof["found_afterwards"] == {}
+
+
+@pytest.mark.parametrize("spelling", [each for each in SPELLINGS if each[0] in "+0("])
+def test_the_proof_finds_what_the_removal_missed(
+    app: Flask, portal: Portal, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spelling that our own pattern does not know: nobody hears that nothing is left."""
+    about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {spelling}, please")
+    _set(about, work="closed", status="delivered", due_at=None)
+    monkeypatch.setattr("app.store.erasure.written_forms", lambda _: re.compile("(?!)"))
+
+    proof = _erase(app, "number", ONE, NUMBER, code=1)
+
+    assert proof["found_afterwards"] == {"messages": 1}
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ from app.domain.life import Answered
 from app.domain.outcomes import Accepted, DeliveryReport
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
+from app.gateway_accounts import connect
 from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
 from app.store import accounts, claims, messages, outcomes, portals, reports
-from app.store.database import writing
+from app.store.database import StoreUnavailable, writing
 from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox
@@ -672,7 +673,7 @@ def test_an_uninstallation_ends_what_waits_with_its_reason_and_a_step(world: Fau
     world.work()
     assert world.row(sent).reason_text == "20003: bad key"
 
-    messages.end_unsent(world.world.row.id, up_to=world.row(sent).id, now=now)
+    messages.end_unsent(world.world.row.id, up_to=world.row(sent).id, now=now, timing=world.services.timing)
 
     assert world.status(sent) == ("failed", "uninstalled")
     assert world.row(sent).reason_text == ""
@@ -1087,3 +1088,42 @@ def test_open_questions_and_stopped_accounts_show_in_the_metrics(world: FaultWor
 
     assert 'sms_attention{why="unknown"} 1.0' in text
     assert 'sms_gateway_accounts_troubled{trouble="stopped"} 1.0' in text
+
+
+def test_an_outcome_is_kept_while_the_database_is_down_right_after_the_call(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    record, down = outcomes.record, [2]
+
+    def refuses_twice(*args: Any, **kwargs: Any) -> Any:
+        if down[0]:
+            down[0] -= 1
+            raise StoreUnavailable("down")
+        return record(*args, **kwargs)
+
+    monkeypatch.setattr(outcomes, "record", refuses_twice)
+    sent = world.send()
+    world.work()
+    world.later(120, steps=4)
+
+    assert world.status(sent) == ("sent", "")
+    assert "unknown" not in world.events(sent)
+    assert len(world.taken(sent)) == 1
+
+
+def test_an_unknown_outcome_stays_with_its_gateway(world: FaultWorld) -> None:
+    """The admin lets unknown outcomes be sent again, and connects another gateway meanwhile."""
+    world.connect(key="first", can="repeats")
+    world.gateway.behave("first", next=1, answer="close")
+    sent = world.send()
+    world.work(rounds=1)
+    assert world.status(sent)[0] == "unknown"
+
+    adapter = world.services.gateways.get("demo")
+    assert adapter is not None
+    connect(world.world.row, adapter, {}, now=world.world.now())
+    world.later(120, steps=8)
+
+    assert {attempt["gateway"] for attempt in world.attempts(sent)} == {"http"}
+    assert world.status(sent)[0] == "sent"

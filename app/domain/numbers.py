@@ -173,6 +173,21 @@ def written_forms(number: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\d)(?:(?:\+|00)?{country}{gap}0?|0){gap}{national}(?!\d)")
 
 
+def numbers_in(text: str, country: str | None) -> set[str]:
+    """The numbers that the library for phone numbers finds among other words, in the international form.
+
+    A second opinion beside `written_forms`: the one removes, the other proves that nothing is left.
+    """
+    found = phonenumbers.PhoneNumberMatcher(text, country, phonenumbers.Leniency.POSSIBLE)
+    return {phonenumbers.format_number(each.number, phonenumbers.PhoneNumberFormat.E164) for each in found}
+
+
+def country_of(number: str) -> str | None:
+    """The two-letter code of an international number's country, where it has one."""
+    parsed = _parse(number, None)
+    return phonenumbers.region_code_for_number(parsed) if parsed is not None else None
+
+
 def mask(number: str) -> str:
     """A number for log lines: enough to recognise a case, too little to call it."""
     digits = [char for char in number if char.isdecimal()]

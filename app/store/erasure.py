@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from app.domain import life
 from app.domain.messages import Work
-from app.domain.numbers import Recipient, parse_recipient, written_forms
+from app.domain.numbers import Recipient, country_of, numbers_in, parse_recipient, written_forms
 from app.domain.portals import Portal, PortalSettings
 from app.domain.retry import Timing
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
@@ -165,6 +165,7 @@ class NumberEraser:
         forms = written_forms(number)
         assert forms is not None  # the caller has read the number
         self._number, self._forms, self._scope, self._timing = number, forms, scope, timing
+        self._country = country_of(number)
         self._tail = "".join(filter(str.isdecimal, number))[-7:]
         with statement() as connection:
             rows = connection.execute(sa.select(portals.c.id, portals.c.settings))
@@ -195,10 +196,13 @@ class NumberEraser:
         return changed
 
     def search(self) -> dict[str, int]:
-        """How many rows of each table have the number; those without any are left out."""
+        """How many rows of each table have the number; those without any are left out.
+
+        What removed it is not what looks for it: a spelling that the one misses the other finds.
+        """
         found = {"messages": sum(1 for _ in self._recipients())}
         for table in db.metadata.sorted_tables:
-            found[table.name] = found.get(table.name, 0) + sum(1 for _ in self._words(table))
+            found[table.name] = found.get(table.name, 0) + sum(1 for _ in self._with_it(table))
         return {name: count for name, count in found.items() if count}
 
     def count_submitting(self) -> int:
@@ -241,12 +245,8 @@ class NumberEraser:
 
     def _words(self, table: sa.Table) -> Iterator[tuple[AnyRow, dict[str, Any]]]:
         """Rows in whose words the number stands, and their words without it."""
-        columns = [column for column in table.columns if _has_words(column)]
-        if not columns:
-            return
-        has_tail = _digits(*columns).contains(self._tail)
-        more = (messages.c.work,) if table is messages else ()
-        for row in self._rows(table, (*columns, *more), has_tail):
+        columns = _columns_of_words(table)
+        for row in self._rows_with_tail(table, columns):
             values = {
                 column.name: cleaned
                 for column in columns
@@ -254,6 +254,29 @@ class NumberEraser:
             }
             if values:
                 yield row, values
+
+    def _with_it(self, table: sa.Table) -> Iterator[AnyRow]:
+        columns = _columns_of_words(table)
+        for row in self._rows_with_tail(table, columns):
+            if any(self._stands_in(row._mapping[column.name]) for column in columns):
+                yield row
+
+    def _rows_with_tail(self, table: sa.Table, columns: list[sa.Column[Any]]) -> Iterator[AnyRow]:
+        if not columns:
+            return
+        more = (messages.c.work,) if table is messages else ()
+        yield from self._rows(table, (*columns, *more), _digits(*columns).contains(self._tail))
+
+    def _stands_in(self, value: Any) -> bool:
+        match value:
+            case dict():
+                return any(self._stands_in(each) for pair in value.items() for each in pair)
+            case list():
+                return any(map(self._stands_in, value))
+            case bool() | None:
+                return False
+        text = str(value)
+        return self._forms.search(text) is not None or self._number in numbers_in(text, self._country)
 
     def _without(self, value: Any) -> Any:
         match value:
@@ -282,6 +305,10 @@ class NumberEraser:
             with statement() as connection:
                 rows = connection.execute(query).all()
             yield from rows
+
+
+def _columns_of_words(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in table.columns if _has_words(column)]
 
 
 def _has_words(column: sa.Column[Any]) -> bool:

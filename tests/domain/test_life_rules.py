@@ -103,10 +103,10 @@ def test_a_report_of_an_earlier_attempt_fails_no_later_one() -> None:
 
 
 def test_held_messages_end_at_an_uninstall() -> None:
-    after = life.uninstalled(a_state(work="held", push_due_at=NOW)).state
+    after = life.uninstalled(a_state(work="held"), NOW, TIMING).state
 
     assert (after.work, after.status, after.reason) == (Work.CLOSED, MessageStatus.FAILED, Reason.UNINSTALLED)
-    assert after.due_at is None and after.push_due_at is None
+    assert after.due_at is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.store import tokens
+from app.store import portals, tokens
 from app.store.database import statement, utcnow
 from app.store.tables import credentials
 from tests.product import a_portal, product
@@ -52,6 +52,21 @@ def test_who_is_lost_for_good_is_never_chosen() -> None:
     service = tokens.service(portal.id)
     assert service is not None
     assert (service.user_id, service.broken) == ("2", "")
+
+
+def test_one_at_a_time_refreshes_and_pushes() -> None:
+    portal, now = a_portal(), utcnow()
+    for claim, release in (
+        (portals.claim_refresh, portals.release_refresh),
+        (portals.claim_push, portals.release_push),
+    ):
+        lease = claim(portal.id, now=now, lease_s=30)
+        assert lease is not None
+        assert claim(portal.id, now=now, lease_s=30) is None
+
+        release(portal.id, lease)
+
+        assert claim(portal.id, now=now, lease_s=30) is not None
 
 
 def _credentials() -> list[tuple[int, str]]:

@@ -409,17 +409,50 @@ def test_message_with_the_new_application_token_is_not_lost_after_an_unproved_up
     assert "reason: bad_number" in reason.output
 
 
-def test_message_that_the_portal_does_not_know_is_never_sent(world: PortalWorld) -> None:
+def _post_message(world: PortalWorld, **auth: str) -> None:
+    """A call that does not fit its portal."""
     handler = world.portal.info()["senders"][0]["handler"].removeprefix(world.services.config.public_url)
     body = {
         "message_id": "e" * 32,
         "message_to": "+4915112345678",
         "message_body": "forged",
         "code": "sms",
-        "auth": {"member_id": world.row.member_id, "application_token": UNPROVED},
+        "auth": {"member_id": world.row.member_id, "application_token": UNPROVED, **auth},
     }
-    world.app.test_client().post(handler, data=encode_form(body))
+    assert world.app.test_client().post(handler, data=encode_form(body)).status_code == 200
     world.work()
+
+
+def test_a_held_message_whose_portal_cannot_be_asked_comes_to_an_end(
+    world: PortalWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.portal.add_fault(method="*", kind="drop", count=0)
+    _post_message(world)
+    for hours in (1, 22):
+        world.pass_time(hours=hours)
+        world.sweep()
+    shown = world.app.test_cli_runner().invoke(args=["messages", "show", world.row.member_id, "e" * 32])
+    assert "work: held" in shown.output
+
+    world.pass_time(hours=2)
+    world.sweep()
+
+    shown = world.app.test_cli_runner().invoke(args=["messages", "show", world.row.member_id, "e" * 32])
+    assert "reason: not_verified" in shown.output
+    assert "forged message refused" in [record.getMessage() for record in caplog.records]
+
+
+def test_an_employees_call_proves_no_new_application_token(world: PortalWorld) -> None:
+    """They bring their own access token, which lives, and a token of their own making."""
+    theirs = world.portal.mint_tokens(5)["access_token"]
+
+    _post_message(world, access_token=theirs)
+
+    assert not portals.knows_application_token(world.row.member_id, UNPROVED, now=world.now())
+
+
+def test_message_that_the_portal_does_not_know_is_never_sent(world: PortalWorld) -> None:
+    _post_message(world)
 
     world.pass_time(minutes=11)
     world.sweep()

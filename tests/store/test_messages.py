@@ -1,0 +1,50 @@
+"""Messages that wait for their gateway wait for their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.domain.messages import IncomingMessage, Message, Reason
+from app.domain.portals import Portal
+from app.services import services
+from app.store import claims, messages, portals
+from app.store.database import utcnow
+from tests.product import a_portal, product
+
+
+@pytest.fixture(autouse=True)
+def app(tmp_path: Path) -> Iterator[Flask]:
+    with product(tmp_path) as app:
+        yield app
+
+
+def _waiting(portal: Portal, until: datetime) -> int:
+    handler = portals.for_test_message(portal.id)
+    assert handler is not None
+    incoming = IncomingMessage("m1", "+4915112345678", "Hello", "sms")
+    row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
+    assert row_id is not None
+    claims.put_off(row_id, Reason.NO_GATEWAY, "", until=until, now=utcnow())
+    return row_id
+
+
+def _row(portal: Portal, row_id: int) -> Message:
+    found = messages.by_row(portal.id, row_id)
+    assert found is not None
+    return found
+
+
+def test_waking_one_account_wakes_nobody_elses_messages() -> None:
+    mine, theirs = a_portal("a" * 32), a_portal("b" * 32)
+    until, now = utcnow() + timedelta(hours=5), utcnow()
+    rows = {portal.id: _waiting(portal, until) for portal in (mine, theirs)}
+
+    messages.wake_account(None, mine.id, now=now)
+
+    assert _row(mine, rows[mine.id]).due_at == now
+    assert _row(theirs, rows[theirs.id]).due_at == until

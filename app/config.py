@@ -61,6 +61,7 @@ class Config:
     allow_private_network: bool = False
     private_hosts: tuple[PrivateHost, ...] = ()
     gateway_hosts: Mapping[str, str] = field(default_factory=dict)  # slug -> origin of a vendor's double
+    demo_gateway: str = "marked"  # off; marked: the portal is told "failed"; full: what the digits say
     gateways_allow: tuple[str, ...] = ()  # adapters of other packages that may be loaded
     app_name: str = "SMS Provider"
     log_level: str = "INFO"
@@ -174,6 +175,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         allow_private_network=allow_private,
         private_hosts=private_hosts,
         gateway_hosts=_gateway_hosts(environ.get("GATEWAY_HOSTS", ""), is_development=allow_private),
+        demo_gateway=_choice(environ, "DEMO_GATEWAY", ("marked", "off", "full")),
         gateways_allow=_names(environ, "GATEWAYS_ALLOW"),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
@@ -203,6 +205,14 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{name} wants 0 or 1")
     return value == "1"
+
+
+def _choice(environ: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    """One of these words, the first where nothing is said."""
+    value = environ.get(name, "").strip().lower() or words[0]
+    if value not in words:
+        raise ConfigError(f"{name} wants one of {', '.join(words)}")
+    return value
 
 
 def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -37,7 +37,18 @@ from app.store.database import db, engine_options, migrate, prepare_engine
 from app.store.secrets import SecretBox
 from app.transport import Allowed, HttpClient, Reach
 from app.web import answer_headers, outward
-from app.web.admin import entry, gateway, help, messages, overview, senders, settings, statistics, try_out
+from app.web.admin import (
+    entry,
+    gateway,
+    gateway_tools,
+    help,
+    messages,
+    overview,
+    senders,
+    settings,
+    statistics,
+    try_out,
+)
 from app.web.admin.frame import document, renew, static
 from app.web.admin.words import language
 from app.web.calls import bodies, events, handler, reports, spooling
@@ -59,6 +70,7 @@ JOBS = {
     "purge": retention.purge_from,
     "purge_portal": retention.purge_portal,
     "check_account": check_account.check_account,
+    "close_account": check_account.close_account,
     "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
 }
@@ -73,6 +85,7 @@ BLUEPRINTS = (
     renew.blueprint,
     overview.blueprint,
     gateway.blueprint,
+    gateway_tools.blueprint,
     senders.blueprint,
     try_out.blueprint,
     messages.blueprint,
@@ -149,7 +162,7 @@ def _wire(config: Config) -> Services:
         oauth=oauth,
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
-        gateways=load_registry(config.gateways_allow),
+        gateways=load_registry(config.gateways_allow, with_trial=config.demo_gateway != "off"),
         on_portal_error=portal_state.conclude,
     )
 

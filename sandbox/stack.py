@@ -361,6 +361,7 @@ class Stack:
             "B24_OAUTH_SERVERS": self.auth_url,
             "ALLOW_PRIVATE_NETWORK": "1",
             "APP_NAME": "SMS Provider",
+            "DEMO_GATEWAY": "full",  # whoever starts this has the sandbox's portal before them
             "WEB_CONCURRENCY": str(self._web_workers),
             "WEB_THREADS": str(self._web_threads),
         }

@@ -116,7 +116,7 @@ def prepare(stack: Stack, browser: Browser) -> int:
     desk = Desk(stack, browser.new_page())
     desk.enter()
     desk.turn_to("/ui/gateway")
-    desk.app.locator("#gateway").select_option("demo")
+    desk.follow('a[href*="gateway=demo"]', "#set-originator")
     desk.app.locator("#set-originator").fill("EXAMPLE")
     desk.follow("form .btn.primary", ".note.ok")
     desk.page.close()

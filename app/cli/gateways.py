@@ -10,7 +10,7 @@ import click
 from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, portal_of, show
-from app.gateway_accounts import connect
+from app.gateway_accounts import AccountChanged, connect, keep_webhooks
 from app.gateways.base import SettingsInvalid
 from app.services import services
 from app.store import accounts, renewing
@@ -78,8 +78,16 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
         )
     except PortalRemoved as removed:
         fail(str(removed))
+    except AccountChanged:
+        fail("somebody else changed this account at the same time; look at it and run the command again")
     except SettingsInvalid as error:
         fail("\n".join(f"{name}: {text}" for name, text in error.errors.items()))
+    gateway = services().gateway(account)
+    problem = ""
+    if gateway is not None and gateway.active_capabilities.webhooks:
+        problem = keep_webhooks(gateway, services().report_url(account))
+    if problem:
+        click.echo(f"the gateway was not told where to report: {problem}", err=True)
     url = services().report_url(account)
     show({"gateway": slug, "report_url": url}, [f"connected; report URL: {url}"], as_json=as_json)
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     BAD_NUMBER = "bad_number"
     NO_TEXT = "no_text"  # the portal handed over an empty text
     COUNTRY = "country"  # the admin does not allow this country
+    TRIAL = "trial"  # the connected gateway sends nothing: the portal must not hear that it was delivered
     EXPENSIVE = "expensive"  # a number of a kind that costs a fortune; the admin does not allow it
     REFUSED = "refused"  # by the gateway, for good
     GAVE_UP = "gave_up"  # refused temporarily too often

@@ -46,6 +46,7 @@ class Standing:
     is_stopped: bool = False
     words: str = ""
     probe_at: datetime | None = None
+    is_trial: bool = False  # it sends nothing, and messages of the portal must not be told as delivered
 
 
 def decide(
@@ -57,6 +58,8 @@ def decide(
     if end is not None:
         return end
     assert isinstance(recipient, Recipient)
+    if account is not None and account.is_trial and message.origin == "portal":
+        return End(Reason.TRIAL)
     return hold(message, account, now=now) or Send(recipient)
 
 

@@ -25,8 +25,10 @@ class AdapterInvalid(Exception):
     """An adapter that must not be started with: a name taken twice, or a declaration that cannot work."""
 
 
-def load_registry(allowed: Collection[str] = ()) -> Registry:
+def load_registry(allowed: Collection[str] = (), *, with_trial: bool = True) -> Registry:
     """All gateways of this build, and of other installed packages those whose slugs are `allowed`.
+
+    Without the trial only gateways that send something are there.
 
     A package that is merely installed brings no code near the secrets: it has to be named. One that cannot
     be loaded is left out and logged; the others work on, and its accounts wait.
@@ -36,7 +38,8 @@ def load_registry(allowed: Collection[str] = ()) -> Registry:
     """
     own = build_registry(_own_gateways())
     guests = [found for name in sorted(allowed) if (found := _guest(name, own)) is not None]
-    return build_registry([*own.adapters.values(), *guests])
+    everything = (*own.adapters.values(), *guests)
+    return build_registry(gateway for gateway in everything if with_trial or gateway.capabilities.sends)
 
 
 def _own_gateways() -> Iterator[type[Gateway]]:

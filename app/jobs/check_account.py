@@ -7,6 +7,7 @@ import random
 from datetime import timedelta
 
 from app.domain.incidents import FAILED_CHECKS_TO_TELL
+from app.gateway_accounts import keep_webhooks
 from app.gateways.base import CheckResult, Gateway
 from app.services import Services
 from app.store import accounts
@@ -19,8 +20,9 @@ ACCOUNTS_A_ROUND = 5000
 
 
 def plan_checks(services: Services) -> None:
-    """Give every account of a gateway that can tell its balance a moment of its own, spread over the span."""
-    slugs = [slug for slug, adapter in services.gateways.adapters.items() if adapter.capabilities.balance]
+    """Give every account that has something to check regularly a moment of its own, spread over the span."""
+    adapters = services.gateways.adapters.items()
+    slugs = [slug for slug, a in adapters if a.capabilities.balance or a.capabilities.webhooks]
     span = services.timing.span("regular_check_s")
     for account_id in accounts.unplanned_checks(slugs, limit=ACCOUNTS_A_ROUND):
         accounts.plan_check(account_id, services.now() + span * random.random())  # noqa: S311 - spreads
@@ -33,13 +35,40 @@ def check_account(services: Services, account_id: int) -> None:
     if account is None or not accounts.claim_check(account_id, now=now, next_at=now + span):
         return
     gateway = services.gateway(account)
-    if gateway is None or not gateway.active_capabilities.balance:
+    if gateway is None:
+        return
+    can = gateway.active_capabilities
+    if can.webhooks:
+        keep_webhooks(gateway, services.report_url(account))
+    if not can.balance:
         return
     failed = accounts.record_regular_check(account, _check(services, gateway))
     if 0 < failed < FAILED_CHECKS_TO_TELL:
         accounts.plan_check(account.id, now + timedelta(seconds=services.timing.account_probe_s))
     if failed:
         log.warning("regular check failed", extra={"install": account.portal_id, "in_a_row": failed})
+
+
+def close_account(services: Services, account_id: int) -> None:
+    """The end of an account that was replaced or removed: its webhooks and its secrets go."""
+    account = accounts.by_id(account_id)
+    gateway = services.gateway(account) if account else None
+    if account is None or account.retired_at is None:
+        return
+    if gateway is not None and gateway.active_capabilities.webhooks:
+        try:
+            gateway.on_disable(services.report_url(account))
+        except Exception as error:
+            log.warning(
+                "webhook not taken back", extra={"gateway": gateway.slug, "why": type(error).__name__}
+            )
+    accounts.wipe(account.id)
+
+
+def accounts_over(services: Services) -> list[int]:
+    """Retired accounts that nothing waits for any more: no message, and no late report."""
+    before = services.now() - services.timing.span("report_deadline_s")
+    return accounts.over(before, limit=100)
 
 
 def _check(services: Services, gateway: Gateway) -> Check:

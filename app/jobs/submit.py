@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.domain.life import Answered
 from app.domain.messages import Claim, Message, Reason, Work
 from app.domain.numbers import Recipient
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
-from app.domain.policy import End, Hold, Send
+from app.domain.policy import End, Hold, Send, Standing
 from app.domain.portals import Portal
 from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure, measure
@@ -77,7 +78,7 @@ def _recipient_if_it_goes(
 ) -> Recipient | None:
     """The number to call; None when our rules hold or end the message, which is done here."""
     is_ready = account is not None and services.gateway(account) is not None
-    standing = account.standing if account is not None and is_ready else None
+    standing = _standing(services, account) if account is not None and is_ready else None
     decide = policy.decide_repeat if message.status is MessageStatus.UNKNOWN else policy.decide
     match decision := decide(message, portal.state, portal.settings, standing, now=now):
         case Send():
@@ -89,6 +90,12 @@ def _recipient_if_it_goes(
         case None:
             claims.stop_repeating(message.id, now=now)
     return None
+
+
+def _standing(services: Services, account: Account) -> Standing:
+    adapter = services.gateways.get(account.slug)
+    is_marked = adapter is not None and not adapter.capabilities.sends
+    return replace(account.standing, is_trial=is_marked and services.config.demo_gateway == "marked")
 
 
 def _hold(services: Services, message: Message, hold: Hold, now: datetime) -> None:

@@ -116,6 +116,7 @@ def _hourly(services: Services) -> None:
     portal_events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
     check_account.plan_checks(services)
+    _hint_all(services, "close_account", check_account.accounts_over(services))
     removal.erase_what_was_kept(services)
     outbox.drop_stale(now=now, timing=services.timing)
     reports.drop_parked(now=now, timing=services.timing)

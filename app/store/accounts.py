@@ -10,13 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.messages import Work
 from app.domain.policy import Standing
 from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
 from app.store import old_addresses
 from app.store.database import AnyRow, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
-from app.store.tables import gateway_accounts, portals
+from app.store.tables import gateway_accounts, messages, portals
 
 
 class PortalRemoved(Exception):
@@ -57,6 +58,7 @@ class Account:
     failed_checks: int
     failed_check_text: str
     version: int
+    retired_at: datetime | None = None  # replaced or removed: it lives on until its messages are over
 
     @property
     def is_silent(self) -> bool:
@@ -92,6 +94,7 @@ def _account(row: AnyRow) -> Account:
         failed_checks=row.failed_checks,
         failed_check_text=row.failed_check_text,
         version=row.version,
+        retired_at=row.retired_at,
     )
 
 
@@ -114,9 +117,12 @@ def _first(*conditions: sa.ColumnElement[bool]) -> Account | None:
     return _account(row) if row else None
 
 
+_LIVES = gateway_accounts.c.retired_at.is_(None)
+
+
 def default_of(portal_id: int) -> Account | None:
     """The account that sends for this portal; None before the admin connected one."""
-    return _first(gateway_accounts.c.portal_id == portal_id, gateway_accounts.c.is_default)
+    return _first(gateway_accounts.c.portal_id == portal_id, gateway_accounts.c.is_default, _LIVES)
 
 
 def by_id(account_id: int) -> Account | None:
@@ -132,9 +138,12 @@ def by_report_secret(slug: str, secret: str, *, now: datetime | None = None) -> 
 
 
 def of_portal(portal_id: int) -> list[Account]:
+    """The accounts that the portal has, the one that sends first."""
     with statement() as connection:
         rows = connection.execute(
-            _query().where(gateway_accounts.c.portal_id == portal_id).order_by(gateway_accounts.c.id)
+            _query()
+            .where(gateway_accounts.c.portal_id == portal_id, _LIVES)
+            .order_by(gateway_accounts.c.is_default.desc(), gateway_accounts.c.id)
         )
         return [_account(row) for row in rows]
 
@@ -148,8 +157,14 @@ def connect(
     public: Mapping[str, str],
     secrets: Mapping[str, str],
     now: datetime,
-) -> Account:
-    """Make this gateway the portal's default; the same gateway keeps its report URL.
+    base: Account | None = None,
+    is_same: bool = False,
+) -> Account | None:
+    """Make these settings the portal's default account; None when `base` was changed by somebody meanwhile.
+
+    `base` is the account whose settings these were. One that is the same account at the gateway keeps its
+    row and its report URL; else it is retired, so that its messages and reports stay with what they were
+    sent by, and a new one begins.
 
     Raises:
         PortalRemoved: nobody would ever erase its secrets.
@@ -162,30 +177,27 @@ def connect(
         "is_default": True,
         "checked_at": None,
         "check_text": "",
-        "circuit_open_since": None,
-        "circuit_reason": "",
-        "probe_at": None,
-        "paused_until": None,
-        "failures": 0,
-        "refused_rows": [],
-        "bad_calls": 0,
-        "rate_per_s": None,
         "next_slot_at": None,
-        **_NO_FAILED_CHECK,
+        **_FRESH,
     }
-    mine = gateway_accounts.c.portal_id == portal_id
+    columns = gateway_accounts.c
     with writing() as connection:
         _lock_portal(connection, portal_id)
-        connection.execute(sa.update(gateway_accounts).where(mine).values(is_default=False))
-        updated = connection.execute(
-            sa.update(gateway_accounts)
-            .where(mine, gateway_accounts.c.slug == slug)
-            .values(version=gateway_accounts.c.version + 1, **values)
-        ).rowcount
-        if not updated:
+        if base is not None:
+            change = values if is_same else {"retired_at": now, "is_default": False, **_FRESH}
+            updated = connection.execute(
+                sa.update(gateway_accounts)
+                .where(columns.id == base.id, columns.version == base.version, _LIVES)
+                .values(version=columns.version + 1, **change)
+            ).rowcount
+            if not updated:
+                return None
+        account_id = base.id if base is not None and is_same else None
+        if account_id is None:
             secret = new_secret()
-            connection.execute(
-                sa.insert(gateway_accounts).values(
+            account_id = connection.scalar(
+                sa.insert(gateway_accounts)
+                .values(
                     portal_id=portal_id,
                     slug=slug,
                     report_secret=box.seal(member_id, secret),
@@ -193,19 +205,95 @@ def connect(
                     created_at=now,
                     **values,
                 )
+                .returning(columns.id)
             )
-    account = _first(mine, gateway_accounts.c.slug == slug)
-    assert account is not None
-    return account
+        connection.execute(
+            sa.update(gateway_accounts)
+            .where(columns.portal_id == portal_id, columns.id != account_id, columns.is_default)
+            .values(is_default=False)
+        )
+    return by_id(account_id) if account_id is not None else None
+
+
+_FRESH: dict[str, object] = {
+    "circuit_open_since": None,
+    "circuit_reason": "",
+    "probe_at": None,
+    "paused_until": None,
+    "failures": 0,
+    "refused_rows": [],
+    "bad_calls": 0,
+    "rate_per_s": None,
+    "failed_checks": 0,
+    "failed_check_text": "",
+}
 
 
 def _lock_portal(connection: sa.Connection, portal_id: int) -> None:
-    """Who connects a gateway does it alone, or two first ones would both be the default."""
+    """One change of a portal's accounts at a time: two first ones would both be the default."""
     state = connection.scalar(
         sa.select(portals.c.state).where(portals.c.id == portal_id).with_for_update(key_share=True)
     )
     if state is None or state == PortalState.UNINSTALLED:
         raise PortalRemoved("the app is not installed in this portal")
+
+
+def make_default(portal_id: int, account_id: int) -> bool:
+    """From now on messages go through this account; False when the portal does not have it any more."""
+    columns = gateway_accounts.c
+    with writing() as connection:
+        _lock_portal(connection, portal_id)
+        chosen = connection.execute(
+            sa.update(gateway_accounts)
+            .where(columns.id == account_id, columns.portal_id == portal_id, _LIVES)
+            .values(is_default=True)
+        ).rowcount
+        if chosen:
+            connection.execute(
+                sa.update(gateway_accounts)
+                .where(columns.portal_id == portal_id, columns.id != account_id, columns.is_default)
+                .values(is_default=False)
+            )
+    return bool(chosen)
+
+
+def retire(portal_id: int, account_id: int, *, version: int, now: datetime) -> bool:
+    """Take an account away; False when somebody changed it meanwhile."""
+    columns = gateway_accounts.c
+    with writing() as connection:
+        _lock_portal(connection, portal_id)
+        return bool(
+            connection.execute(
+                sa.update(gateway_accounts)
+                .where(
+                    columns.id == account_id,
+                    columns.portal_id == portal_id,
+                    columns.version == version,
+                    _LIVES,
+                )
+                .values(retired_at=now, is_default=False, version=columns.version + 1, **_FRESH)
+            ).rowcount
+        )
+
+
+def over(before: datetime, *, limit: int) -> list[int]:
+    """Retired accounts whose messages have all ended, and whose last reports had the time to come."""
+    is_open = sa.exists().where(
+        messages.c.account_id == gateway_accounts.c.id, messages.c.work != Work.CLOSED
+    )
+    return _ids(
+        gateway_accounts.c.retired_at <= before, gateway_accounts.c.secrets != "", ~is_open, limit=limit
+    )
+
+
+def wipe(account_id: int) -> None:
+    """Forget the settings of an account that is over; its row stays, for the log names it."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(gateway_accounts)
+            .where(gateway_accounts.c.id == account_id, gateway_accounts.c.retired_at.is_not(None))
+            .values(settings={}, secrets="")
+        )
 
 
 def record_check(account_id: int, check: Check) -> None:

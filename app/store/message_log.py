@@ -42,7 +42,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     status: MessageStatus | None = None
-    account_id: int | None = None
+    account_ids: tuple[int, ...] = ()
     sender_code: str = ""
     digits: str = ""
     message_id: str = ""
@@ -101,8 +101,8 @@ def _conditions(filters: Filters) -> Iterator[sa.ColumnElement[bool]]:
         yield messages.c.received_at < filters.until
     if filters.status is not None:
         yield messages.c.status == filters.status
-    if filters.account_id is not None:
-        yield messages.c.account_id == filters.account_id
+    if filters.account_ids:
+        yield messages.c.account_id.in_(filters.account_ids)
     if filters.sender_code:
         yield messages.c.sender_code == filters.sender_code
     if filters.digits:

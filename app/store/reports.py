@@ -164,6 +164,17 @@ def _attempts_with(
     return {place: row for place, row in first.items() if row is not None}
 
 
+def message_of(account_id: int, report: DeliveryReport) -> int | None:
+    """The row of the message that a report would be about; nothing is changed."""
+    by_reference = sa.select(attempts.c.message_row_id).where(
+        attempts.c.reference == report.reference, attempts.c.account_id == account_id
+    )
+    with statement() as connection:
+        row_id = connection.scalar(by_reference) if report.reference else None
+        known = {} if row_id else _attempts_with(connection, account_id, [report])
+    return row_id or next((int(row.row_id) for row in known.values()), None)
+
+
 _ATTEMPTS_WITH_PARTS = (
     sa.select(
         attempts.c.id.label("attempt_id"),

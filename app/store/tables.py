@@ -159,6 +159,7 @@ gateway_accounts = sa.Table(
     Column("failed_checks", Integer, nullable=False, server_default="0"),  # in a row
     Column("failed_check_text", Text, nullable=False, server_default=""),
     Column("version", Integer, nullable=False, server_default="1"),
+    Column("retired_at", UtcDateTime),  # replaced or removed; its messages and reports still find it
     _now("created_at"),
     Index("ix_gateway_accounts_probe_at", "probe_at"),
     Index("ix_gateway_accounts_next_check_at", "next_check_at"),

@@ -9,7 +9,7 @@ from app.transport.answers import (
     NotSent,
     TransportError,
 )
-from app.transport.client import USER_AGENT, HttpClient, check_header
+from app.transport.client import USER_AGENT, HttpClient, as_written, check_header
 from app.transport.payloads import decode_text, parse_form, parse_json
 from app.transport.reach import Allowed, Reach, is_public
 
@@ -25,6 +25,7 @@ __all__ = [
     "NotSent",
     "Reach",
     "TransportError",
+    "as_written",
     "check_header",
     "check_url",
     "decode_text",

@@ -74,6 +74,25 @@ def _written(
     return written
 
 
+def as_written(
+    method: str,
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | bytes | None = None,
+    json: Any = None,
+) -> tuple[str, dict[str, str], str]:
+    """The address, headers and body of a call as it would go out; nothing is sent nor looked up."""
+    given = dict(data) if isinstance(data, Mapping) else data
+    written = requests.Request(
+        method, url, params=params, headers=dict(headers or {}), data=given, json=json
+    ).prepare()
+    body = written.body or b""
+    text = body.decode("utf-8", errors="replace") if isinstance(body, bytes) else str(body)
+    return str(written.url), {name: str(value) for name, value in written.headers.items()}, text
+
+
 def _failure(error: Exception) -> TransportError:
     """What a call that failed after the connection stood means: that nobody knows."""
     if isinstance(error, TransportError):

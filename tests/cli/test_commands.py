@@ -79,11 +79,14 @@ def test_gateways_are_listed_with_their_settings(app: Flask) -> None:
 def test_connecting_a_gateway_prints_the_report_url_and_keeps_it(app: Flask) -> None:
     a_portal()
 
-    first = run_json(app, "gateways", "set", MEMBER, "http", "url=https://gateway.example.com/send")
-    second = run_json(app, "gateways", "set", MEMBER, "http", "url=https://gateway.example.com/v2")
+    url = "url=https://gateway.example.com/send"
+    first = run_json(app, "gateways", "set", MEMBER, "http", url)
+    second = run_json(app, "gateways", "set", MEMBER, "http", url, "originator=ACME")
+    moved = run_json(app, "gateways", "set", MEMBER, "http", "url=https://other.example.com/send")
 
     assert first["report_url"].startswith("https://sms.example.com/reports/http/")
     assert second["report_url"] == first["report_url"]
+    assert moved["report_url"] != first["report_url"]  # another account, and the old one still hears its own
     assert run_json(app, "portals", "show", MEMBER)["gateway"] == "http"
 
 

@@ -26,9 +26,9 @@ FILTERS = {
     "status": Filters(status=MessageStatus.UNKNOWN),
     "period": Filters(since=NOW, until=NOW),
     "number": Filters(digits="5678"),
-    "gateway": Filters(account_id=1),
+    "gateway": Filters(account_ids=(1,)),
     "sender": Filters(sender_code="sms_2"),
-    "all at once": Filters(NOW, NOW, MessageStatus.FAILED, 1, "sms", "5678"),
+    "all at once": Filters(NOW, NOW, MessageStatus.FAILED, (1,), "sms", "5678"),
 }
 
 

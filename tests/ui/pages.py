@@ -24,8 +24,11 @@ def every_page(desk: Desk) -> Iterator[str]:
     yield from all_tabs(desk)
 
     desk.turn_to("/ui/gateway")
-    app.locator("#gateway").select_option("http")
+    desk.follow('a[href$="/gateway/new"]', ".card.pick")
+    yield "gateways"
+    desk.follow('a[href*="gateway=http"]', "#set-url")
     app.locator("#set-url").fill("not an address")
+    yield "gateway-new"
     desk.follow("form .btn.primary", ".err")
     yield "gateway-mistakes"
 

@@ -34,7 +34,11 @@ def portal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 @pytest.fixture(scope="module")
 def web(portal_process: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The product, which trusts the sandbox's authorization server."""
-    variables = {"B24_OAUTH_SERVERS": portal_process["auth_url"], "ALLOW_PRIVATE_NETWORK": "1"}
+    variables = {
+        "B24_OAUTH_SERVERS": portal_process["auth_url"],
+        "ALLOW_PRIVATE_NETWORK": "1",
+        "DEMO_GATEWAY": "full",
+    }
     with product(tmp_path_factory.mktemp("product"), **variables) as app:
         yield app
 

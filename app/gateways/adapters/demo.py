@@ -67,12 +67,11 @@ class Demo(Gateway):
     """Nothing is remembered here: the gateway's id of a message carries the report that will come."""
 
     slug = "demo"
-    title = "Demo (sends nothing)"
+    title = "Try without sending"
+    needs = "Nothing: no SMS leaves this app"
     capabilities = Capabilities(reports="poll", lookup=True, balance=True, sends=False, poll_after_s=1.5)
     fields = (
-        Field(
-            "originator", "Originator", "originator", "Shown nowhere: the demo sends nothing.", default="DEMO"
-        ),
+        Field("originator", "Originator", "originator", "Shown nowhere: nothing is sent.", default="DEMO"),
     )
 
     def submit(self, message: Outgoing) -> Outcome:

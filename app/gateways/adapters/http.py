@@ -284,7 +284,7 @@ class HttpGateway(GenericGateway):
     slug = "http"
     title = "Any HTTP gateway"
     needs = "The documentation of your gateway's HTTP interface"
-    docs_url = "https://en.wikipedia.org/wiki/SMS_gateway"
+    regions = ("*",)
     capabilities = Capabilities(
         reports="both",
         per_message_callback=True,

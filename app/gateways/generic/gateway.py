@@ -273,6 +273,9 @@ class GenericGateway(Gateway):
 
     def parse_reports(self, request: InboundHttp) -> Reports:
         check_report(self.plan, request, self._report_secret)
+        return self.read_unproved(request)
+
+    def read_unproved(self, request: InboundHttp) -> Reports:
         items = read_reports(self.plan, request)
         return Reports(items, reply_body=self.plan.text("report_reply", "OK"))
 

@@ -118,6 +118,7 @@ def _is_registered(sender: Sender | None) -> bool:
 def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
     registered = _is_registered(sender) and portal.state is not PortalState.NEW
     is_used = figures.last_received_at(portal.id) is not None
+    can_send = account is not None and not is_trial(account)
     works = portal.last_pushed_at is not None or figures.has_delivered(portal.id)
     return [
         Step(
@@ -129,8 +130,8 @@ def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> li
         Step(
             _("Connect an SMS gateway"),
             _("The company that carries your messages. You need the access data of your account there."),
-            account is not None,
-            is_next=registered and account is None,
+            can_send,
+            is_next=registered and not can_send,
             url=url_for("ui_gateway.show"),
             action=_("Connect a gateway"),
         ),
@@ -138,7 +139,7 @@ def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> li
             _("Send a test SMS to your own phone"),
             _("Watch every step of its way until it is delivered."),
             works,
-            is_next=registered and account is not None and not works,
+            is_next=registered and can_send and not works,
             url=url_for("ui_test.show"),
             action=_("Send a test SMS"),
         ),
@@ -163,6 +164,13 @@ class Light:
     words: str = ""
 
 
+def is_trial(account: Account) -> bool:
+    """Whether it only tries things out, where nobody said that this instance is for that."""
+    adapter = services().gateways.get(account.slug)
+    sends = adapter is None or adapter.capabilities.sends
+    return not sends and services().config.demo_gateway != "full"
+
+
 def gateway_light(account: Account | None) -> Light:
     if account is None:
         return Light(_("Not connected"), "wait")
@@ -170,6 +178,8 @@ def gateway_light(account: Account | None) -> Light:
         return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
     if account.circuit_open_since is not None:
         return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
+    if is_trial(account):
+        return Light(_("Test mode"), "wait", _("No SMS leaves this app."))
     if account.check is None:
         return Light(_("Not checked"), "wait")
     if not account.check.ok or account.failed_checks >= FAILED_CHECKS_TO_TELL:

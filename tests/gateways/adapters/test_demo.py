@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
+from app.gateway_accounts import connect
 from app.gateways.adapters.demo import CASES
 from app.gateways.base import Submitted
+from app.gateways.registry import load_registry
+from tests.fault_world import FaultWorld, fault_world
 from tests.gateways.world import MESSAGE, make
 
 
@@ -87,3 +91,43 @@ def test_documentation_has_every_case() -> None:
 
     for digits, case in CASES.items():
         assert f"| `{digits}` | {case.meaning} |" in page
+
+
+# --- what a portal may be told
+
+
+@pytest.fixture
+def world() -> Iterator[FaultWorld]:
+    with fault_world() as started:
+        adapter = started.services.gateways.get("demo")
+        assert adapter is not None
+        connect(started.world.row_of(started.portal), adapter, {}, now=started.world.now())
+        yield started
+
+
+def test_message_of_a_portal_is_never_told_as_delivered_by_a_trial(world: FaultWorld) -> None:
+    sent = world.send()
+
+    world.work()
+    world.later(60)
+
+    assert world.status(sent) == ("failed", "trial")
+    assert "delivered" not in world.told(sent)
+    assert world.told(sent)[-1] == "failed"
+
+
+def test_instance_for_reviewers_tells_what_the_digits_say(
+    world: FaultWorld,
+) -> None:
+    object.__setattr__(world.services.config, "demo_gateway", "full")
+    sent = world.send(to="+4915112345600")
+
+    world.work()
+    world.later(5)
+
+    assert world.status(sent)[0] == "delivered"
+
+
+def test_trial_that_is_turned_off_is_not_offered() -> None:
+    assert "demo" not in load_registry(with_trial=False).adapters
+    assert "twilio" in load_registry(with_trial=False).adapters

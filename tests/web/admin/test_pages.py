@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -138,16 +140,32 @@ def test_save_and_check_wakes_the_messages_that_waited_for_it(admin: Visitor) ->
     assert after.due_at <= services().now()
 
 
-def test_a_failed_check_is_shown_and_the_settings_stay(admin: Visitor) -> None:
-    answer = admin.submit("/ui/gateway", **_http())
+def test_settings_that_fail_are_not_saved_until_somebody_says_so(admin: Visitor) -> None:
+    failed = admin.submit("/ui/gateway", **_http())
+    nothing = accounts.default_of(admin.portal.id)
+    saved = admin.submit("/ui/gateway", **_http(), anyway="1")
 
     account = accounts.default_of(admin.portal.id)
-    assert answer.status_code == 502
-    assert "Saved, but the check failed" in answer.text
-    assert "could not be reached" in answer.text
+    assert (failed.status_code, saved.status_code) == (502, 502)
+    assert "Not saved: the check failed" in failed.text
+    assert "could not be reached" in failed.text
+    assert "The gateway’s words" not in failed.text  # nobody was reached, so nobody said anything
+    assert "Save anyway" in failed.text
+    assert nothing is None
+    assert "Saved, but the check failed" in saved.text
     assert account is not None
     assert account.settings["url"] == CLOSED_PORT
     assert "Check failed" in admin.get("/ui/overview").text
+
+
+def test_an_account_that_works_is_never_replaced_by_one_that_fails(admin: Visitor) -> None:
+    _connect_demo(admin)
+
+    admin.submit("/ui/gateway", **_http())
+
+    account = accounts.default_of(admin.portal.id)
+    assert account is not None
+    assert account.slug == "demo"
 
 
 def test_invalid_settings_are_marked_and_what_was_typed_is_kept(admin: Visitor) -> None:
@@ -175,10 +193,11 @@ def test_invalid_settings_are_marked_and_what_was_typed_is_kept(admin: Visitor) 
 
 def test_an_untouched_secret_is_kept_and_never_sent_back(admin: Visitor) -> None:
     secrets = {"secret": "sEcretsEcretsEcretsEcret7777", "headers": json.dumps({"X-Key": "headerKEY123"})}
-    admin.submit("/ui/gateway", **_http(**secrets))
+    admin.submit("/ui/gateway", **_http(**secrets), anyway="1")
 
     shown = admin.get("/ui/gateway").text
-    answer = admin.submit("/ui/gateway", **_http(secret="", headers="", originator="NEW"))
+    changed = _http(secret="", headers="", originator="NEW")
+    answer = admin.submit("/ui/gateway", **changed, **_shown(admin), anyway="1")
 
     account = accounts.default_of(admin.portal.id)
     assert account is not None
@@ -191,14 +210,14 @@ def test_an_untouched_secret_is_kept_and_never_sent_back(admin: Visitor) -> None
 
 
 def test_a_short_secret_shows_no_end(admin: Visitor) -> None:
-    admin.submit("/ui/gateway", **_http(secret="short7777"))
+    admin.submit("/ui/gateway", **_http(secret="short7777"), anyway="1")
 
     assert "7777" not in admin.get("/ui/gateway").text
 
 
 def test_an_unticked_box_is_no(admin: Visitor) -> None:
-    admin.submit("/ui/gateway", **_http(idempotent="true"))
-    admin.submit("/ui/gateway", **_http())
+    admin.submit("/ui/gateway", **_http(idempotent="true"), anyway="1")
+    admin.submit("/ui/gateway", **_http(), **_shown(admin), anyway="1")
 
     account = accounts.default_of(admin.portal.id)
     assert account is not None
@@ -208,17 +227,167 @@ def test_an_unticked_box_is_no(admin: Visitor) -> None:
 def test_the_report_address_is_shown_when_a_person_has_to_paste_it(admin: Visitor) -> None:
     reports = {"report_status_path": "status", "report_reference_path": "ref"}
 
-    pasted = admin.submit("/ui/gateway", **_http(**reports, template='{"to": "{to}", "text": "{text}"}'))
+    plain = _http(**reports, template='{"to": "{to}", "text": "{text}"}')
+    pasted = admin.submit("/ui/gateway", **plain, anyway="1")
     account = accounts.default_of(admin.portal.id)
     assert account is not None
     url = services().report_url(account)
-    given_along = admin.submit(
-        "/ui/gateway", **_http(**reports, template='{"to": "{to}", "text": "{text}", "cb": "{report_url}"}')
-    )
+    along = _http(**reports, template='{"to": "{to}", "text": "{text}", "cb": "{report_url}"}')
+    given_along = admin.submit("/ui/gateway", **along, **_shown(admin), anyway="1")
 
     assert url in pasted.text
     assert url not in given_along.text
     assert "nothing to set up" in given_along.text
+
+
+def test_a_form_that_is_older_than_the_account_saves_and_sends_nothing(admin: Visitor) -> None:
+    admin.submit("/ui/gateway", **_http(secret="first-secret"), anyway="1")
+    stale = _shown(admin)
+    admin.submit("/ui/gateway", **_http(secret="second-secret", originator="NEW"), **stale, anyway="1")
+
+    answer = admin.submit("/ui/gateway", **_http(originator="OLD"), **stale, anyway="1")
+
+    account = accounts.default_of(admin.portal.id)
+    assert answer.status_code == 409
+    assert "changed meanwhile" in answer.text
+    assert f'name="version" value="{account.version}"' in answer.text if account else False
+    assert account is not None
+    assert (account.settings["originator"], account.settings["secret"]) == ("NEW", "second-secret")
+
+
+def test_another_login_begins_a_new_account_and_the_old_one_still_hears_its_reports(admin: Visitor) -> None:
+    admin.submit("/ui/gateway", **_http(user="alice", secret="s"), anyway="1")
+    before = accounts.default_of(admin.portal.id)
+    renewed = admin.submit("/ui/gateway", **_http(user="alice", secret="t"), **_shown(admin), anyway="1")
+    same = accounts.default_of(admin.portal.id)
+    changed = _http(user="bob", secret="u")
+    admin.submit("/ui/gateway", **changed, **_shown(admin), anyway="1")
+    after = accounts.default_of(admin.portal.id)
+
+    assert before is not None and same is not None and after is not None
+    assert renewed.status_code == 502
+    assert same.id == before.id  # a new key is the same account
+    assert after.id != before.id
+    old = accounts.by_report_secret("http", before.report_secret)
+    assert old is not None
+    assert (old.id, old.settings["user"], old.is_default) == (before.id, "alice", False)
+    assert [account.id for account in accounts.of_portal(admin.portal.id)] == [after.id]
+
+
+def test_several_gateways_are_kept_and_one_of_them_sends(admin: Visitor) -> None:
+    admin.submit("/ui/gateway", **_http(), anyway="1")
+    _connect_demo(admin)
+    page = admin.get("/ui/gateway").text
+    other = next(a for a in accounts.of_portal(admin.portal.id) if a.slug == "http")
+
+    admin.submit("/ui/gateway/default", account=str(other.id))
+
+    assert "Your gateways" in page
+    sends = accounts.default_of(admin.portal.id)
+    assert sends is not None
+    assert sends.id == other.id
+
+
+def test_a_gateway_is_removed_after_a_question(admin: Visitor) -> None:
+    _connect_demo(admin)
+    account = accounts.default_of(admin.portal.id)
+    assert account is not None
+
+    question = admin.get(f"/ui/gateway/remove?account={account.id}")
+    admin.submit("/ui/gateway/remove", account=str(account.id), version=str(account.version))
+
+    assert "No message goes out until you choose another one" in question.text
+    assert accounts.default_of(admin.portal.id) is None
+    assert "Choose a gateway" in admin.get("/ui/gateway").text
+
+
+def test_cards_are_found_by_name_country_and_need_and_the_trial_is_last(admin: Visitor) -> None:
+    everything = _cards(admin.get("/ui/gateway/new").text)
+
+    assert everything[-1] == "demo"
+    assert len(everything) >= 20
+    assert "seven" in _cards(admin.get("/ui/gateway/new?q=germany").text)
+    assert _cards(admin.get("/ui/gateway/new?q=kannel").text) == ["kannel"]
+    assert "by their HTTP interface" in admin.get("/ui/gateway/new?q=zzz").text
+
+
+def test_while_a_trial_is_connected_every_page_says_so_and_the_step_stays_open(admin: Visitor) -> None:
+    _connect_demo(admin)
+
+    with marked_trial():
+        pages = {path: admin.get(path).text for path in _PAGES}
+    for path in _PAGES:
+        assert "Test mode: no SMS leaves this app" in pages[path], path
+    assert "Connect a gateway" in pages["/ui/overview"]
+
+
+_PAGES = ("/ui/overview", "/ui/gateway", "/ui/test", "/ui/messages", "/ui/settings")
+
+
+@contextmanager
+def marked_trial() -> Iterator[None]:
+    """As an instance is unless its operator says otherwise; the tests' own tells what the digits say."""
+    config = services().config
+    object.__setattr__(config, "demo_gateway", "marked")
+    yield
+    object.__setattr__(config, "demo_gateway", "full")
+
+
+def test_nothing_is_chosen_on_a_fresh_portal(admin: Visitor) -> None:
+    page = admin.get("/ui/gateway").text
+
+    assert "Choose a gateway" in page
+    assert "gateway-form" not in page
+
+
+def test_the_exact_request_is_shown_without_its_secrets(admin: Visitor) -> None:
+    typed = _http(auth="bearer", secret="canary-of-the-form", headers='{"X-Key": "canary-in-a-header"}')
+
+    shown = admin.submit("/ui/gateway/request", **typed).text
+
+    assert "POST" in shown and CLOSED_PORT in shown
+    assert "+4915112345678" in shown
+    assert "Bearer *****" in shown
+    assert "canary" not in shown
+
+
+def test_a_sample_report_is_read_and_changes_nothing(admin: Visitor) -> None:
+    typed = _http(report_status_path="status", report_id_path="id", id_path="id")
+
+    known = admin.submit("/ui/gateway/sample", **typed, sample='{"id": "77", "status": "DELIVRD"}').text
+    unknown = admin.submit("/ui/gateway/sample", **typed, sample="?id=77&status=TELEPORTED").text
+    junk = admin.submit("/ui/gateway/sample", **typed, sample="hello").text
+
+    assert "Delivered" in known and "77" in known
+    assert "Unknown word" in unknown and "TELEPORTED" in unknown
+    assert "No report can be read" in junk
+
+
+def test_an_example_fills_the_form_and_says_what_is_left(admin: Visitor) -> None:
+    curl = (
+        "curl -X POST https://api.example.com/v1/sms -H 'Authorization: Bearer canary-key' "
+        """-d '{"to": "+4915112345678", "text": "Hi", "sender": "ACME"}'"""
+    )
+
+    page = admin.submit("/ui/gateway/example", example=curl).text
+    wrong = admin.submit("/ui/gateway/example", example="hello")
+
+    assert 'value="https://api.example.com/v1/sms"' in page
+    assert "{to}" in page and "{text}" in page
+    assert "Enter your key or password as the secret" in page
+    assert "canary-key" not in page
+    assert wrong.status_code == 422
+    assert "no address" in wrong.text
+
+
+def _cards(page: str) -> list[str]:
+    return re.findall(r'href="/ui/gateway\?gateway=([a-z0-9_]+)', page)
+
+
+def _shown(admin: Visitor) -> dict[str, str]:
+    """What the form of the account that sends carries."""
+    page = admin.get("/ui/gateway").text
+    return {name: re.findall(rf'name="{name}" value="([0-9]+)"', page)[0] for name in ("account", "version")}
 
 
 # --- test SMS

@@ -115,7 +115,7 @@ def test_gateways_are_compared(admin: Visitor) -> None:
 
     text = _text(admin)
 
-    assert "Demo (sends nothing) 3 66.7%" in text
+    assert "Try without sending 3 66.7%" in text
     assert "Any HTTP gateway 1 0%" in text
     assert "Not handed to a gateway 1 –" in text
 

@@ -10,7 +10,8 @@ from jinja2 import Undefined
 
 from app.domain.incidents import GatewayCause, IncidentKind, Symptom
 from app.domain.portals import PortalState
-from app.store import incidents
+from app.services import services
+from app.store import accounts, incidents
 from app.web.admin.frame.sessions import Session
 from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _
@@ -36,7 +37,22 @@ def present(told: Collection[IncidentKind] | Undefined = ()) -> list[Alert]:
     if session is None:
         return []
     found = incidents.present(session.portal.id)
-    return [_alert(symptom) for symptom in found if symptom.kind not in told]
+    shown = [_alert(symptom) for symptom in found if symptom.kind not in told]
+    return [*_trial(session.portal.id), *shown]
+
+
+def _trial(portal_id: int) -> list[Alert]:
+    """Nobody must take a trial for the real thing: every page says so for as long as it is connected."""
+    account = accounts.default_of(portal_id)
+    adapter = services().gateways.get(account.slug) if account else None
+    if adapter is None or adapter.capabilities.sends or services().config.demo_gateway == "full":
+        return []
+    text = Trouble(
+        _("Test mode: no SMS leaves this app"),
+        _("You can try everything out here. Messages from your portal end as failed."),
+        _("Connect a real gateway to send."),
+    )
+    return [Alert(text, "wait", url_for("ui_gateway.choose"), _("Choose a gateway"))]
 
 
 def _alert(symptom: Symptom) -> Alert:

@@ -51,7 +51,8 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
     accounts = gateways_of(portal_id)
     codes = sender_codes_of(portal_id)
     given = {name: clean(value)[0].strip() for name, value in asked.items()}
-    account_id = next((id_ for id_, slug in accounts.items() if slug == given.get("gateway")), None)
+    slug = given.get("gateway", "") if given.get("gateway") in accounts.values() else ""
+    account_ids = tuple(id_ for id_, name in accounts.items() if slug and name == slug)
     status = _status(given.get("status", ""))
     code = given.get("sender", "") if given.get("sender") in codes else ""
     period, days = _period(given, now)
@@ -62,19 +63,19 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         "period": period,
         **days,
         "status": status.value if status else "",
-        "gateway": accounts[account_id] if account_id else "",
+        "gateway": slug,
         "sender": code,
         "q": given.get("q", "") if searched else "",
     }
     since, until = _bounds(period, days, now)
     return LogQuery(
         filters=Filters(
-            since=since, until=until, status=status, account_id=account_id, sender_code=code, **searched
+            since=since, until=until, status=status, account_ids=account_ids, sender_code=code, **searched
         ),
         chosen={name: value for name, value in chosen.items() if value},
         periods=[(value, _(label)) for value, label in _PERIODS.items()],
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
-        gateways=[(slug, gateway_title(slug)) for slug in accounts.values()],
+        gateways=[(slug, gateway_title(slug)) for slug in dict.fromkeys(accounts.values())],
         sender_codes=[(code, code) for code in codes],
     )
 

@@ -95,6 +95,11 @@ _REASONS = {
         _("Nothing was sent and nothing was charged."),
         _("Look at the template or the automation rule that wrote it: what it fills in is empty."),
     ),
+    Reason.TRIAL: lambda: Trouble(
+        _("Test mode: no SMS leaves this app"),
+        _("The connected gateway only tries things out, so the message was not sent."),
+        _("Connect a real gateway on the page “Gateway”, then write again."),
+    ),
     Reason.EXPENSIVE: lambda: Trouble(
         _("Numbers of this kind can be very expensive"),
         _("Nothing was sent and nothing was charged."),

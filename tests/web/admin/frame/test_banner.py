@@ -104,6 +104,7 @@ def test_a_check_that_fails_now_is_said_once(admin: Visitor) -> None:
             "set-auth": "none",
             "set-template": '{"to": "{to}", "text": "{text}"}',
             "set-check_url": "http://127.0.0.1:9/balance",
+            "anyway": "1",
         },
     )
 

@@ -1,0 +1,74 @@
+"""The request that an adapter would make, without making it and without a secret in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.gateways.base import Context, Gateway, Outgoing
+from app.transport import HttpAnswer, NotSent, as_written
+
+HIDDEN = "*****"
+BODY_LIMIT = 8_000
+
+
+@dataclass(frozen=True)
+class WrittenCall:
+    """A request as it would go out, its secrets hidden."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+
+class _Recorder:
+    """Takes the first call that an adapter makes, and makes none."""
+
+    def __init__(self) -> None:
+        self.calls: list[WrittenCall] = []
+
+    def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
+        auth = options.get("auth")
+        parts = {name: options.get(name) for name in ("params", "headers", "data", "json")}
+        target, headers, body = as_written(method, url, **parts)
+        if auth is not None:
+            headers = {**headers, "Authorization": f"Basic base64({auth[0]}:{HIDDEN})"}
+        self.calls.append(WrittenCall(method, target, tuple(headers.items()), body[:BODY_LIMIT]))
+        raise NotSent("only a dry run")
+
+
+def dry_run(adapter: type[Gateway], settings: Mapping[str, str], message: Outgoing) -> WrittenCall | None:
+    """What would be sent first for this message; None when the adapter calls nobody."""
+    recorder = _Recorder()
+    gateway = adapter(hidden(adapter, settings), Context(recorder))
+    try:
+        gateway.submit(message)
+    except Exception:  # noqa: S110 - the call that stops it is what we came for; without secrets much may fail
+        pass
+    return recorder.calls[0] if recorder.calls else None
+
+
+def hidden(adapter: type[Gateway], settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings with every secret replaced, so that nothing that is made of them holds one."""
+    secret = {field.name: field.kind for field in adapter.fields if field.secret}
+    return {
+        name: value if name not in secret or not value else _hidden(value, secret[name])
+        for name, value in settings.items()
+    }
+
+
+def _hidden(value: str, kind: str) -> str:
+    if kind != "json":
+        return HIDDEN
+    try:
+        return json.dumps({name: _without_words(text) for name, text in json.loads(value).items()})
+    except (ValueError, AttributeError):
+        return "{}"
+
+
+def _without_words(text: Any) -> str:
+    """A header's placeholders stay, to show where they stand; all that was typed goes."""
+    return str(text) if isinstance(text, str) and text in ("{secret}", "Bearer {secret}") else HIDDEN

@@ -14,7 +14,7 @@ from app.actions.resolve import resolve as write_down
 from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
 from app.domain.life import may_be_resolved, may_send_again
-from app.domain.messages import Message
+from app.domain.messages import Message, Work
 from app.domain.prices import parse_price, totals
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
@@ -69,6 +69,7 @@ def show_log() -> Response:
         is_first=place is None,
         older_url=url_for(".show_log", **query.chosen, after=_place(rows[-1])) if has_more else "",
         newest_url=url_for(".show_log", **query.chosen),
+        live_url=url_for(".show_log", **query.chosen) if place is None else "",
         export_url=url_for(".export", **query.chosen),
         export_name=f"messages-{day_of(services().now()).isoformat()}.csv",
         retention=retention_note(sessions.this().portal.settings),
@@ -93,6 +94,7 @@ class CardLink:
 
 @dataclass(frozen=True)
 class Row:
+    id: int
     url: str
     at: datetime
     recipient: str
@@ -108,6 +110,7 @@ class Row:
 def _row(message: Message, costs: list[str]) -> Row:
     reason = reason_text(message)
     return Row(
+        id=message.id,
         url=url_for(".show_message", row_id=message.id),
         at=message.received_at,
         recipient=privacy.number_in_list(message.recipient),
@@ -213,6 +216,7 @@ def _facts(row: Message) -> dict[str, Any]:
     return {
         "tab": "messages",
         "message": message,
+        "live_url": url_for(".show_message", row_id=row.id) if _goes_on(row) else "",
         "is_masked_in_list": privacy.are_numbers_masked(),
         "label": status_label(message.status),
         "tone": status_tone(message.status),
@@ -231,6 +235,11 @@ def _facts(row: Message) -> dict[str, Any]:
         "again": again,
         "can_resolve": may_be_resolved(row) and session.is_admin,
     }
+
+
+def _goes_on(message: Message) -> bool:
+    """Whether something may happen to it without anybody's doing."""
+    return message.work is not Work.CLOSED or message.push_due_at is not None
 
 
 def _author(message: Message) -> CardLink | None:

@@ -84,7 +84,9 @@ def _known_session() -> Response | None:
     request.max_content_length = BODY_LIMIT_BYTES
     session = sessions.current()
     if session is None:
-        return system_page("outside", 401)
+        # A link that the browser followed by itself: our scripts, which carry the token, did not arrive.
+        is_alone = request.headers.get("Sec-Fetch-Mode") == "navigate"
+        return system_page("incomplete" if is_alone else "outside", 401)
     enter(session)
     if session.is_admin or _reads_what_employees_may():
         return None
@@ -127,6 +129,7 @@ def render(template: str, *, token: str = "", status: int = 200, **values: Any) 
         static_url=static.static_url,
         ended=ended_text(),
         broken=broken_text(),
+        incomplete=system_text("incomplete"),
         app_name=services().config.app_name,
     )
     return Response(html, status=status)

@@ -50,6 +50,12 @@ def system_text(kind: str, detail: str = "") -> Trouble:
                 _("This address works only inside a Bitrix24 portal, where it learns who you are."),
                 _("Go to your Bitrix24, open Applications in the menu on the left, and choose this app."),
             )
+        case "incomplete":
+            return Trouble(
+                _("This page did not load completely"),
+                _("A part of it did not arrive from the server, so its buttons and links do not work."),
+                _("Reload the page. If that does not help, close the app and open it again."),
+            )
         case "not_admin":
             return Trouble(
                 _("This app is for administrators"),

@@ -92,6 +92,7 @@
   // --- htmx
 
   const htmx = window.htmx;
+  if (!htmx) return show("#incomplete", true); // a script did not arrive: nothing here would work
   Object.assign(htmx.config, {
     allowEval: false,
     allowScriptTags: false,
@@ -115,33 +116,126 @@
     detail.headers.Authorization = `Bearer ${token}`;
   });
   on("beforeRequest", (event) => {
-    if (document.hidden && event.target.hasAttribute("data-poll")) event.preventDefault();
+    const { target } = event;
+    if (target.hasAttribute("data-poll")) {
+      if (document.hidden) event.preventDefault();
+      return;
+    }
+    taken(true);
+    forget();
   });
+  on("afterRequest", ({ target }) => target.hasAttribute("data-poll") || taken(false));
+
+  // Shows at once that a click was taken; a page that takes long says so to a screen reader as well.
+  const taken = (is) => find("#main").toggleAttribute("aria-busy", is);
+
+  // What an earlier request ended with is no news any more.
+  function forget() {
+    for (const note of document.querySelectorAll("#main .note[data-focus]")) note.remove();
+    for (const trouble of ["#ended", "#broken"]) show(trouble, false);
+  }
+
+  // Where the person is: beside what they clicked. The frame is as high as its page, so its top may be far away.
+  function complain(selector, source) {
+    const trouble = find(selector);
+    const place = source && source.isConnected && source.closest("form, nav, .card, .note");
+    if (place) place.before(trouble);
+    else find("#main").before(trouble);
+    trouble.hidden = false;
+    trouble.focus({ preventScroll: true });
+    trouble.scrollIntoView({ block: "nearest" });
+  }
   on("beforeSwap", ({ detail }) => {
     const { xhr, requestConfig } = detail;
     const { elt, verb, path, target } = requestConfig;
     if (xhr.status === 401) {
-      if (repeated.has(elt)) return show("#ended", true);
+      if (repeated.has(elt)) return complain("#ended", elt);
       repeated.add(elt);
-      return renew().then(
-        () => htmx.ajax(verb, path, { source: elt, target }),
-        () => show("#ended", true),
-      );
+      taken(true); // the portal may take its time to answer
+      return renew()
+        .then(
+          () => htmx.ajax(verb, path, { source: elt, target }),
+          () => complain("#ended", elt),
+        )
+        .finally(() => taken(false));
     }
     repeated.delete(elt);
-    show("#broken", detail.isError);
+    if (detail.isError) complain("#broken", elt);
   });
-  for (const failure of ["sendError", "timeout"]) on(failure, () => show("#broken", true));
+  for (const failure of ["sendError", "timeout"]) on(failure, ({ target }) => complain("#broken", target));
 
   on("afterSwap", ({ detail }) => {
     if (detail.target.id !== "main") return;
     look();
     title();
-    const wanted = find("#main [data-focus]") || find("#title");
+    const wanted = find("#main [data-focus]") || find("#main [aria-invalid=true]") || find("#title");
     if (wanted) wanted.focus({ preventScroll: true });
     scrollTo(0, 0);
     portal.then((b24) => b24.parent.scrollParentWindow(0)).catch(ignore);
   });
+
+  // --- parts that live: `data-live` is the address of the page that a part comes from. It is asked again every few
+  // seconds and replaced when it differs; not while nobody looks, nor while somebody is busy in it.
+
+  const LIVE_MS = 4000;
+  const LONGEST_MS = 60000;
+  const asWas = new WeakMap();
+
+  function live() {
+    for (const part of document.querySelectorAll("[data-live]")) {
+      if (asWas.has(part)) continue;
+      asWas.set(part, part.innerHTML);
+      later(part, LIVE_MS);
+    }
+  }
+  const later = (part, pause) => setTimeout(() => part.isConnected && lookAgain(part, pause), pause);
+
+  const isBusyIn = (part) =>
+    document.hidden ||
+    part.querySelector("input:checked, details[open], [aria-busy]") ||
+    (part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) ||
+    (!getSelection().isCollapsed && part.contains(getSelection().anchorNode));
+
+  async function lookAgain(part, pause) {
+    if (isBusyIn(part)) return later(part, LIVE_MS);
+    let next = LIVE_MS;
+    try {
+      const headers = { Authorization: `Bearer ${token}`, "HX-Request": "true" };
+      const answer = await fetch(part.dataset.live, { headers, signal: AbortSignal.timeout(15000) });
+      if (answer.status === 401) await renew();
+      else if (!answer.ok) throw new Error(`live: ${answer.status}`);
+      else if (!isBusyIn(part)) replace(part, await answer.text());
+    } catch {
+      next = Math.min(pause * 2, LONGEST_MS); // a busy server is asked less
+    }
+    later(part, next);
+  }
+
+  function replace(part, page) {
+    const parsed = document.createElement("template");
+    parsed.innerHTML = page;
+    const fresh = parsed.content.getElementById(part.id);
+    if (!fresh || !part.isConnected || fresh.innerHTML === asWas.get(part)) return;
+    asWas.set(fresh, fresh.innerHTML);
+    mark(part, fresh);
+    const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    part.replaceWith(fresh);
+    for (const beside of document.querySelectorAll(`[data-with="${part.id}"]`))
+      beside.replaceWith(parsed.content.getElementById(beside.id) ?? "");
+    htmx.process(fresh);
+    if (focused) fresh.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if ("live" in fresh.dataset) later(fresh, LIVE_MS);
+    title();
+  }
+
+  // What changed is marked for a moment.
+  function mark(old, fresh) {
+    const before = new Map([...old.querySelectorAll("[data-row]")].map((row) => [row.dataset.row, row.textContent]));
+    for (const row of fresh.querySelectorAll("[data-row]"))
+      if (before.get(row.dataset.row) !== row.textContent) row.classList.add("changed");
+  }
+  on("afterSettle", live);
+  live();
   htmx.process(document.body); // now: htmx itself waits until every script has arrived
 
   // --- links to the portal's pages, in its slider; a link like any other while there is no portal around us

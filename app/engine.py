@@ -89,6 +89,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        self._redis_url = ""
         self._broken_until = 0.0
         self._is_probing = False
         self._lock = threading.Lock()

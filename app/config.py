@@ -30,6 +30,7 @@ DEFAULT_OAUTH_SERVERS = (
 LONG_ENOUGH = 32
 DIFFERENT_ENOUGH = 16
 PUBLISHED_KEYS = frozenset({"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="})  # of the Fernet specification
+SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -124,7 +125,8 @@ class Config:
     def own_services(self) -> tuple[tuple[str, int], ...]:
         """Host and port of our database and Redis, which nobody's settings may lead us to."""
         found = [] if self.is_sqlite else _places(self.database_url, 5432)
-        return (*found, *(_places(self.redis_url, 6379) if self.redis_url else ()))
+        usual_port = 26379 if self.redis_url.startswith(SENTINEL_SCHEMES) else 6379
+        return (*found, *(_places(self.redis_url, usual_port) if self.redis_url else ()))
 
     @property
     def instance_dir(self) -> Path:
@@ -160,7 +162,6 @@ def load_config(environ: Mapping[str, str]) -> Config:
             _required(environ, "PUBLIC_URL", "the base URL under which Bitrix24 reaches us"),
             "PUBLIC_URL",
             http_ok=allow_private,
-            path_ok=True,
         ),
         database_url=_database_url(environ.get("DATABASE_URL", "")),
         redis_url=_redis_url(environ.get("REDIS_URL", "")),
@@ -243,14 +244,15 @@ def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-def _origin(value: str, name: str, *, http_ok: bool, path_ok: bool = False) -> str:
+def _origin(value: str, name: str, *, http_ok: bool) -> str:
     parts = urlsplit(value)
     if parts.scheme not in (("https", "http") if http_ok else ("https",)):
         wanted = "http:// or https://" if http_ok else "https:// (http is for private networks)"
         raise ConfigError(f"{name} wants an address that begins with {wanted}")
-    bare = not (parts.query or parts.fragment or parts.username) and (path_ok or parts.path in ("", "/"))
+    bare = not (parts.query or parts.fragment or parts.username) and parts.path in ("", "/")
     if not parts.hostname or not bare:
-        raise ConfigError(f"{name} wants scheme and host only, such as https://sms.example.com")
+        # With a path our pages' own links and the proxy would have to agree about it: a host name is free.
+        raise ConfigError(f"{name} wants scheme and host only, such as https://sms.example.com; no path")
     return ascii_url(value).rstrip("/")
 
 
@@ -355,8 +357,14 @@ def _database_url(value: str) -> str:
 
 def _redis_url(value: str) -> str:
     value = value.strip()
-    if value and not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigError("REDIS_URL wants redis://host:port/number, or nothing for the embedded engine")
+    schemes = ("redis://", "rediss://", "unix://", *(f"{scheme}://" for scheme in SENTINEL_SCHEMES))
+    if value and not value.startswith(schemes):
+        raise ConfigError(
+            "REDIS_URL wants redis://host:port/number, redis+sentinel://host:port,host:port/service,"
+            " or nothing for the embedded engine"
+        )
+    if value.startswith(schemes[3:]) and not urlsplit(value).path.strip("/"):
+        raise ConfigError("REDIS_URL wants the name of the service behind its sentinels: .../service")
     return value
 
 

@@ -14,14 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from flask import Flask
 from huey import PriorityRedisHuey, SqliteHuey
 from huey.consumer import Consumer
 from huey.storage import SqliteStorage
 from redis import ConnectionPool
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from app.config import Config
+from app.config import SENTINEL_SCHEMES, Config
 from app.domain.slots import Slots
 from app.private_files import make_private
 from app.signed_hints import SignedHints
@@ -77,7 +79,36 @@ class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
 
 
 def _pool(url: str, within_s: float) -> ConnectionPool:
-    return ConnectionPool.from_url(url, socket_timeout=within_s, socket_connect_timeout=min(1.0, within_s))
+    patience: dict[str, Any] = {
+        "socket_timeout": within_s,
+        "socket_connect_timeout": min(1.0, within_s),
+    }
+    if not url.startswith(SENTINEL_SCHEMES):
+        return ConnectionPool.from_url(url, **patience)
+    return _pool_behind_sentinels(url, patience)
+
+
+def _pool_behind_sentinels(url: str, patience: dict[str, Any]) -> ConnectionPool:
+    """`redis+sentinel://user:password@host:port,host:port/service/number`: whoever the sentinels call the
+    primary at the moment. User and password are the server's, and `rediss+sentinel` speaks TLS to it; a
+    `sentinel_password` in the query is the sentinels' own."""
+    parts = urlsplit(url)
+    service, _, number = parts.path.strip("/").partition("/")
+    places = [place.rpartition(":") for place in parts.netloc.rpartition("@")[2].split(",")]
+    hosts = [(host or port, int(port) if host else 26379) for host, _, port in places]
+    own_password = parse_qs(parts.query).get("sentinel_password", [None])[0]
+    access: dict[str, Any] = {
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        "db": int(number or 0),
+        "ssl": parts.scheme == SENTINEL_SCHEMES[1],
+    }
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        hosts, sentinel_kwargs={**patience, "password": own_password}, **patience
+    )
+    return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        service, sentinel, **patience, **access
+    )
 
 
 def _only_logged(name: str, key: int, error: Exception) -> None:

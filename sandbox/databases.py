@@ -387,6 +387,36 @@ class Redis(_Service):
         )
 
 
+class RedisSentinel(_Service):
+    """One sentinel over one Redis, which it calls `service`."""
+
+    name = "sentinel"
+
+    def __init__(self, over: Redis, service: str = "sms") -> None:
+        super().__init__()
+        self._over = over
+        self._service = service
+
+    def url(self, number: int = 0) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.port}/{self._service}/{number}"
+
+    def _make_process(self, port: int) -> Process:
+        assert self._over._program is not None
+        config = self.dir / "sentinel.conf"
+        config.write_text(f"sentinel monitor {self._service} 127.0.0.1 {self._over.port} 1\n")
+        return Process(
+            "Sentinel",
+            [
+                *(self._over._program, str(config), "--sentinel"),
+                *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(self.dir)),
+            ],
+            log=self.dir / "sentinel.log",
+            env=self._env,
+            cwd=self.dir,
+            is_ready=lambda process: "+monitor master" in process.output(),
+        )
+
+
 def _postgres_programs() -> Path:
     """The folder with initdb and postgres, of the newest version that is installed."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]

@@ -50,6 +50,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("PUBLIC_URL", "sms.example.com"),
         ("PUBLIC_URL", "http://sms.example.com"),
         ("PUBLIC_URL", "https://user@sms.example.com"),
+        ("PUBLIC_URL", "https://example.com/sms"),
         ("SECRET_KEY", "0123456789abcdef" * 2 + ","),
         ("SECRET_KEY", "a"),
         ("SECRET_KEY", "0123456789abcdef" * 2 + ",short"),

@@ -7,7 +7,7 @@ that gunicorn refuses it in its own words; at worst a strange request ends at it
 from __future__ import annotations
 
 HEAD_LIMIT = 64 * 1024
-BODY_LIMIT = 5 * 1024 * 1024  # more than any route takes; the rest of a longer body is never read
+BODY_LIMIT = 9 * 1024 * 1024  # more than any route takes; the rest of a longer body is never read
 _LINE_LIMIT = 8190
 _END = b"\r\n\r\n"
 

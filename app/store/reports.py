@@ -26,6 +26,7 @@ from app.store.together import Together
 SEEN_GRAIN = timedelta(seconds=10)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _noted: dict[int, datetime] = {}  # by this process, and when: one entry for each account
+PARKED_LIMIT = 20_000  # of one account
 RACE_SPAN = timedelta(minutes=15)  # a report and its submission that missed each other did so just now
 
 
@@ -407,13 +408,23 @@ def _matching(since: datetime) -> sa.Select[Any]:
 
 
 def drop_parked(*, now: datetime, timing: Timing) -> int:
-    """Forget the reports that nobody claimed in all the time."""
+    """Forget the reports that nobody claimed in all the time, and the oldest of an account that has too many:
+    a gateway that tells us of somebody else's messages must not fill the disk."""
+    column = parked_reports.c
     with writing() as connection:
-        return connection.execute(
-            sa.delete(parked_reports).where(
-                parked_reports.c.received_at < now - timing.span("parked_report_s")
-            )
+        dropped: int = connection.execute(
+            sa.delete(parked_reports).where(column.received_at < now - timing.span("parked_report_s"))
         ).rowcount
+        crowded = (
+            sa.select(column.account_id).group_by(column.account_id).having(sa.func.count() > PARKED_LIMIT)
+        )
+        for account_id in connection.scalars(crowded).all():
+            newest = sa.select(column.id).where(column.account_id == account_id).order_by(column.id.desc())
+            oldest_kept = connection.scalar(newest.offset(PARKED_LIMIT - 1).limit(1))
+            dropped += connection.execute(
+                sa.delete(parked_reports).where(column.account_id == account_id, column.id < oldest_kept)
+            ).rowcount
+    return dropped
 
 
 def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:

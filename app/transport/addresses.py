@@ -115,24 +115,56 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
+class _LookUp:
+    """One name that a thread is asking for. Whoever wants the same one waits for the same thread."""
+
+    def __init__(self) -> None:
+        self.is_done = threading.Event()
+        self.found: Sequence[str] = ()
+
+
+LOOK_UPS_AT_ONCE = 32  # names whose servers are silent hold a thread each for half a minute
+_running: dict[tuple[Resolver, str, int], _LookUp] = {}
+_running_lock = threading.Lock()
+
+
 def _resolve_within(resolver: Resolver, host: str, port: int, timeout_s: float) -> Sequence[str]:
     """`resolver` with a clock: the system's own resolver has none, so it runs beside us."""
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
-    found: list[Sequence[str]] = []
+    look_up = _started(resolver, host, port)
+    if not look_up.is_done.wait(timeout_s):
+        raise NotSent("the host name was not resolved in time")
+    if not look_up.found:
+        raise NotSent("the host name does not exist")
+    return look_up.found
+
+
+def _started(resolver: Resolver, host: str, port: int) -> _LookUp:
+    key = (resolver, host, port)
+    with _running_lock:
+        if (running := _running.get(key)) is not None:
+            return running
+        if len(_running) >= LOOK_UPS_AT_ONCE:
+            raise NotSent("too many host names are being looked up")
+        made = _running[key] = _LookUp()
 
     def look_up() -> None:
-        with suppress(OSError, UnicodeError):
-            found.append(resolver(host, port))
+        try:
+            with suppress(OSError, UnicodeError):
+                made.found = resolver(host, port)
+        finally:
+            with _running_lock:
+                del _running[key]
+            made.is_done.set()
 
-    thread = threading.Thread(target=look_up, name="resolve", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        raise NotSent("the host name was not resolved in time")
-    if not found or not found[0]:
-        raise NotSent("the host name does not exist")
-    return found[0]
+    try:
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    except RuntimeError:
+        with _running_lock:
+            del _running[key]
+        raise
+    return made
 
 
 @dataclass(frozen=True)

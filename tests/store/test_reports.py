@@ -214,3 +214,21 @@ def both(app: Flask, *calls: Sequence[DeliveryReport], account: Account) -> None
 
     with ThreadPoolExecutor(len(calls)) as threads:
         list(threads.map(run, calls))
+
+
+def test_parked_reports_of_an_account_are_bounded_and_the_newest_stay(
+    sqlite: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PARKED_LIMIT", 10)
+    account = an_account()
+    foreign = [
+        DeliveryReport(reference=f"of-others-{number}", status=DELIVERED, raw_status="OK")
+        for number in range(25)
+    ]
+    reports.park_all(account.id, foreign, now=utcnow())
+
+    assert reports.drop_parked(now=utcnow(), timing=TIMING) == 15
+
+    with statement() as connection:
+        left = connection.scalars(sa.select(parked_reports.c.reference).order_by(parked_reports.c.id)).all()
+    assert list(left) == [f"of-others-{number}" for number in range(15, 25)]

@@ -26,6 +26,7 @@ from app.transport import (
     NoAnswer,
     NotSent,
     TransportError,
+    addresses,
     check_header,
     check_url,
     is_public,
@@ -152,6 +153,30 @@ def test_slow_name_server() -> None:
     with pytest.raises(NotSent, match="in time"):
         HttpClient(resolver=slow, connect_timeout_s=0.1).request("GET", "https://slow.example/")
     given_up.set()
+
+
+def test_silent_name_servers_hold_a_bounded_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "LOOK_UPS_AT_ONCE", 3)
+    answer, asked = threading.Event(), []
+
+    def silent(host: str, port: int) -> list[str]:
+        asked.append(host)
+        answer.wait(10)
+        return []
+
+    client = HttpClient(resolver=silent, connect_timeout_s=0.05)
+    for host in ("one", "two", "three", "one", "one"):  # who wants the same name waits for the same thread
+        with pytest.raises(NotSent, match="in time"):
+            client.request("GET", f"https://{host}.example/")
+    with pytest.raises(NotSent, match="too many"):
+        client.request("GET", "https://four.example/")
+    assert asked == ["one.example", "two.example", "three.example"]
+
+    answer.set()
+    while addresses._running:
+        time.sleep(0.01)
+    with pytest.raises(NotSent, match="does not exist"):
+        client.request("GET", "https://four.example/")
 
 
 def test_connection_that_nobody_takes(http: HttpClient) -> None:

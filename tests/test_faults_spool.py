@@ -301,3 +301,18 @@ def test_without_a_spool_nothing_is_kept(tmp_path: Path) -> None:
             assert _post(app, secret, "refused") == 503
         assert _work_off() == 0
         assert messages.find(portal.id, "refused") is None
+
+
+def test_fault_03_a_call_is_synced_before_it_is_answered(
+    with_spool: Spooling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk only promises to write is lost when the machine stops."""
+    _, folder = with_spool
+    synced: list[int] = []
+    monkeypatch.setattr("app.store.spool.os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+
+    Spool(folder).add(SpooledCall("secret", b"call", utcnow()))
+
+    (file,) = folder.glob("*.spool")
+    assert file.stat().st_size > 0
+    assert synced[-1] == file.stat().st_size

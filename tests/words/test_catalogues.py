@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -32,6 +34,14 @@ def _forms(message: Message) -> list[tuple[str, list[str]]]:
     sources = list(message.id) if isinstance(message.id, tuple) else [message.id]
     forms = message.string if isinstance(message.string, tuple) else (message.string,)
     return [(form, sources) for form in forms if form]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+    elif isinstance(value, str):
+        yield value
 
 
 @pytest.fixture
@@ -67,6 +77,8 @@ def test_translated_texts_of_adapters_are_theirs_still(path: Path) -> None:
     """An adapter needs no translation; but one that is there must be of a text that is there."""
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "app/gateways").rglob("*.py")]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    for preset in (ROOT / "app/gateways/presets").glob("*.json"):
+        texts |= set(_strings(json.loads(preset.read_text(encoding="utf-8"))))
 
     assert [message.id for message in _texts(path) if message.id not in texts] == []
 

@@ -34,6 +34,7 @@ from app.web.admin.words.messages import (
     export_too_large,
     reason_text,
     retention_note,
+    source_label,
     status_label,
     status_tone,
     steps,
@@ -45,6 +46,7 @@ from app.web.admin.words.messages import (
 blueprint = document.page_blueprint("ui_messages")
 
 PAGE_SIZE = 50
+TEXT_SHOWN = 60
 EXPORT_LIMIT = 100_000
 
 
@@ -66,6 +68,9 @@ def show_log() -> Response:
         query=query,
         rows=[_row(message, costs.get(message.id, [])) for message in rows],
         has_prices=bool(costs),
+        has_texts=any(message.text for message in rows) and not sessions.this().portal.settings.hide_texts,
+        has_senders=len(query.sender_codes) > 1,
+        views=_views(query),
         is_first=place is None,
         older_url=url_for(".show_log", **query.chosen, after=_place(rows[-1])) if has_more else "",
         newest_url=url_for(".show_log", **query.chosen),
@@ -93,14 +98,38 @@ class CardLink:
 
 
 @dataclass(frozen=True)
+class View:
+    """Filters that are often wanted together."""
+
+    label: str
+    url: str
+    is_chosen: bool
+
+
+def _views(query: LogQuery) -> list[View]:
+    wanted: list[tuple[str, dict[str, Any]]] = [
+        (_("All"), {}),
+        (_("Failed today"), {"period": "today", "status": "failed"}),
+        (_("Not delivered today"), {"period": "today", "status": "undelivered"}),
+        (_("Outcome unknown"), {"status": "unknown"}),
+        (_("Waiting"), {"status": "queued"}),
+    ]
+    return [View(label, url_for(".show_log", **chosen), chosen == query.chosen) for label, chosen in wanted]
+
+
+@dataclass(frozen=True)
 class Row:
     id: int
     url: str
     at: datetime
     recipient: str
+    text: str  # its beginning
+    sender: str
+    source: str
     label: str
     tone: str
     reason: str
+    next_at: datetime | None  # when a message that waits is tried again
     segments: int
     price: str
     cards: list[CardLink]
@@ -114,14 +143,23 @@ def _row(message: Message, costs: list[str]) -> Row:
         url=url_for(".show_message", row_id=message.id),
         at=message.received_at,
         recipient=privacy.number_in_list(message.recipient),
+        text=_beginning(privacy.shown(message).text),
+        sender=message.sender_code,
+        source=source_label(message),
         label=status_label(message.status),
         tone=status_tone(message.status),
         reason=reason.title if reason else "",
+        next_at=message.due_at if reason and message.work is Work.QUEUED else None,
         segments=message.segments,
         price=_price(costs),
         cards=[_card_link(card) for card in cards_of(message.bindings)],
         is_test=message.origin == "test",
     )
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TEXT_SHOWN else f"{line[:TEXT_SHOWN].rstrip()}…"
 
 
 def _price(costs: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from app.domain.status import MessageStatus
 from app.gateways.adapters import twilio
 from app.gateways.adapters.twilio import Twilio
 from app.services import services
-from app.store import accounts, messages
+from app.store import accounts, messages, portals
 from app.store.database import writing
 from app.store.rows import add_event
 from app.store.tables import attempts, senders
@@ -529,3 +530,34 @@ def test_from_a_failed_message_to_its_reason_is_one_click(admin: Visitor) -> Non
 
     for address in ("/ui/overview", "/ui/messages"):
         assert f'hx-get="/ui/messages/{message.id}"' in admin.get(address).text
+
+
+# --- what stands in a row
+
+
+def test_a_row_shows_how_the_text_begins_and_who_sent_it(admin: Visitor) -> None:
+    admin.message(
+        "Your order 4711 is ready and waits for you at the counter, bring your card", module_id="bizproc"
+    )
+
+    log = admin.ask("GET", "/ui/messages").text
+
+    assert "Your order 4711 is ready and waits for you at the counter," in log
+    assert "bring your card" not in log
+    assert "Robot or workflow" in log
+
+
+def test_texts_that_are_hidden_are_hidden_in_the_list_too(admin: Visitor) -> None:
+    admin.message("Your order 4711 is ready")
+    portal = admin.portal
+    hidden = replace(portal.settings, hide_texts=True)
+    portals.save_settings(portal.id, hidden, version=portal.settings_version)
+
+    assert "4711" not in admin.ask("GET", "/ui/messages").text
+
+
+def test_what_is_often_wanted_is_one_click_away(admin: Visitor) -> None:
+    log = admin.ask("GET", "/ui/messages?status=unknown").text
+
+    assert 'aria-current="page">Outcome unknown</a>' in log
+    assert "/ui/messages?period=today&amp;status=failed" in log

@@ -212,6 +212,17 @@ def export_too_large(limit: int) -> Trouble:
     )
 
 
+def source_label(message: Message) -> str:
+    """Who or what sent it, as far as the portal's call says; names are never stored."""
+    if message.origin == "test":
+        return _("Test from this app")
+    if message.module_id == "bizproc":
+        return _("Robot or workflow")
+    if message.module_id == "sender":
+        return _("Marketing")
+    return _("Employee") if message.author_id.strip("0") else _("Automatic")
+
+
 def card_label(card: Card) -> str:
     """A card of the CRM by its kind and number."""
     match card.kind:

@@ -19,7 +19,7 @@ from flask import current_app
 from app.domain.portals import Portal
 from app.gateway_accounts import connect
 from app.services import services
-from app.store import message_log, portals, statistics
+from app.store import counts, message_log, portals, statistics
 from app.store.accounts import Account
 from app.store.database import utcnow, writing
 from app.store.statistics import Span
@@ -60,8 +60,10 @@ def _measure(mode: str, many: int, repeats: int) -> tuple[Times, Times]:
         portal = a_portal()
         account = _account(portal)
         _fill(portal, account, "few", FEW)
+        _count()
         few = _deeds(portal, account, "few", repeats)
         _fill(portal, account, "many", many)
+        _count()
         _analyze()
         return few, _deeds(portal, account, "many", repeats)
 
@@ -116,6 +118,12 @@ def _fill(portal: Portal, account: Account, prefix: str, count: int) -> None:
         connection.execute(sa.insert(attempts).from_select(names, made))
         attempt = sa.select(attempts.c.id).where(attempts.c.message_row_id == messages.c.id).scalar_subquery()
         connection.execute(sa.update(messages).where(mine).values(attempt_id=attempt))
+
+
+def _count() -> None:
+    """What the sweeper does."""
+    while counts.fold(now=utcnow() + timedelta(days=1), limit=5_000):
+        pass
 
 
 def _analyze() -> None:

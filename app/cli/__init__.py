@@ -11,6 +11,7 @@ from app.cli.one_line import say_in_one_line
 from app.cli.portals import portals_group
 from app.cli.purge import purge
 from app.cli.senders import senders_group
+from app.cli.statistics import statistics_group
 from app.cli.worker import worker
 
 COMMANDS = (
@@ -19,6 +20,7 @@ COMMANDS = (
     senders_group,
     messages_group,
     keys_group,
+    statistics_group,
     purge,
     erase_group,
     doctor,

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+def tenths_of(delivery_ms: int) -> int:
+    """A time as it is counted, in tenths of a second: to two digits, so that there are few different ones."""
+    tenths = delivery_ms // 100
+    rounding = 1
+    while tenths // rounding >= 100:
+        rounding *= 10
+    return tenths // rounding * rounding
+
+
 def time_within(seen: Mapping[float, int], share: float) -> float | None:
     """The shortest time in seconds within which `share` (0 to 1) of all were delivered; None for none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from app.jobs import check_account, removal
 from app.services import Services
 from app.store import (
     accounts,
+    counts,
     incidents,
     job_runs,
     messages,
@@ -38,6 +40,7 @@ PORTALS_A_SWEEP = 500
 ENOUGH_HINTS = 5000
 HOUR_S = 3600.0
 MINUTE_S = 60.0
+COUNT_S = 2.0
 PERIODIC_LEASE_S = 600.0
 INCIDENTS_S = 30.0  # they are measured in minutes
 EVENTS_KEPT = timedelta(days=30)
@@ -63,6 +66,7 @@ def sweep(services: Services) -> None:
         _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
         if job_runs.claim("incidents", now=services.now(), every_s=INCIDENTS_S, lease_s=0):
             _hint(services, "look_for_incidents", 0)  # when many begin at once it takes its time
+        _count(services)
     finally:
         job_runs.release("sweep", lease)
     _periodically(services, "hourly", HOUR_S, _hourly)
@@ -81,6 +85,14 @@ def _sweep_messages(services: Services) -> None:
         _hint(services, HINT_FOR[work], row_id)
     if rows:
         log.info("swept", extra={"rows": len(rows)})
+
+
+def _count(services: Services) -> None:
+    """For the statistics. What is left after a while waits for the next round."""
+    ends = time.monotonic() + COUNT_S
+    now = services.now()
+    while counts.fold(now=now) + counts.fold_costs() >= counts.BATCH and time.monotonic() < ends:
+        pass
 
 
 def _hint_all(services: Services, job: str, keys: Iterable[int]) -> None:

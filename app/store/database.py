@@ -390,6 +390,21 @@ def connecting() -> Iterator[None]:
 
 
 @contextmanager
+def snapshot() -> Iterator[Connection]:
+    """Reads that all see the database as it was at one moment."""
+    with _translated(), db.engine.connect() as raw, _watched(raw):
+        if is_sqlite():
+            connection = raw.execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+        else:
+            yield raw.execution_options(isolation_level="REPEATABLE READ")
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         _check_alive()

@@ -136,7 +136,7 @@ def _of_portal(table: sa.Table, portal_id: int, member_id: str) -> sa.ColumnElem
 
 # Not searched for a number: keys, which tie rows together, and what somebody typed as a setting.
 _LEFT_OUT = {
-    "messages": {"message_id", "recipient"},
+    "messages": {"message_id", "recipient", "counted_as"},
     "portals": {"settings", "member_id", "domain", "client_endpoint"},
     "gateway_accounts": {"settings", "label"},
     "senders": {"code", "name", "description", "originator"},

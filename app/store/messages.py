@@ -353,21 +353,6 @@ def _first(*conditions: sa.ColumnElement[bool]) -> Message | None:
     return message_of(row) if row else None
 
 
-def counts_since(portal_id: int, since: datetime) -> dict[MessageStatus, int]:
-    query = (
-        sa.select(messages.c.status, sa.func.count())
-        .where(
-            messages.c.portal_id == portal_id,
-            # All there are: with them SQLite begins at `since` in the index, else it reads every message.
-            messages.c.status.in_(list(MessageStatus)),
-            messages.c.received_at >= since,
-        )
-        .group_by(messages.c.status)
-    )
-    with statement() as connection:
-        return {MessageStatus(status): count for status, count in connection.execute(query)}
-
-
 def backlog(portal_id: int | None = None) -> dict[str, int]:
     """How many messages are at each kind of work, and how many statuses wait to be told."""
     mine = [messages.c.portal_id == portal_id] if portal_id is not None else []

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app.domain.messages import Work
 from app.domain.portals import Portal
+from app.store import counts
 from app.store.database import statement, writing
 from app.store.rows import NO_CONTENT
 from app.store.tables import TEXT_CAN_GO, messages, portals
@@ -101,6 +102,7 @@ def _remove_rows(portal_id: int, before: datetime) -> Iterator[Removed]:
         if not old:
             return
         with writing() as connection:  # attempts, parts and events go with their message
+            counts.before_removal(connection, old)
             count = connection.execute(sa.delete(messages).where(messages.c.id.in_(old), _is_over())).rowcount
         yield Removed(rows=count)
         after = old[-1]

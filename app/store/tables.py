@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Text, text
 
@@ -169,6 +171,13 @@ gateway_accounts = sa.Table(
 # Texts that only wait for their time to be over. Literal, because SQLite uses a partial index only for a
 # query that has its condition word for word.
 TEXT_CAN_GO = "text <> '' AND work = 'closed' AND push_due_at IS NULL"
+# What a message counts as, and whether it is counted as that, see `store/counts`. Literal for the same reason
+COUNT_KEY = (
+    "status || ' ' || CAST(COALESCE(account_id, 0) AS TEXT) || ' ' || CAST(segments AS TEXT)"
+    " || ' ' || CAST(COALESCE(delivery_ms, -1) AS TEXT) || ' ' || reason"
+)
+NOT_COUNTED = f"counted_as <> {COUNT_KEY}"
+COST_NOT_COUNTED = "counted_cost <> cost"
 _SEARCHED = ("recipient", "account_id", "sender_code")
 
 messages = sa.Table(
@@ -224,7 +233,14 @@ messages = sa.Table(
     Column("not_found_since", UtcDateTime),
     # A call that told it got no answer: it may run later than the next one.
     Column("push_doubt", Boolean, nullable=False, server_default=sa.false()),
+    Column("counted_as", String(120), nullable=False, server_default=""),  # empty: not yet
     sa.UniqueConstraint("portal_id", "message_id"),
+    Index(
+        "ix_messages_not_counted",
+        "portal_id",
+        postgresql_where=text(NOT_COUNTED),
+        sqlite_where=text(NOT_COUNTED),
+    ),
     # The log in its order, whole and by status. What it is searched by comes along, so that a search for
     # something rare reads no rows: SQLite took ten seconds for a million of them, and half a second like
     # this. The statistics count in the second one.
@@ -295,7 +311,14 @@ attempts = sa.Table(
     Column("code", String(60), nullable=False, server_default=""),
     Column("text", Text, nullable=False, server_default=""),
     Column("cost", String(40), nullable=False, server_default=""),
+    Column("counted_cost", String(40), nullable=False, server_default=""),
     Index("ix_attempts_message_row_id", "message_row_id"),
+    Index(
+        "ix_attempts_cost_not_counted",
+        "account_id",
+        postgresql_where=text(COST_NOT_COUNTED),
+        sqlite_where=text(COST_NOT_COUNTED),
+    ),
     Index(  # what was spent: few gateways say so
         "ix_attempts_cost",
         "account_id",
@@ -306,6 +329,30 @@ attempts = sa.Table(
     ),
     sqlite_autoincrement=True,
 )
+
+
+def _counts(name: str, *keys: Column[Any], sums: tuple[str, ...] = ("count",)) -> sa.Table:
+    """Sums by portal and quarter of an hour, in UTC: every time zone's days begin with one."""
+    return sa.Table(
+        name,
+        db.metadata,
+        Column("portal_id", ForeignKey("portals.id", ondelete="CASCADE"), primary_key=True),
+        Column("quarter", UtcDateTime, primary_key=True),
+        *keys,
+        *(Column(each, sa.BigInteger, nullable=False) for each in sums),
+    )
+
+
+# Statistics outlive the messages that they are of; a portal's go with the portal.
+message_counts = _counts(
+    "message_counts",
+    Column("status", String(12), primary_key=True),
+    Column("account_id", BigId, primary_key=True, autoincrement=False),  # 0: of no account
+    Column("reason", String(40), primary_key=True),
+    sums=("count", "segments"),
+)
+delivery_counts = _counts("delivery_counts", Column("tenths", sa.BigInteger, primary_key=True))
+cost_counts = _counts("cost_counts", Column("cost", String(40), primary_key=True))
 
 # The gateway's own ids: one for each part of a message that it reports on.
 parts = sa.Table(

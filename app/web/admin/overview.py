@@ -16,7 +16,7 @@ from app.domain.messages import Message
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import accounts, figures, messages, portals, senders
+from app.store import accounts, figures, portals, senders, statistics
 from app.store.accounts import Account
 from app.store.senders import Sender
 from app.transport import TransportError
@@ -96,7 +96,7 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "account": account,
         "gateway": gateway_light(account),
         "last_received_at": figures.last_received_at(portal.id),
-        "figures": _figures(messages.counts_since(portal.id, since)),
+        "figures": _figures(statistics.by_status(portal.id, since)),
         "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.bitrix.cards import CardKind, binding_of_document, cards_of
@@ -316,6 +316,7 @@ def test_a_phone_number_is_no_formula() -> None:
 
 @given(st.text(alphabet="=+-@＝＋－＠;,|\t\r\n \"'ax1", max_size=12))
 def test_no_cell_begins_a_formula_whatever_separator_a_spreadsheet_goes_by(text: str) -> None:
+    assume(not re.fullmatch(r"\+1+", text))  # a phone number is none
     file = _written([["first", text, "last"]])
 
     assert re.search(r"(^|[;,|\t\r\n])[ \"]*[=+\-@＝＋－＠]", file) is None

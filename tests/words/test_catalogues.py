@@ -14,6 +14,8 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
+from app.gateways.base import CheckResult
+from app.transport import NoAnswer, NotSent, TransportError
 from app.words import catalogues
 from app.words.catalogues import ADAPTERS, FOLDER, PAGES, PORTAL, catalogue, file_of, locales
 
@@ -75,7 +77,9 @@ def test_a_translation_has_the_places_of_its_text(path: Path) -> None:
 )
 def test_translated_texts_of_adapters_are_theirs_still(path: Path) -> None:
     """An adapter needs no translation; but one that is there must be of a text that is there."""
-    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "app/gateways").rglob("*.py")]
+    # A check says in the transport's words why nobody answered.
+    files = [file for room in ("gateways", "transport") for file in (ROOT / "app" / room).rglob("*.py")]
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     for preset in (ROOT / "app/gateways/presets").glob("*.json"):
         texts |= set(_strings(json.loads(preset.read_text(encoding="utf-8"))))
@@ -104,3 +108,14 @@ def test_a_changed_catalogue_is_read_as_it_is(folder: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace("Übersicht", "Auf einen Blick"))
 
     assert catalogue(PAGES, "de").gettext("Overview") == "Auf einen Blick"
+
+
+@pytest.mark.parametrize(
+    "error", [NotSent("the connection was refused"), NoAnswer("no complete answer came in time")]
+)
+def test_a_gateway_that_was_not_reached_is_told_in_the_persons_language(error: TransportError) -> None:
+    found = CheckResult.unreachable(error)
+
+    for locale in ("ar", "de", "ru"):
+        for text in (found.text, found.why):
+            assert catalogue(ADAPTERS, locale).gettext(text) != text

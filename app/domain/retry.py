@@ -58,6 +58,9 @@ class Timing:
         3_600.0,
         "How often a portal that stands badly is asked again on its first day; later daily, for 30 days",
     )
+    unproved_look_s: float = _s(
+        60.0, "How often at most a portal is looked at because an event says so that proves nothing"
+    )
     confirm_gone_s: float = _s(
         600.0, '"The app is not there" has to be heard twice with this pause before it is believed'
     )

@@ -132,7 +132,8 @@ def _looked(services: Services, event: StoredEvent, portal: Portal) -> str:
     """Nobody proved anything, so the event changes nothing: the portal's own answers count. Whoever says so
     how often, it is looked at once a minute, and one look answers all who said so before."""
     began = services.now()
-    if (until := portals.claim_look(portal.id, now=began)) is not None:
+    every = services.timing.span("unproved_look_s")
+    if (until := portals.claim_look(portal.id, now=began, every=every)) is not None:
         raise NotYet(until)
     keep_in_step(services, portal.id, only_missing=True)
     result = f"looked: {portals.by_id(portal.id).state}"

@@ -70,8 +70,10 @@ def act_on_removal(services: Services, event: StoredEvent, portal: Portal) -> st
             portal, clean=False, now=services.now(), timing=services.timing
         )  # what another worker began
         return REMOVED
-    if event.tries == 0 and (until := portals.claim_look(portal.id, now=services.now())) is not None:
-        raise NotYet(until)
+    if event.tries == 0:
+        every = services.timing.span("unproved_look_s")
+        if (until := portals.claim_look(portal.id, now=services.now(), every=every)) is not None:
+            raise NotYet(until)
     began = services.now()
     held = tokens.all_of(portal.id)
     if _any_answers(services, portal, held):

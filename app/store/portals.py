@@ -19,7 +19,6 @@ from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
 LEASES_AT_MOST = timedelta(minutes=10)
-LOOK_EVERY = timedelta(minutes=1)
 FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
 _COLUMNS = [portals.c[f.name] for f in fields(Portal)]
@@ -330,8 +329,8 @@ def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
         return list(connection.scalars(query))
 
 
-def claim_look(portal_id: int, *, now: datetime) -> datetime | None:
-    """The right to look because somebody who proved nothing said so: once a minute. None: granted; else
+def claim_look(portal_id: int, *, now: datetime, every: timedelta) -> datetime | None:
+    """The right to look because somebody who proved nothing said so, every so often. None: granted; else
     when to ask again."""
     with writing() as connection:
         granted = connection.execute(
@@ -340,7 +339,7 @@ def claim_look(portal_id: int, *, now: datetime) -> datetime | None:
                 portals.c.id == portal_id,
                 sa.or_(
                     portals.c.looked_at.is_(None),
-                    portals.c.looked_at <= now - LOOK_EVERY,
+                    portals.c.looked_at <= now - every,
                     portals.c.looked_at > now,  # by a clock that was ahead
                 ),
             )
@@ -351,7 +350,7 @@ def claim_look(portal_id: int, *, now: datetime) -> datetime | None:
         looked_at: datetime | None = connection.scalar(
             sa.select(portals.c.looked_at).where(portals.c.id == portal_id)
         )
-    return (looked_at or now) + LOOK_EVERY
+    return (looked_at or now) + every
 
 
 def note_opened(portal: Portal, *, now: datetime) -> None:

@@ -123,3 +123,13 @@ def _figures(name: str, *, is_as_promised: bool | None = True) -> dict[str, Any]
     assert is_as_promised is None or done.returncode == 0, done.stdout + done.stderr
     [figures] = json.loads(done.stdout).values()
     return dict(figures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_portal_works_that_removed_the_app_and_installed_it_again() -> None:
+    found = _figures("reinstalls")["SQLite"]
+
+    assert found["portals that work"] == found["portals"] == 8
+    assert found["messages told wrongly"] == 0
+    assert found["forged events"] > 0

@@ -110,8 +110,7 @@ class _Run:
 
     def _set_up(self, portal: PortalSandbox) -> None:
         portal.configure(races={"enabled": False})
-        opened = portal.install(finish=True)
-        assert opened["status"] == 200, opened["status"]
+        _until_it_opens(portal, portal.install(finish=True))
         portal.set_queue(delay_s=[0, LATE_S])
         self._connect(portal)
 
@@ -132,15 +131,15 @@ class _Run:
             self._forge(portal)
             match self.chance.choice(("at once", "soon", "when it is known")):
                 case "at once":
-                    portal.reinstall(clean=clean, finish=True)
+                    _until_it_opens(portal, portal.reinstall(clean=clean, finish=True))
                 case "soon":
                     portal.uninstall(clean=clean)
                     time.sleep(self.chance.uniform(0, 1.5))
-                    portal.install(finish=True)
+                    _until_it_opens(portal, portal.install(finish=True))
                 case _:
                     portal.uninstall(clean=clean)
                     self._wait_known(portal)
-                    portal.install(finish=True)
+                    _until_it_opens(portal, portal.install(finish=True))
             self._forge(portal)
             self.done.update(reinstalls=1, clean=int(clean))
 
@@ -225,6 +224,15 @@ class _Run:
         )
         with statement() as connection:
             return {found.message_id: found.status for found in connection.execute(query)}
+
+
+def _until_it_opens(portal: PortalSandbox, opened: dict[str, Any]) -> None:
+    """An administrator who is told "busy, try again" does so."""
+    ends = time.monotonic() + 60
+    while opened["status"] != 200 and time.monotonic() < ends:
+        time.sleep(0.5)
+        opened = portal.open(finish=True)
+    assert opened["status"] == 200, opened["status"]
 
 
 def _count(source: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[int]]:

@@ -18,7 +18,7 @@ from flask import Flask
 
 from app.domain.life import Answered
 from app.domain.messages import CallAuth, IncomingMessage, Message, Work
-from app.domain.outcomes import Accepted, DeliveryReport, Unknown
+from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused, Unknown
 from app.domain.portals import Portal, PortalSettings
 from app.domain.rest_calls import RestCall
 from app.domain.retry import Timing
@@ -317,6 +317,28 @@ def test_a_worker_writes_its_outcome_before_its_message_is_erased(
 
     assert naps == [NUMBER]
     assert (_row(portal, row_id).status, _row(portal, row_id).recipient) == ("sent", "")
+
+
+def test_no_worker_begins_another_call_between_two_looks(
+    app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway says "later" to the call under way, and a worker is quicker than the second look."""
+    row_id = _message(portal)
+    claim = _claim(portal, row_id)
+
+    def tried_again(_seconds: float) -> None:
+        later = Refused(RefusalKind.TEMPORARY, "busy")
+        outcomes.record([Answered(claim, later)], now=utcnow(), timing=services().timing)
+        _set(row_id, due_at=utcnow())
+        submit.submit_message(services(), row_id)
+
+    _while_waiting(monkeypatch, tried_again)
+
+    _erase(app, "number", ONE, NUMBER)
+
+    row = _row(portal, row_id)
+    assert [attempt["calls"] for attempt in attempts_of(row)] == [1]
+    assert (row.status, row.recipient) == ("failed", "")
 
 
 def test_a_text_on_its_way_to_somebody_else_is_not_changed_and_the_proof_says_so(

@@ -29,13 +29,16 @@ from app.transport import TransportError
 log = logging.getLogger(__name__)
 
 EVENT_TRIES = 12
+CALLS_FOR_AN_EVENT = 12  # of the portal and the authorization server, at most
 REMOVALS_ASKED = timedelta(days=30)
 HELD_AGAIN = timedelta(minutes=1)
 
 
 def act_on_event(services: Services, event_id: int) -> None:
     """Act on one stored event; one that could not be verified at its arrival is verified first."""
-    event = portal_events.claim(event_id, now=services.now())
+    event = portal_events.claim(
+        event_id, now=services.now(), lease_s=CALLS_FOR_AN_EVENT * services.timing.portal_call_s
+    )
     if event is None:
         return
     try:

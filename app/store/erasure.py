@@ -235,7 +235,11 @@ class NumberEraser:
     def _erase_message(self, row_id: int, now: datetime) -> bool:
         with writing() as connection:
             row = locked(connection, row_id)
-            if row is None or row.work == Work.SUBMITTING:
+            if row is None:
+                return False
+            if row.work == Work.SUBMITTING:
+                # Nobody begins another call for it: it is over, should the gateway not take it now.
+                connection.execute(sa.update(messages).where(messages.c.id == row.id).values(expires_at=now))
                 return False
             change = life.erased(state_of(row), now, self._timing)
             write(connection, row, change, now, recipient="", held_token="", **NO_CONTENT)

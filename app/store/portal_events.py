@@ -17,7 +17,6 @@ from app.store.tables import portal_events, portals
 
 REMOVAL = "ONAPPUNINSTALL"
 UNREADABLE_TRIES = 12
-LEASE = timedelta(minutes=5)  # longer than acting on one takes
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,13 @@ def store(member_id: str, event: str, payload: Mapping[str, Any], *, is_verified
     return int(row_id)
 
 
-def claim(event_id: int, *, now: datetime) -> StoredEvent | None:
-    """The event for this worker alone; None when it is done with, not due, or another one is at it.
+def claim(event_id: int, *, now: datetime, lease_s: float) -> StoredEvent | None:
+    """The event for this worker alone, for longer than acting on it takes; None when it is done with, not
+    due, or another one is at it.
 
     One whose content is gone, or cannot be opened for an hour, is closed: nobody could act on it.
     """
-    until = now + LEASE
+    until = now + timedelta(seconds=lease_s)
     with writing() as connection:
         row = connection.execute(
             sa.update(portal_events)

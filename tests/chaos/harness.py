@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from sandbox.client import PortalSandbox
+from sandbox.client import PortalSandbox, SandboxError
 from sandbox.crowd import Crowd
 from sandbox.databases import Postgres, Redis
 from sandbox.gateway_client import STATUS_MAP, GatewayClient
@@ -46,6 +46,7 @@ TIMING = {
     "look_up_s": 1,
     "breaker_s": 1,
     "portal_call_s": 3,
+    "unproved_look_s": 2,
     "account_probe_s": 2,
 }
 # What a gateway does instead of answering "accepted", in percent of all calls.
@@ -76,6 +77,9 @@ KINDS = ("drops repeats", "can be asked", "neither")
 RANK = ("queued", "unknown", "sent", "undelivered", "failed", "delivered")
 FINAL = {"delivered", "undelivered", "failed"}
 WEB_STARTS_S = 20.0
+OPENS_S = 60.0
+ERASED_KEY = "key-erased"
+_DATABASE_DOWN = (psycopg.Error, sqlite3.Error)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,9 @@ class Blow:
         return self.what.startswith("kill")
 
 
+# What happens in portals: to those under load, and to one that is erased while the others are served.
+_PORTALS = {"reinstall portal": 3, "forge events": 3, "erase portal": 2}
+ERASED_ROWS = 4000  # so many the portal that is erased has each time, so that it takes a while
 _SCALED = {
     "kill worker": 8,
     "kill web worker": 5,
@@ -122,6 +129,7 @@ _SCALED = {
     "wipe redis": 2,
     "restart worker": 1,
     "reload web": 1,
+    **_PORTALS,
 }
 _EMBEDDED = {
     "kill worker": 8,
@@ -132,6 +140,7 @@ _EMBEDDED = {
     "delete engine file": 2,
     "restart worker": 1,
     "reload web": 1,
+    **_PORTALS,
 }
 
 
@@ -154,6 +163,12 @@ def fingerprint(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _lane(blow: Blow) -> str:
+    if blow.what in _PORTALS:
+        return "portals"
+    return "services" if blow.what.split()[-1] in ("database", "redis") else "processes"
+
+
 @dataclass
 class Verdict:
     """What the four ledgers say together. `problems` is empty when everything is explained."""
@@ -171,6 +186,8 @@ class Verdict:
     regressions: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
     closed_unknown: list[str] = field(default_factory=list)  # no report came in the time for it
+    broken: list[str] = field(default_factory=list)  # portals that do not work at the end
+    portals: int = 0
     blows: Counter[str] = field(default_factory=Counter)
     kills: int = 0
     crowd: dict[str, dict[str, int]] = field(default_factory=dict)  # what it was answered
@@ -188,6 +205,7 @@ class Verdict:
             *(f"false final status: {item}" for item in self.false_final),
             *(f"regression: {item}" for item in self.regressions),
             *(f"unexplained: {item}" for item in self.unexplained),
+            *(f"broken portal: {item}" for item in self.broken),
         ]
 
     def lines(self) -> Iterator[str]:
@@ -198,6 +216,7 @@ class Verdict:
         yield f"taken by the gateway         {self.taken}"
         yield f"final statuses               {dict(sorted(self.statuses.items()))}"
         yield f"unknown outcomes on the way  {self.unknown_outcomes}"
+        yield f"portals that work            {self.portals - len(self.broken)} of {self.portals}"
         yield f"closed at their deadline     {len(self.closed_unknown)}"
         yield f"blows                        {dict(sorted(self.blows.items()))}, of these {self.kills} kills"
         yield f"answers to the crowd         {self.crowd}"
@@ -253,7 +272,9 @@ class Chaos:
         self._verdict.load_s = time.monotonic() - began
         self.say("load done; waiting for rest")
         self._settle()
-        return self._judge()
+        verdict = self._judge()
+        self._see_that_portals_work()
+        return verdict
 
     # --- start
 
@@ -277,10 +298,8 @@ class Chaos:
             )
         )
         portal = PortalSandbox(self.stack.portal_url)
-        self.portals = [
-            portal,
-            *(portal.on(made["portal"]) for made in portal.create_portals(len(KINDS) - 1)),
-        ]
+        *others, self.erased = (portal.on(made["portal"]) for made in portal.create_portals(len(KINDS)))
+        self.portals = [portal, *others]
         self.gateway = GatewayClient(self.stack.gateway_url)
         self.members = {}
         for number, (each, kind) in enumerate(zip(self.portals, KINDS, strict=True)):
@@ -302,6 +321,11 @@ class Chaos:
             member_id = each.info()["member_id"]
             pairs = (f"{name}={value}" for name, value in settings.items() if value)
             self.stack.flask("gateways", "set", member_id, "http", *pairs)
+        self.erased.configure(races={"enabled": False})
+        _until_it_opens(self.erased, self.erased.install(finish=True))
+        self.gateway.make_account(ERASED_KEY)
+        self.gateway.behave(ERASED_KEY, latency_s=1.5, reports={**REPORTS, "retries": 0})
+        self._connect(self.erased, ERASED_KEY)
         portal.set_queue(everywhere=True, duplicate=plan.duplicates)
 
     def _gather(self, crowd: Crowd) -> None:
@@ -318,13 +342,17 @@ class Chaos:
         )
         crowd.leave_unfinished(self.plan.unfinished, "/sms/nobody")
 
+    def _connect(self, portal: PortalSandbox, key: str) -> None:
+        pairs = (f"{name}={value}" for name, value in self.gateway.settings(key).items() if value)
+        self.stack.flask("gateways", "set", portal.info()["member_id"], "http", *pairs)
+
     # --- blows
 
     def _fall(self, began: float, load_s: float) -> None:
         """Blows to the product and blows to its services fall side by side, each kind in its own order."""
-        lanes: dict[bool, list[Blow]] = defaultdict(list)
+        lanes: dict[str, list[Blow]] = defaultdict(list)
         for blow in story(self.plan):
-            lanes[blow.what.split()[-1] in ("database", "redis")].append(blow)
+            lanes[_lane(blow)].append(blow)
 
         def work_off(blows: list[Blow]) -> None:
             for blow in blows:
@@ -413,6 +441,63 @@ class Chaos:
     def _delete_engine_file(self, blow: Blow) -> None:
         self._sqlite_file.with_suffix(".engine").unlink(missing_ok=True)
 
+    def _reinstall_portal(self, blow: Blow) -> None:
+        """One under load: its messages go on coming, before, between and after."""
+        portal = self.portals[int(blow.pick * len(self.portals))]
+        _until_it_opens(portal, portal.reinstall(clean=False, finish=True))
+
+    def _forge_events(self, blow: Blow) -> None:
+        everybody = [*self.portals, self.erased]
+        portal = everybody[int(blow.pick * len(everybody))]
+        for event, clean in (("ONAPPUNINSTALL", "1"), ("ONAPPUNINSTALL", "0"), ("ONAPPUPDATE", "")):
+            with suppress(SandboxError):  # no employee opens it while it is being installed
+                portal.forge_event(event, {"CLEAN": clean}, times=3)
+
+    def _erase_portal(self, blow: Blow) -> None:
+        """Its rows are the newest ones while they are deleted, and its gateway still answers for some.
+        Other portals' messages come in meanwhile, and so does the next installation."""
+        portal = self.erased
+        with suppress(*_DATABASE_DOWN):
+            self._fill(portal)
+        for _ in range(10):
+            portal.send_sms(to="+4915099999999", text="in flight")
+        time.sleep(0.3)
+        portal.uninstall(clean=True)
+        self._wait_uninstalled(portal, within_s=5.0)
+        _until_it_opens(portal, portal.install(finish=True))
+        with suppress(ProcessFailed):
+            self._connect(portal, ERASED_KEY)
+
+    def _fill(self, portal: PortalSandbox) -> None:
+        """A long log, so that erasing it takes a while."""
+        json_type = "::json" if self.plan.scaled else ""
+        row = {
+            "portal_id": "p.id",
+            "message_id": f"'{time.time()}-' || n.i",
+            **dict.fromkeys(("origin", "sender_code", "recipient", "text", "body_hash"), "'x'"),
+            "bindings": f"'[]'{json_type}",
+            "extra": f"'{{}}'{json_type}",
+            **dict.fromkeys(("received_at", "expires_at"), "CURRENT_TIMESTAMP"),
+            "status": "'failed'",
+            "work": "'closed'",
+        }
+        numbers = f"SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ERASED_ROWS}"
+        self._execute(
+            f"WITH RECURSIVE n(i) AS ({numbers}) INSERT INTO messages ({', '.join(row)})"
+            f" SELECT {', '.join(row.values())} FROM n, portals p"
+            f" WHERE p.member_id = '{portal.info()['member_id']}'"
+        )
+
+    def _wait_uninstalled(self, portal: PortalSandbox, *, within_s: float) -> None:
+        member_id, ends = portal.info()["member_id"], time.monotonic() + within_s
+        while time.monotonic() < ends:
+            with suppress(*_DATABASE_DOWN):
+                if self.query(f"SELECT state FROM portals WHERE member_id = '{member_id}'") == [
+                    ("uninstalled",)
+                ]:
+                    return
+            time.sleep(0.05)
+
     def _all_up(self) -> None:
         for worker in self.stack.workers:
             worker.resume()
@@ -437,6 +522,15 @@ class Chaos:
         with closing(sqlite3.connect(self._sqlite_file, timeout=20)) as connection:
             return list(connection.execute(sql))
 
+    def _execute(self, sql: str) -> None:
+        if self.plan.scaled:
+            url = self.database_url.replace("+psycopg", "")
+            with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+                connection.execute(sql)
+            return
+        with closing(sqlite3.connect(self._sqlite_file, timeout=20, isolation_level=None)) as connection:
+            connection.execute(sql)
+
     def _settle(self) -> None:
         """Wait until nothing is left to do, or nothing moves any more. A slow machine may take its time."""
         began = moved = time.monotonic()
@@ -446,12 +540,15 @@ class Chaos:
                 "SELECT SUM(CASE WHEN work <> 'closed' THEN 1 ELSE 0 END),"
                 " SUM(CASE WHEN push_due_at IS NOT NULL THEN 1 ELSE 0 END) FROM messages"
             )
+            ((events,),) = self.query("SELECT COUNT(*) FROM portal_events WHERE due_at IS NOT NULL")
             waiting = self.gateway.ledger()["reports_waiting"]
-            if not busy and not to_tell and not waiting:
+            if not busy and not to_tell and not waiting and not events:
                 break
-            if (busy, to_tell, waiting) != seen:
-                seen, moved = (busy, to_tell, waiting), time.monotonic()
+            if (busy, to_tell, waiting, events) != seen:
+                seen, moved = (busy, to_tell, waiting, events), time.monotonic()
             time.sleep(1.0)
+        else:
+            self._verdict.unexplained.append(f"still open: rows, words, reports, events: {seen}")
         self._verdict.settled_s = time.monotonic() - began
 
     # --- judgement
@@ -537,13 +634,26 @@ class Chaos:
             "SELECT p.member_id, m.message_id, m.status, m.work, m.reason, m.told FROM messages m"
             " JOIN portals p ON p.id = m.portal_id"
         )
-        return {(row[0], row[1]): row[2:] for row in found}
+        return {(row[0], row[1]): row[2:] for row in found if row[0] in self.members}
 
     def _taken(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
         taken: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
         for message in self.gateway.messages():
+            if message["account"] == ERASED_KEY:
+                continue  # what was erased cannot be compared
             taken[message["account"], message["to"], message["text"]].append(message)
         return taken
+
+    def _see_that_portals_work(self) -> None:
+        """Each of them hands over a message, and is told what became of it; nobody opens the app before."""
+        for portal in (*self.portals, self.erased):
+            self._verdict.portals += 1
+            sent = portal.send_sms(to="12", auth="none")
+            try:
+                portal.wait_status(sent["message_id"], "failed", timeout_s=60)
+            except (TimeoutError, SandboxError, KeyError) as error:
+                shown = self.stack.run_flask("portals", "show", portal.info()["member_id"])
+                self._verdict.broken.append(f"{portal.portal}: {error}\n{shown}")
 
     def _measure_recovery(self) -> None:
         events = self.query(
@@ -568,6 +678,14 @@ def _forged_event(number: int) -> dict[str, str]:
         "auth[member_id]": f"{number:032}",
         "auth[access_token]": f"forged-{number}",
     }
+
+
+def _until_it_opens(portal: PortalSandbox, opened: dict[str, Any]) -> None:
+    """An administrator whose page does not come presses again, until the wizard is finished."""
+    ends = time.monotonic() + OPENS_S
+    while opened["status"] != 200 and time.monotonic() < ends:
+        time.sleep(0.5)
+        opened = portal.open(finish=True)
 
 
 def _seconds(at: Any) -> float:

@@ -175,8 +175,15 @@ def _is_away(row: AnyRow, now: datetime) -> None:
     elif now - row.away_since >= AWAY_TO_BE_OVER:
         # Who was not told of the beginning is not told of the end; but a portal could not be told by REST.
         tell = bool(row.told) or row.kind == IncidentKind.PORTAL
-        going_on = incidents.c.ended_at.is_(None)
-        _update(row.id, going_on, ended_at=now, **(_end_to_tell(now) if tell else _NO_NOTICE))
+        # Another look may have seen it again since this one: then it is not over.
+        still_away = incidents.c.away_since == row.away_since
+        _update(
+            row.id,
+            incidents.c.ended_at.is_(None),
+            still_away,
+            ended_at=now,
+            **(_end_to_tell(now) if tell else _NO_NOTICE),
+        )
 
 
 _NO_NOTICE: Mapping[str, object] = {"notice": "", "notice_due_at": None}

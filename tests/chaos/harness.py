@@ -535,10 +535,12 @@ class Chaos:
         """Wait until nothing is left to do, or nothing moves any more. A slow machine may take its time."""
         began = moved = time.monotonic()
         seen: tuple[Any, ...] = ()
+        members = ", ".join(f"'{member_id}'" for member_id in self.members)
         while time.monotonic() - moved < self.plan.stuck_s:
             ((busy, to_tell),) = self.query(
                 "SELECT SUM(CASE WHEN work <> 'closed' THEN 1 ELSE 0 END),"
                 " SUM(CASE WHEN push_due_at IS NOT NULL THEN 1 ELSE 0 END) FROM messages"
+                f" WHERE portal_id IN (SELECT id FROM portals WHERE member_id IN ({members}))"
             )
             ((events,),) = self.query("SELECT COUNT(*) FROM portal_events WHERE due_at IS NOT NULL")
             waiting = self.gateway.ledger()["reports_waiting"]

@@ -101,6 +101,31 @@ def test_one_incident_is_one_notice_and_one_all_clear(world: PortalWorld) -> Non
     assert OVER in told[1]
 
 
+def test_no_all_clear_by_a_look_that_is_older_than_the_next_trouble(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look finds nothing and is paused; the trouble comes back, and another look sees it."""
+    stop(world)
+    minutes(world, 20)
+    mend(world)
+    minutes(world, 1)
+    world.pass_time(minutes=6)  # away for long enough: the next look ends it
+    end = incidents._update
+
+    def late(*args: Any, **values: Any) -> None:
+        monkeypatch.setattr(incidents, "_update", end)
+        stop(world)
+        alerts.look_for_incidents(world.services)
+        end(*args, **values)
+
+    monkeypatch.setattr(incidents, "_update", late)
+    look_and_tell(world)
+    minutes(world, 2)
+
+    assert not any(OVER in text for text in notices(world))
+    assert incidents.open_by_kind() == {"gateway": 1}
+
+
 def test_the_sweeper_does_it_by_itself(world: PortalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     balance_limit(world, "10")
     answers(monkeypatch, CheckResult(True, "fine", "3"))

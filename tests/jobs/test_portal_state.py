@@ -128,6 +128,7 @@ def test_a_doubt_that_was_none_is_forgotten(world: PortalWorld) -> None:
     ],
 )
 def test_messages_go_out_in_every_bad_state(world: PortalWorld, error: str, state: PortalState) -> None:
+    object.__setattr__(world.services.config, "demo_gateway", "full")
     connected = world.app.test_cli_runner().invoke(args=["gateways", "set", world.row.member_id, "demo"])
     assert connected.exit_code == 0, connected.output
     world.portal.add_fault(method="*", error=error, count=0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -24,7 +25,8 @@ PATIENCE_S = 60.0
 class Crowd:
     """All who call `url` at the same time; they leave with the end of the block."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ca_file: str | None = None) -> None:
+        self._tls = ssl.create_default_context(cafile=ca_file) if url.startswith("https:") else None
         self._url = url.rstrip("/")
         self._leaving = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -97,7 +99,7 @@ class Crowd:
             while not self._leaving.is_set():
                 for _ in range(min(OPEN_AT_ONCE, count - self.unfinished)):
                     with suppress(OSError):
-                        sock = socket.create_connection((address.hostname or "", address.port or 80), 5)
+                        sock = self._connected(address.hostname or "", address.port or 80)
                         sock.sendall(part)
                         sock.setblocking(False)
                         selector.register(sock, selectors.EVENT_READ)
@@ -110,6 +112,10 @@ class Crowd:
                 key.fileobj.close()  # type: ignore[union-attr]
 
         self._start(hold)
+
+    def _connected(self, host: str, port: int) -> socket.socket:
+        sock = socket.create_connection((host, port), 5)
+        return self._tls.wrap_socket(sock, server_hostname=host) if self._tls is not None else sock
 
     def wait_unfinished(self, count: int) -> None:
         ends = time.monotonic() + PATIENCE_S
@@ -129,7 +135,7 @@ def _is_over(sock: object) -> bool:
     try:
         if sock.recv(65536):
             return False
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return False
     except OSError:
         pass

@@ -106,12 +106,21 @@ class CrowdWorker(ThreadWorker):  # type: ignore[misc]
 
     # --- the main loop: accept, read, give to a thread
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """A worker that ends takes in who waits at the door and shuts it at once: who comes later is refused,
+        and a proxy calls somebody else. An open door with nobody behind it would cut them off in the end."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                self.accept(listener)
+                listener.close()
+
     def accept(self, listener: Any) -> None:
         for _ in range(ACCEPT_AT_ONCE):
             try:
                 sock, client = listener.accept()
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EBADF):
                     raise
                 return
             sock.setblocking(False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """
     started: list[Process] = []
 
-    def start(*options: str, application: str = SMALL, settings: str = "") -> tuple[Process, int]:
+    def start(
+        *options: str, application: str = SMALL, settings: str = "", env: Mapping[str, str] | None = None
+    ) -> tuple[Process, int]:
         (tmp_path / "small.py").write_text(application)
         config = tmp_path / "config.py"
         project = PROJECT / "gunicorn.conf.py"
@@ -41,8 +43,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             process = Process(
                 "web",
                 [*command, "--bind", f"127.0.0.1:{port}", "small:application"],
-                log=tmp_path / "web.log",
-                env={"PATH": os.environ["PATH"], "WEB_CONCURRENCY": "1"},
+                log=tmp_path / f"web-{len(started)}.log",
+                env={"PATH": os.environ["PATH"], "WEB_CONCURRENCY": "1", **(env or {})},
                 cwd=tmp_path,
                 is_ready=lambda process: "Booting worker" in process.output(),
             )

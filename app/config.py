@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.domain.hosts import ascii_host, ascii_url
 from app.domain.retry import Timing
@@ -180,7 +182,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         gateways_allow=_names(environ, "GATEWAYS_ALLOW"),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
-        sentry_dsn=environ.get("SENTRY_DSN", ""),
+        sentry_dsn=_dsn(environ.get("SENTRY_DSN", "")),
         metrics_token=environ.get("METRICS_TOKEN", ""),
         support_contact=_contact(environ.get("SUPPORT_CONTACT", "")),
         operator_name=environ.get("OPERATOR_NAME", "").strip(),
@@ -229,11 +231,14 @@ def _spool_dir(value: str) -> Path | None:
     if value == "off":
         return None
     folder = Path(value) if value else INSTANCE_DIR / "spool"
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    is_ours = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        is_ours = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except (OSError, ValueError):  # a name that no file can have
+        is_ours = False
     if not folder.is_absolute() or not is_ours:
         wanted = "the absolute path of a folder that we may write, or `off`"
-        raise ConfigError(f"SPOOL_DIR wants {wanted}; {str(folder)!r} is none")
+        raise ConfigError(f"SPOOL_DIR wants {wanted}; {str(folder)[:200]!r} is none")
     return folder
 
 
@@ -244,8 +249,17 @@ def _whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+def _split(value: str, name: str, wanted: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises, too
+    except ValueError as error:
+        raise ConfigError(f"{name} wants {wanted}: {str(error)[:80]}") from None
+    return parts
+
+
 def _origin(value: str, name: str, *, http_ok: bool) -> str:
-    parts = urlsplit(value)
+    parts = _split(value, name, "an address such as https://sms.example.com")
     if parts.scheme not in (("https", "http") if http_ok else ("https",)):
         wanted = "http:// or https://" if http_ok else "https:// (http is for private networks)"
         raise ConfigError(f"{name} wants an address that begins with {wanted}")
@@ -347,11 +361,17 @@ def _gateway_hosts(value: str, *, is_development: bool) -> dict[str, str]:
 def _database_url(value: str) -> str:
     value = value.strip() or "sqlite:///app.db"
     if value.startswith(("postgres://", "postgresql://")):  # platforms write these; we speak psycopg 3
-        return "postgresql+psycopg://" + value.split("://", 1)[1]
+        value = "postgresql+psycopg://" + value.split("://", 1)[1]
     if not value.startswith(("sqlite:///", "postgresql+psycopg://")) or value == "sqlite:///:memory:":
         raise ConfigError("DATABASE_URL wants sqlite:///path/to/file.db or postgresql://user@host/name")
     if value.startswith("sqlite"):
         return f"sqlite:///{INSTANCE_DIR / value.removeprefix('sqlite:///')}"
+    try:
+        make_url(value)
+    except (ValueError, ArgumentError) as error:
+        # What it says may quote the address, password and all.
+        wanted = "postgresql://user:password@host:port/name, with special characters of a password as %XX"
+        raise ConfigError(f"DATABASE_URL wants {wanted} ({type(error).__name__})") from None
     return value
 
 
@@ -363,7 +383,11 @@ def _redis_url(value: str) -> str:
             "REDIS_URL wants redis://host:port/number, redis+sentinel://host:port,host:port/service,"
             " or nothing for the embedded engine"
         )
-    if value.startswith(schemes[3:]) and not urlsplit(value).path.strip("/"):
+    # Sentinels may be many, each with its port.
+    parts = _split(value.partition(",")[0], "REDIS_URL", "redis://host:port/number")
+    if value.startswith(schemes[3:]) and not value.removeprefix(f"{parts.scheme}://").partition("/")[2].strip(
+        "/"
+    ):
         raise ConfigError("REDIS_URL wants the name of the service behind its sentinels: .../service")
     return value
 
@@ -372,6 +396,16 @@ def _page_url(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if value and not re.fullmatch(r"https://[^\s/]+\S*", value):
         raise ConfigError(f"{name} wants the https:// address of a page, or nothing for our own")
+    return value
+
+
+def _dsn(value: str) -> str:
+    value = value.strip()
+    wanted = "the address that Sentry shows for a project, such as https://key@sentry.example.com/1"
+    parts = _split(value, "SENTRY_DSN", wanted)
+    is_one = parts.scheme in ("http", "https") and parts.username and parts.hostname
+    if value and not (is_one and parts.path.rpartition("/")[2].isdecimal()):
+        raise ConfigError(f"SENTRY_DSN wants {wanted}, or nothing")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from app import config
 from app.config import DEFAULT_OAUTH_SERVERS, INSTANCE_DIR, ConfigError, load_config
 
 GOOD = {
@@ -174,3 +176,28 @@ def test_a_process_stops_with_one_line() -> None:
     assert ended.stderr.strip() == (
         "configuration: B24_CLIENT_ID is not set: it wants the application's id from its Bitrix24 card"
     )
+
+
+_ODD = (
+    "https://[::1", "https://host:abc", "https://host:99999", "https://\u202e", "https://-", "https://a b",
+    "redis://host:abc", "redis://[", "unix://", "redis+sentinel://[/x", "redis+sentinel://a:1,b:2",
+    "postgresql://u:p@h:abc/n", "postgresql://u:p%zz@h:/n", "postgresql://[::1/n", "postgresql:///",
+    "sqlite:///", "²", "-1", "1e9", "9" * 20, "٣", "=", "x=https://[", "gateway:[::1", "gateway:",
+    "portal:a:²", "lease_s=²", "lease_s=" + "9" * 400, "\x00", "ſ",
+    "/", "~", "/dev/null", "/proc/1/x", "A" * 5000, "https://key@sentry.example.com/x", "sentry",
+)  # fmt: skip
+_VARIABLES = sorted(
+    set(re.findall(r'environ(?:\.get\(|, )"([A-Z][A-Z0-9_]+)"', Path(config.__file__).read_text()))
+)
+
+
+@pytest.mark.parametrize("development", ["0", "1"])
+@pytest.mark.parametrize("name", _VARIABLES)
+def test_whatever_is_typed_is_understood_or_refused_in_one_line(name: str, development: str) -> None:
+    for value in _ODD:
+        try:
+            load_config({**GOOD, "ALLOW_PRIVATE_NETWORK": development, name: value})
+        except ConfigError as refused:
+            assert name in str(refused) or name == "ALLOW_PRIVATE_NETWORK", (value, str(refused))
+            assert "\n" not in str(refused)
+            assert len(str(refused)) < 600

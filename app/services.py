@@ -75,6 +75,13 @@ class Services:
     calls_per_s: float = CALLS_PER_S
     call_burst: float = CALL_BURST
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know, said at every start and by `doctor`."""
+        unknown = sorted(set(self.config.gateway_hosts) - set(self.gateways.adapters))
+        said = (f"GATEWAY_HOSTS: no gateway is called {slug}; see `gateways list`" for slug in unknown)
+        return (*self.config.warnings, *said)
+
     def fingerprints(self) -> dict[str, str]:
         """What this process must have in common with all others of the installation."""
         engine = self.engine.fingerprint()

@@ -134,7 +134,7 @@ def build(config: Config | None) -> Flask:
     document.init_app(app)
     cli.register(app)
     if click.get_current_context(silent=True) is None:  # a server; of the commands only `worker` says it
-        for warning in config.warnings:
+        for warning in wired.warnings:
             log.warning(warning)
     return app
 

@@ -18,7 +18,7 @@ def doctor(as_json: bool) -> None:
     found = [(name, check()) for name, check in checks.ALL]
     found += [(f"authorization server {s}", checks.server(s)) for s in services().config.oauth_servers]
     found.append(("application", checks.application()))
-    warnings = services().config.warnings
+    warnings = services().warnings
     data = [{"check": name, "ok": not problem, "problem": problem} for name, problem in found]
     data += [{"check": "configuration", "ok": True, "problem": warning} for warning in warnings]
     lines = [f"{'ok  ' if not p else 'FAIL'} {name}{': ' + p if p else ''}" for name, p in found]

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def worker() -> None:
     """Run the job engine's consumer and the sweeper until SIGTERM."""
     parts = services()
-    for warning in parts.config.warnings:
+    for warning in parts.warnings:
         log.warning(warning)
     try:
         parts.engine.run_consumer(tick=lambda: tick(parts), every_s=parts.timing.sweep_s)

@@ -8,6 +8,7 @@ from app.jobs.sweep import sweep
 from app.services import Services
 from app.store import worker_counts
 from app.store.database import StoreUnavailable
+from app.store.trouble import explain
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,8 @@ def tick(services: Services) -> None:
     """One round. What was counted is kept even when the sweep fails."""
     try:
         sweep(services)
+    except StoreUnavailable as error:
+        log.error("not swept, it is tried again", extra={"why": explain(error)})
     finally:
         keep_counts(services)
 

@@ -220,13 +220,16 @@ def test_doctor_names_what_is_wrong_and_says_what_to_do(app: Flask) -> None:
 def test_what_is_for_development_only_is_said_at_the_start_and_by_doctor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with product(tmp_path, ALLOW_PRIVATE_NETWORK="1", GATEWAY_HOSTS="smsc=http://127.0.0.1:9") as app:
+    with product(
+        tmp_path, ALLOW_PRIVATE_NETWORK="1", GATEWAY_HOSTS="smsc=http://127.0.0.1:9,pigeon=http://127.0.0.1:9"
+    ) as app:
         started = capsys.readouterr().err
         said = run(app, "doctor").stdout
 
     for line in (started, said):
         assert "ALLOW_PRIVATE_NETWORK=1: administrators of every portal" in line
-        assert "GATEWAY_HOSTS: messages of smsc go to doubles" in line
+        assert "GATEWAY_HOSTS: messages of smsc, pigeon go to doubles" in line
+        assert "GATEWAY_HOSTS: no gateway is called pigeon" in line
 
 
 def test_doctor_finds_a_missing_key(tmp_path: Path) -> None:

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
-from app.gateways.base import Context, Gateway, InboundHttp, Outgoing
+from app.gateways.base import Context, Gateway, InboundHttp
+from app.gateways.kit.case import MESSAGE, Rerouted, inbound
 from app.gateways.registry import load_registry
 from app.gateways.settings import validate_settings
-from app.transport import HttpAnswer, HttpClient
+from app.transport import HttpAnswer
+
+__all__ = [
+    "ADAPTERS",
+    "MESSAGE",
+    "SAMPLES",
+    "Recorded",
+    "Rerouted",
+    "form",
+    "inbound",
+    "json_answer",
+    "make",
+    "query",
+    "sample",
+]
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "gateways"
 ADAPTERS = load_registry().adapters
-
-MESSAGE = Outgoing(
-    reference="r1",
-    recipient="+14155552345",
-    text="Hello",
-    originator="",
-    report_url="https://sms.example.org/reports/x/K7/r1",
-    encoding="gsm7",
-    segments=1,
-    validity_s=3600,
-)
-
-_CLIENT = HttpClient(allow_private=True, timeout_s=5)
-
-
-class Rerouted:
-    """The real client, with every host replaced by a peer on the loopback."""
-
-    def __init__(self, peer_url: str, timeout_s: float = 5.0) -> None:
-        self._peer = urlsplit(peer_url)
-        self._timeout_s = timeout_s
-
-    def request(self, method: str, url: str, **more: Any) -> HttpAnswer:
-        rerouted = urlsplit(url)._replace(scheme=self._peer.scheme, netloc=self._peer.netloc)
-        more["timeout_s"] = min(more.get("timeout_s") or self._timeout_s, self._timeout_s)
-        return _CLIENT.request(method, urlunsplit(rerouted), **more)
 
 
 class Recorded:
@@ -73,19 +61,6 @@ def make(slug: str, http: Any, **changes: str) -> Gateway:
     adapter = ADAPTERS[slug]
     settings = validate_settings(adapter, {**sample(slug)["settings"], **changes}, allow_private=True)
     return adapter(settings, Context(http))
-
-
-def inbound(report: dict[str, Any], **changes: Any) -> InboundHttp:
-    """A call at a report URL, from a sample."""
-    request = InboundHttp(
-        method=report["method"],
-        url=report["url"],
-        query=urlsplit(report["url"]).query,
-        headers=report["headers"],
-        body=report["body"].encode(),
-        reference=report.get("reference", ""),
-    )
-    return replace(request, **changes)
 
 
 def form(slug: str, fields: Mapping[str, str], *, reference: str = "") -> InboundHttp:

@@ -51,7 +51,7 @@ def report_of(
 
     raw = named("status") or word_at(item, "status")
     reference = named("reference") or reference
-    gateway_id = named("id") or gateway_id
+    gateway_id = gateway_id or named("id")  # an answer about one message is about the one that was asked for
     if not raw or not (reference or gateway_id):
         return None
     return DeliveryReport(

@@ -21,10 +21,11 @@ from app.gateway_accounts import connect
 from app.services import services
 from app.store import counts, message_log, portals, statistics
 from app.store.accounts import Account
-from app.store.database import utcnow, writing
+from app.store.database import is_sqlite, statement, utcnow, writing
 from app.store.statistics import Span
 from app.store.tables import attempts, messages
-from bench.rows import fill
+from app.store.watch import within
+from bench.rows import PATIENCE_S, bulk_writing, fill
 from bench.sections import Section, share_of, table
 from bench.worlds import MODES, a_portal, product_on
 from sandbox.gateway_client import STATUS_MAP
@@ -33,7 +34,7 @@ FEW = 1_000
 
 
 def measure(*, short: bool) -> Section:
-    many = 3_000 if short else int(os.environ.get("ROWS") or 300_000)
+    many = 3_000 if short else int(os.environ.get("ROWS") or 100_000)
     repeats = 20 if short else 200
     figures = {mode: _measure(mode, many, repeats) for mode in (MODES[:1] if short else MODES)}
     rows = [
@@ -92,43 +93,41 @@ def _fill(portal: Portal, account: Account, prefix: str, count: int) -> None:
         fill(
             portal, count // 300, prefix=f"{prefix}-w{day}", deadline_at=waiting["due_at"], **some, **waiting
         )
-    with writing() as connection:
+    with bulk_writing() as connection:
         mine = messages.c.message_id.startswith(prefix)
         reference = sa.literal("r").concat(sa.cast(messages.c.id, sa.String))
-        made = sa.select(
-            messages.c.id,
-            sa.literal(1),
-            messages.c.account_id,
-            sa.literal("http"),
-            reference,
-            sa.literal(1),
-            messages.c.received_at,
-            sa.literal("accepted"),
-        ).where(mine)
-        names = [
-            "message_row_id",
-            "number",
-            "account_id",
-            "gateway",
-            "reference",
-            "calls",
-            "started_at",
-            "outcome",
-        ]
-        connection.execute(sa.insert(attempts).from_select(names, made))
-        attempt = sa.select(attempts.c.id).where(attempts.c.message_row_id == messages.c.id).scalar_subquery()
-        connection.execute(sa.update(messages).where(mine).values(attempt_id=attempt))
+        row: dict[str, Any] = {
+            "message_row_id": messages.c.id,
+            "number": sa.literal(1),
+            "account_id": messages.c.account_id,
+            "gateway": sa.literal("http"),
+            "reference": reference,
+            "calls": sa.literal(1),
+            "started_at": messages.c.received_at,
+            "outcome": sa.literal("accepted"),
+        }
+        made = sa.select(*(value.label(name) for name, value in row.items())).where(mine)
+        connection.execute(sa.insert(attempts).from_select(list(row), made))
+        attempt = sa.select(attempts.c.id).where(attempts.c.message_row_id == messages.c.id)
+        waiting = sa.update(messages).where(mine, messages.c.work == "waiting")
+        connection.execute(waiting.values(attempt_id=attempt.scalar_subquery()))
 
 
 def _count() -> None:
     """What the sweeper does."""
-    while counts.fold(now=utcnow() + timedelta(days=1), limit=5_000):
+    while counts.fold(now=utcnow() + timedelta(days=1), limit=2_000):
         pass
 
 
 def _analyze() -> None:
-    with writing() as connection:
-        connection.execute(sa.text("ANALYZE"))
+    """What the database's own upkeep does in time."""
+    with within(PATIENCE_S), statement() as connection:
+        if is_sqlite():
+            connection.execute(sa.text("ANALYZE"))
+            return
+        connection.execute(sa.text("SET statement_timeout = 0"))
+        connection.execute(sa.text("VACUUM ANALYZE"))
+        connection.execute(sa.text("RESET statement_timeout"))
 
 
 def _deeds(portal: Portal, account: Account, prefix: str, repeats: int) -> Times:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from app.domain.portals import Portal
-from app.store.database import utcnow, writing
+from app.store.database import is_sqlite, utcnow, writing
 from app.store.tables import messages
+from app.store.watch import within
 
 _CHUNK = 20_000
+PATIENCE_S = 3600.0
 
 
 def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> None:
@@ -37,8 +42,17 @@ def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> Non
         made = [sa.literal(value, messages.c[name].type) for name, value in row.items()]
         ids = sa.literal(f"{prefix}-").concat(sa.cast(numbers.c.n, sa.String))
         rows = sa.select(*made, ids).select_from(numbers)
-        with writing() as connection:
+        with bulk_writing() as connection:
             connection.execute(sa.insert(messages).from_select([*row, "message_id"], rows))
+
+
+@contextmanager
+def bulk_writing() -> Iterator[Connection]:
+    """A transaction that may take longer than any of the product's own may."""
+    with within(PATIENCE_S), writing() as connection:
+        if not is_sqlite():
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        yield connection
 
 
 def _numbers(first: int, end: int) -> sa.CTE:

@@ -103,6 +103,23 @@ def keep_webhooks(gateway: Gateway, report_url: str) -> str:
     return ""
 
 
+def move_webhooks(gateway: Gateway, old_url: str, new_url: str) -> str:
+    """See that the gateway reports to the new address, and only then no longer to the old one.
+
+    Returns what is in the way of the new one, for people; empty when nothing is, or nothing is to be told.
+    """
+    if not gateway.active_capabilities.webhooks:
+        return ""
+    problem = keep_webhooks(gateway, new_url)
+    if not problem:
+        try:
+            gateway.on_disable(old_url)
+        except (TransportError, QuestionRefused, KeyError, ValueError) as error:
+            why = type(error).__name__
+            log.warning("old webhook not taken back", extra={"gateway": gateway.slug, "why": why})
+    return problem
+
+
 def connect(
     portal: Portal,
     adapter: type[Gateway],

@@ -10,7 +10,7 @@ import click
 from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, portal_of, show
-from app.gateway_accounts import AccountChanged, connect, keep_webhooks
+from app.gateway_accounts import AccountChanged, connect, keep_webhooks, move_webhooks
 from app.gateways.base import SettingsInvalid
 from app.services import services
 from app.store import accounts, renewing
@@ -106,6 +106,10 @@ def gateways_renew_address(member_id: str, slug: str | None, as_json: bool) -> N
     account = next((a for a in mine if (a.slug == slug if slug else a.is_default)), None)
     if account is None:
         fail(f"the portal has no account with {slug}" if slug else "the portal is not connected to a gateway")
+    old_url = services().report_url(account)
     renewing.renew_report(portal, account.id, now=services().now())
     url = services().report_url(accounts.by_id(account.id) or account)
+    gateway = services().gateway(account)
+    if gateway is not None and (problem := move_webhooks(gateway, old_url, url)):
+        click.echo(f"the gateway was not told where to report: {problem}", err=True)
     show({"gateway": account.slug, "report_url": url}, [f"renewed; report URL: {url}"], as_json=as_json)

@@ -10,9 +10,11 @@ import pytest
 
 from app.domain.portals import PortalState
 from app.gateway_accounts import connect
+from app.services import Services
 from app.store import accounts, portals, renewing, rotation
 from app.store.database import statement
 from app.store.tables import old_secrets
+from app.transport import HttpAnswer
 from app.web.calls import known
 from tests.portal_world import PortalWorld, portal_world
 
@@ -131,3 +133,34 @@ def test_a_report_address_is_renewed_and_the_old_one_is_good_for_a_day(world: Po
     world.pass_time(hours=25)
     assert answers() == [400, 404]
     assert client.post(f"/reports/http/{new}", data=b"junk").status_code == 404
+
+
+class _Callbacks:
+    """The callbacks of an account at SMS.ru."""
+
+    def __init__(self) -> None:
+        self.urls = ["https://other.example/x"]
+
+    def request(self, method: str, url: str, **more: Any) -> HttpAnswer:
+        deed, given = url.rpartition("/")[2], more["data"].get("url", "")
+        if deed == "add":
+            self.urls.append(given)
+        if deed == "del":
+            self.urls.remove(given)
+        body = {"status": "OK", "status_code": 100, "callback": self.urls}
+        return HttpAnswer(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+def test_a_gateway_that_is_told_where_to_report_is_told_the_new_address_and_forgets_the_old(
+    world: PortalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = _Callbacks()
+    monkeypatch.setattr(Services, "gateway_http", lambda *_: vendor)
+    old = run(world, "gateways", "set", world.row.member_id, "smsru", "api_id=K")["report_url"]
+    told_at_first = list(vendor.urls)
+
+    new = run(world, "gateways", "renew-address", world.row.member_id)["report_url"]
+
+    assert told_at_first == ["https://other.example/x", old]
+    assert vendor.urls == ["https://other.example/x", new]
+    assert new != old

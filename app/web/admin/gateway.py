@@ -196,14 +196,19 @@ def _said(result: CheckResult) -> str:
 @blueprint.post("/gateway/renew-address")
 def renew_report_address() -> Response:
     """A new secret in the address at which the connected gateway reports."""
+    need_turn()  # the gateway may have to be told
     sends = accounts.default_of(sessions.this().portal.id) or abort(404)
+    old_url = services().report_url(sends)
     try:
         renewing.renew_report(sessions.this().portal, sends.id, now=services().now())
     except renewing.NothingToRenew:
         abort(404)
     adapter, account = chosen(None, str(sends.id))
     assert adapter is not None
-    return document.page("gateway.html", **facts(adapter, account), renewed=True)
+    assert account is not None
+    gateway, new_url = services().gateway(account), services().report_url(account)
+    problem = gateway_accounts.move_webhooks(gateway, old_url, new_url) if gateway else ""
+    return document.page("gateway.html", **facts(adapter, account), renewed=True, no_webhook=problem)
 
 
 # --- several accounts

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.gateways.registry import load_registry
+from app.services import Services
 from app.store import accounts, portals
 from tests.gateways.peer import Peer, answer
+from tests.gateways.world import Recorded, json_answer
 from tests.web.visitor import Visitor
 
 # As the form is sent by a browser that changed nothing but these.
@@ -64,3 +68,19 @@ def test_the_address_in_bitrix24_gets_a_new_secret_at_a_press(admin: Visitor) ->
     assert after != before
     assert [sender["handler"].rpartition("/")[2] for sender in admin.sandbox.senders()] == [after]
     assert after not in page.text and before not in page.text
+
+
+def test_nobody_is_asked_to_paste_an_address_that_the_gateway_is_told(
+    admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = Recorded(json_answer({"status": "OK", "status_code": 100, "balance": 5, "callback": []}))
+    monkeypatch.setattr(Services, "gateway_http", lambda *_: vendor)
+
+    page = admin.submit("/ui/gateway", **{"gateway": "smsru", "set-api_id": "K"})
+
+    assert page.status_code == 200
+    assert "The gateway is told this address by itself" in page.text
+    assert "Paste this address into the gateway’s console" not in page.text
+    added = [call["data"]["url"] for call in vendor.calls if call["url"].endswith("callback/add")]
+    assert len(added) == 1
+    assert added[0] in page.text

@@ -353,6 +353,18 @@ def _first(*conditions: sa.ColumnElement[bool]) -> Message | None:
     return message_of(row) if row else None
 
 
+def count_tests(portal_id: int, author_id: str, *, since: datetime) -> int:
+    """Test messages of one administrator since then."""
+    query = sa.select(sa.func.count()).where(
+        messages.c.portal_id == portal_id,
+        messages.c.received_at > since,
+        messages.c.origin == "test",
+        messages.c.author_id == author_id,
+    )
+    with statement() as connection:
+        return int(connection.scalar(query) or 0)
+
+
 def backlog(portal_id: int | None = None) -> dict[str, int]:
     """How many messages are at each kind of work, and how many statuses wait to be told."""
     mine = [messages.c.portal_id == portal_id] if portal_id is not None else []

@@ -22,6 +22,8 @@ from app.web.admin.words.messages import reason_text, status_label, status_tone,
 
 blueprint = document.page_blueprint("ui_test")
 
+A_MINUTE = 5  # of one administrator: each of them may cost money
+
 TEXT_LIMIT = 1000
 WATCHED_FOR = timedelta(minutes=5)
 _UNITS = {"gsm7": (160, 153), "ucs2": (70, 67)}
@@ -40,6 +42,10 @@ def send() -> Response:
     errors = _errors(number, text)
     if errors or isinstance(number, NumberRefused):
         return document.page("test.html", status=422, **_facts(number=raw, text=text, errors=errors))
+    session, since = sessions.this(), services().now() - timedelta(minutes=1)
+    if messages.count_tests(session.portal.id, session.user_id, since=since) >= A_MINUTE:
+        errors["number"] = _("Five test messages a minute are the most. Try again in a minute.")
+        return document.page("test.html", status=429, **_facts(number=raw, text=text, errors=errors))
     message = _accept(number.number, text)
     return document.page("test.html", **_facts(number=raw, text=text), **_live(message))
 

@@ -323,6 +323,7 @@ def test_no_worker_begins_another_call_between_two_looks(
     app: Flask, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway says "later" to the call under way, and a worker is quicker than the second look."""
+    object.__setattr__(services().config, "demo_gateway", "full")
     row_id = _message(portal)
     claim = _claim(portal, row_id)
 

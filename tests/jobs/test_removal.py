@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from app.jobs import portal_life
 from app.store import accounts, erasure, installations, portal_events, portals, tokens
 from app.store.database import statement, writing
 from app.store.tables import credentials, messages
+from app.store.tables import portal_events as event_rows
 from app.store.tables import portals as portal_rows
 from tests.portal_world import PortalWorld, portal_world
 
@@ -492,3 +494,68 @@ def test_a_verification_that_is_older_than_the_removal_revives_nothing(
 def rows(world: PortalWorld) -> list[int]:
     with statement() as connection:
         return list(connection.scalars(sa.select(messages.c.id).where(messages.c.portal_id == world.row.id)))
+
+
+# --- events, whoever works on them
+
+
+def test_one_worker_at_a_time_acts_on_an_event(world: PortalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow portal: meanwhile the sweeper looks again and again for what is due."""
+    begun = []
+
+    def slowly(*_args: Any) -> str:
+        begun.append(1)
+        for _ in range(3):
+            world.pass_time(seconds=5)
+            for event_id in portal_events.due(world.now(), limit=10):
+                portal_life.act_on_event(world.services, event_id)
+        return "done"
+
+    monkeypatch.setattr(portal_life, "_act", slowly)
+    world.portal.update()
+    world.work()
+
+    assert begun == [1]
+
+
+def test_who_was_too_slow_closes_nothing_that_another_worker_took_over(world: PortalWorld) -> None:
+    event_id = portal_events.store(
+        world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now()
+    )
+    slow = portal_events.claim(event_id, now=world.now(), lease_s=10)
+    world.pass_time(seconds=11)
+    assert portal_events.claim(event_id, now=world.now(), lease_s=10)
+    assert slow is not None
+
+    portal_events.close(slow, "done by the slow one")
+    portal_events.postpone(slow, world.now())
+
+    assert results(world) == [""]
+    assert portal_events.due(world.now(), limit=10) == []
+
+
+def test_an_event_without_a_content_is_closed(world: PortalWorld) -> None:
+    """Its content was erased: nobody can act on it, and nobody tries for ever."""
+    portal_events.store(world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now())
+    with writing() as connection:
+        connection.execute(sa.update(event_rows).values(payload=""))
+
+    world.sweep()
+
+    assert results(world) == ["given up: its content is gone"]
+    assert portal_events.due(world.now() + timedelta(days=1), limit=10) == []
+
+
+def test_an_erased_portal_has_no_event_left_to_act_on(world: PortalWorld) -> None:
+    """An update that came in while nobody answered goes with everything else."""
+    world.portal.add_fault(side="auth", method="*", kind="drop", count=0)
+    world.portal.update()
+    world.work()
+    world.portal.clear_faults()
+    installations.uninstall(world.row, clean=True, now=world.now(), timing=world.services.timing)
+
+    world.pass_time(minutes=30)
+    world.sweep()
+
+    assert portal_events.due(world.now() + timedelta(days=1), limit=10) == []
+    assert world.row.state is PortalState.UNINSTALLED

@@ -17,7 +17,8 @@ from tests.serving.conftest import Serve
 
 
 def _send(port: int, request: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+    # The product may still be loading on a busy machine: nobody asks how long an answer takes.
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(request.replace("\n", "\r\n").encode() + b"\r\n\r\n")
         return sock.recv(1000)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import phonenumbers
 
@@ -199,11 +199,11 @@ class GenericGateway(Gateway):
             if body == "json":
                 written["json"] = fields
             elif charset != "utf-8" and body == "form":
-                written["data"] = urlencode(flat(fields), encoding=charset).encode()
+                written["data"] = _in_charset(flat(fields), charset).encode()
                 kind = "application/x-www-form-urlencoded"
                 headers = {"Content-Type": f"{kind}; charset={charset}", **headers}
             elif charset != "utf-8":
-                url += ("&" if "?" in url else "?") + urlencode(flat(fields), encoding=charset)
+                url += ("&" if "?" in url else "?") + _in_charset(flat(fields), charset)
             else:
                 written["data" if body == "form" else "params"] = flat(fields)
         if plan.text("auth") == "query":
@@ -319,6 +319,12 @@ def _amount_and_currency(text: str) -> tuple[str, str]:
     if len(words) != 2:
         return text, ""
     return (words[1], words[0]) if words[0][:1].isalpha() else (words[0], words[1])
+
+
+def _in_charset(fields: Mapping[str, str], charset: str) -> str:
+    """Form fields whose values are in another charset; their names are the gateway's, and plain."""
+    quoted = (f"{quote_plus(name)}={quote_plus(value, encoding=charset)}" for name, value in fields.items())
+    return "&".join(quoted)
 
 
 def _names(part: Submitted) -> tuple[str, str]:

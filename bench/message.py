@@ -86,7 +86,7 @@ class Rounds:
 
 
 def measure(*, short: bool) -> Section:
-    count, rounds, seconds = (24, 1, 0.5) if short else (400, 3, 3.0)
+    count, rounds, seconds = (24, 1, 0.5) if short else (300, 3, 3.0)
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="sms-bench-", dir="/tmp")))
         folder.chmod(0o755)

@@ -28,6 +28,7 @@ FORGERS, CHECKERS, UNFINISHED = 48, 40, 60
 FORGERS_PAUSE_S, CHECKERS_PAUSE_S = 0.25, 1.0  # after an answer: a script is quicker than a person
 HANDLER_PER_S, REPORTS_PER_S = 10.0, 10.0
 WITHIN_MS = 1_000.0
+_HIDDEN = re.compile(r'<input type="hidden" name="(account|version)" value="(\d+)">')
 _TOKEN = re.compile(r'<meta name="s" content="([^"]+)">')
 
 
@@ -129,7 +130,7 @@ def _crowd(world: World, customer: PortalSandbox) -> Iterator[Crowd]:
             "checks",
             CHECKERS,
             "/ui/gateway",
-            lambda _: save,
+            lambda _: save | _present(world.stack.web_url, token),
             pause_s=CHECKERS_PAUSE_S,
             headers={"Authorization": f"Bearer {token}"},
         )
@@ -144,6 +145,13 @@ def _token(portal: PortalSandbox) -> str:
     opened = portal.open()
     page = requests.post(opened["url"], data=opened["fields"], timeout=30)
     return _TOKEN.search(page.text)[1]  # type: ignore[index]
+
+
+def _present(web_url: str, token: str) -> dict[str, str]:
+    """What the form carries of the account that it shows: each save makes another version of it."""
+    headers = {"Authorization": f"Bearer {token}"}
+    page = requests.get(f"{web_url}/ui/gateway?gateway=http", headers=headers, timeout=60).text
+    return dict(_HIDDEN.findall(page))
 
 
 def _forged_event(number: int) -> dict[str, str]:

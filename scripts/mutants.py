@@ -120,6 +120,11 @@ class Sources:
         return path, text
 
 
+# Tests that live in the product, for others to run, too; and where this repository runs them.
+CONTRACT = "app/gateways/kit/contract.py"
+CONTRACT_RUN = "tests/gateways/test_contract.py::TestContract"
+
+
 class Tests:
     """Where tests are, by their names alone: files move, too."""
 
@@ -129,6 +134,9 @@ class Tests:
             file = path.relative_to(root).as_posix()
             for owner, name in _functions(ast.parse(path.read_text(encoding="utf-8"))):
                 self._places[name].append("::".join((file, *owner, name)))
+        kit = root / CONTRACT
+        for _owner, name in _functions(ast.parse(kit.read_text(encoding="utf-8"))) if kit.is_file() else ():
+            self._places[name].append(f"{CONTRACT_RUN}::{name}")
 
     def ids(self, guard: Guard) -> list[str]:
         """What pytest calls the guard's tests. A name may end with a parameter's id in brackets.

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from app.domain.delivery_times import tenths_of
 from app.domain.messages import Work
 from app.domain.status import MessageStatus
-from app.store.database import AnyRow, snapshot, upsert, writing
+from app.store.database import AnyRow, is_sqlite, snapshot, upsert, writing
 from app.store.tables import (
     COST_NOT_COUNTED,
     COUNT_KEY,
@@ -86,19 +86,47 @@ def quarter_of(at: datetime) -> datetime:
     return datetime.fromtimestamp(seconds - seconds % QUARTER_S, UTC)
 
 
+def not_counted(*columns: sa.Column[Any]) -> sa.Select[Any]:
+    """Messages that are not counted as what they are. SQLite has no idea how few they are, and is told."""
+    hint = "INDEXED BY ix_messages_not_counted"
+    return sa.select(*columns).where(sa.text(NOT_COUNTED)).with_hint(messages, hint, "sqlite")
+
+
+def cost_not_counted(*columns: sa.Column[Any]) -> sa.Select[Any]:
+    """Attempts whose cost is not counted as what it is."""
+    hint = "INDEXED BY ix_attempts_cost_not_counted"
+    return sa.select(*columns).where(sa.text(COST_NOT_COUNTED)).with_hint(attempts, hint, "sqlite")
+
+
+def in_the_index_alone(connection: Connection) -> None:
+    """PostgreSQL believes that most rows differ, and would read the whole table for the few that do."""
+    if not is_sqlite():
+        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+
+
 def fold(*, now: datetime, limit: int = BATCH) -> int:
     """Count some rows that have come to rest, in one commit; how many."""
     is_at_rest = sa.or_(messages.c.work == Work.CLOSED, messages.c.received_at < now - SETTLED)
-    some = _MESSAGES.where(is_at_rest, ~_is_of_erased_portal(messages.c.portal_id)).limit(limit)
+    due = not_counted(messages.c.id).where(is_at_rest, ~_is_of_erased_portal(messages.c.portal_id))
     with writing() as connection:
-        return _count_messages(connection, some.with_for_update(skip_locked=True))
+        in_the_index_alone(connection)
+        ids = connection.scalars(due.limit(limit)).all()
+        some = _MESSAGES.where(messages.c.id.in_(ids))
+        return _count_messages(connection, some.with_for_update(skip_locked=True)) if ids else 0
 
 
 def fold_costs(*, limit: int = BATCH) -> int:
     """The same for what attempts cost."""
-    some = _COSTS.where(~_is_of_erased_portal(gateway_accounts.c.portal_id)).limit(limit)
+    due = cost_not_counted(attempts.c.id).where(
+        attempts.c.account_id.not_in(
+            sa.select(gateway_accounts.c.id).where(_is_of_erased_portal(gateway_accounts.c.portal_id))
+        )
+    )
     with writing() as connection:
-        return _count_costs(connection, some.with_for_update(of=attempts, skip_locked=True))
+        in_the_index_alone(connection)
+        ids = connection.scalars(due.limit(limit)).all()
+        some = _COSTS.where(attempts.c.id.in_(ids))
+        return _count_costs(connection, some.with_for_update(of=attempts, skip_locked=True)) if ids else 0
 
 
 def before_removal(connection: Connection, row_ids: Sequence[int]) -> None:

@@ -12,11 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain.status import MessageStatus
-from app.store.counts import KIND_COLUMNS, QUARTER_S, Kind, changes, quarter_of
+from app.store.counts import (
+    KIND_COLUMNS,
+    QUARTER_S,
+    Kind,
+    changes,
+    cost_not_counted,
+    in_the_index_alone,
+    not_counted,
+    quarter_of,
+)
 from app.store.database import UtcDateTime, snapshot
 from app.store.tables import (
-    COST_NOT_COUNTED,
-    NOT_COUNTED,
     attempts,
     cost_counts,
     delivery_counts,
@@ -96,9 +103,8 @@ def _not_counted(connection: Connection, portal_id: int, span: Span) -> Iterator
 
     The time is no part of the query: with it SQLite would look through all that came in it.
     """
-    query = sa.select(messages.c.received_at, *KIND_COLUMNS).where(
-        messages.c.portal_id == portal_id, sa.text(NOT_COUNTED)
-    )
+    query = not_counted(messages.c.received_at, *KIND_COLUMNS).where(messages.c.portal_id == portal_id)
+    in_the_index_alone(connection)
     for row in connection.execute(query):
         if span.since <= row.received_at < span.until:
             for kind, sign in changes(row):
@@ -139,11 +145,12 @@ def costs(portal_id: int, span: Span) -> dict[str, int]:
         .group_by(c.cost)
     )
     mine = sa.select(gateway_accounts.c.id).where(gateway_accounts.c.portal_id == portal_id)
-    lacking = sa.select(attempts.c.started_at, attempts.c.cost, attempts.c.counted_cost).where(
-        attempts.c.account_id.in_(mine), sa.text(COST_NOT_COUNTED)
+    lacking = cost_not_counted(attempts.c.started_at, attempts.c.cost, attempts.c.counted_cost).where(
+        attempts.c.account_id.in_(mine)
     )
     with snapshot() as connection:
         found: Counter[str] = Counter({cost: int(count) for cost, count in connection.execute(counted)})
+        in_the_index_alone(connection)
         for row in connection.execute(lacking):
             if span.since <= row.started_at < span.until:
                 found[row.cost] += 1

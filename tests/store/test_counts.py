@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -218,7 +220,27 @@ def test_many_who_count_and_change_at_once_miss_nothing(tmp_path: Path, postgres
             )
             assert {(status, ""): count for status, count in rows} == told(portal)
         assert counts.differences([portal.id], DAY.since, DAY.until) == []
+        with counting_reads() as plans:
+            counts.fold(now=LATER)
+            counts.fold_costs()
+            told(portal)
+        assert plans
+        assert not [plan for plan in plans if re.search("Seq Scan on (messages|attempts)", plan)]
         db.engine.dispose()
+
+
+@contextmanager
+def counting_reads() -> Iterator[list[str]]:
+    """How PostgreSQL goes about what looks for rows that are not counted."""
+    plans: list[str] = []
+
+    def explain(connection: Any, cursor: Any, query: str, values: Any, *_more: Any) -> None:
+        if query.startswith("SELECT") and "<>" in query and "_counts" not in query:
+            plans.extend(row[0] for row in cursor.connection.execute(f"EXPLAIN {query}", values))
+
+    sa.event.listen(db.engine, "before_cursor_execute", explain)
+    yield plans
+    sa.event.remove(db.engine, "before_cursor_execute", explain)
 
 
 @settings(max_examples=200)

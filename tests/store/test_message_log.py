@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.domain.status import MessageStatus
-from app.store import figures, message_log, statistics, story
+from app.store import counts, figures, message_log, statistics, story
 from app.store.database import db, utcnow
 from app.store.message_log import Filters, Position
 from app.store.statistics import Span
@@ -87,6 +87,17 @@ def test_figures_read_the_counts_and_what_is_not_counted_yet(plans: list[str]) -
     assert len(others) == 1, reads  # the beginning of a quarter of an hour
     assert "(portal_id=? AND status=? AND received_at>? AND received_at<?)" in others[0]
     assert not [step for step in plans if step.startswith("SCAN") and "_counts" in step]
+
+
+def test_what_is_to_be_counted_is_found_without_looking_at_the_rest(plans: list[str]) -> None:
+    counts.fold(now=NOW)
+    counts.fold_costs()
+
+    reads = [step for step in plans if " messages" in step or " attempts" in step]
+    assert reads == [
+        "SCAN messages USING INDEX ix_messages_not_counted",
+        "SCAN attempts USING INDEX ix_attempts_cost_not_counted",
+    ]
 
 
 def test_the_newest_message_is_not_sorted_for(plans: list[str]) -> None:

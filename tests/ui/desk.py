@@ -103,12 +103,12 @@ class Desk:
         self.app.locator(waiting_for).first.wait_for()
 
     def tabs(self) -> list[str]:
-        return [str(link.get_attribute("href")) for link in self.app.locator("nav a").all()]
+        return [str(link.get_attribute("href")) for link in self.app.locator("nav.tabs a").all()]
 
     def turn_to(self, address: str) -> None:
         """`go` in any language."""
-        self._turn(self.app.locator(f'nav a[href="{address}"]'))
-        self.app.locator(f'nav a[href="{address}"][aria-current]').wait_for()
+        self._turn(self.app.locator(f'nav.tabs a[href="{address}"]'))
+        self.app.locator(f'nav.tabs a[href="{address}"][aria-current]').wait_for()
 
     def _turn(self, link: Locator) -> None:
         """Wait for a page that is new: the one that stands may have the same address and heading, and what is

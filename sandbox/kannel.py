@@ -170,6 +170,13 @@ class RealKannel:
         found = re.findall(rf"<\S+ {re.escape(number)} (.*?)>\n", self.fakesmsc.output())
         return "".join(_text(line) for line in found)
 
+    def wait_received(self, number: str, text: str, timeout_s: float = 30.0) -> str:
+        """The same, once it is this text or the time is over: Kannel may report before its SMSC has read."""
+        deadline = time.monotonic() + timeout_s
+        while (found := self.received(number)) != text and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
     def count_received(self) -> int:
         """How many parts the fake SMSC has got so far, for whomever."""
         return len(re.findall(r"Got message [0-9]+:", self.fakesmsc.output()))

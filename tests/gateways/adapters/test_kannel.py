@@ -115,7 +115,7 @@ def test_text_passes_a_real_kannel_and_comes_back_delivered(
     assert {report.reference for report in found} == {"ref_-1"}
     assert {report.recipient for report in found} == {to}
     assert {report.status for report in found} <= {MessageStatus.SENT, MessageStatus.DELIVERED}
-    assert kannel.received(to) == text
+    assert kannel.wait_received(to, text) == text
 
 
 def test_check_costs_no_message_and_tells_a_wrong_password(kannel: RealKannel) -> None:
@@ -159,7 +159,7 @@ def test_message_from_a_card_goes_through_a_real_kannel_and_is_delivered_there(k
         shown = {to: stack.flask("messages", "show", member_id, id) for to, id in sent.items()}
 
     assert {to: message["status"] for to, message in shown.items()} == dict.fromkeys(texts, "delivered")
-    assert {to: kannel.received(to) for to in texts} == texts
+    assert {to: kannel.wait_received(to, text) for to, text in texts.items()} == texts
     assert [len(message["attempts"]) for message in shown.values()] == [1, 1, 1]
 
 

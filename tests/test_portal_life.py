@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 QUICK = (
     "first_push_s=0.5,push_fill_s=0.1,push_repeat_s=1.5,sweep_s=0.4,rehint_s=1,retry_base_s=0.5,"
-    "confirm_gone_s=2,portal_call_s=5"
+    "confirm_gone_s=2,portal_call_s=5,unproved_look_s=0.5"
 )
 TRUTH = {"7": "undelivered"}  # by the number's last digit; all others are delivered
 SHAPES = [("card", "full"), ("robot", "system"), ("notice", "none")]
@@ -126,7 +126,8 @@ def test_messages_flow_through_a_whole_life(life: Life) -> None:
     assert robot == f"{life.stack.env['B24_CLIENT_ID']}|{portal.senders()[0]['code']}"
     life.wait_told(life.send())
 
-    # Removed, and installed again.
+    # Removed, and installed again. The update brought a new application_token, which an administrator proves.
+    portal.open(user=2)
     portal.uninstall(clean=False)
     life.wait_state("uninstalled")
     portal.install(finish=True, user=2)

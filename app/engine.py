@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,7 +25,6 @@ from redis import ConnectionPool
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from app.config import SENTINEL_SCHEMES, Config
-from app.domain.slots import Slots
 from app.private_files import make_private
 from app.signed_hints import SignedHints
 
@@ -32,12 +32,18 @@ log = logging.getLogger(__name__)
 
 Job = Callable[[int], None]
 Failed = Callable[[str, int, Exception], None]
-PRIORITY_CAMPAIGN = 0
 PRIORITY_NORMAL = 5
 PRIORITY_SINGLE = 10
 BREAK_S = 2.0  # after a failure, do not make the next callers wait for a dead engine
 HINT_WITHIN_S = 0.25  # the HANDLER waits for this
 ASIDE_LIMIT = 500  # jobs that wait for a thread while there is no engine
+CALLS = 128  # outward calls that one process has open for all owners together
+OWNERS_LIMIT = 200  # owners that one process drains at once
+OWNERS_END_WITHIN_S = 25.0
+SAME_MOMENT_S = (
+    0.02  # a drainer looks once more after this, so a hint so shortly after another one is not needed
+)
+PLANNED_LIMIT = 20_000
 CONSUMER_WITHIN_S = 3.0  # more than the second for which a consumer listens
 
 
@@ -126,14 +132,16 @@ class Engine:
         self._lock = threading.Lock()
         self.lost_hints = 0
         self.on_failure: Failed = _only_logged
-        self.slots = Slots(16)
         self._redis_url = ""
+        self._owners: dict[tuple[str, int], bool] = {}  # at work here -> hinted meanwhile
+        self._owner_jobs: set[str] = set()
+        self._planned: dict[tuple[str, int], float] = {}  # hints of this process that still wait
+        self.stopping = threading.Event()
 
     def init_app(self, app: Flask, config: Config) -> None:
         options: dict[str, Any] = {"results": False, "serializer": SignedHints(config.secret_keys)}
         self._app = app
         self._threads = config.worker_threads
-        self.slots = Slots(config.worker_threads)
         self._aside_waiting = 0
         self._aside = ThreadPoolExecutor(max_workers=config.worker_threads, thread_name_prefix="aside")
         self._redis_url = config.redis_url
@@ -154,11 +162,36 @@ class Engine:
             )
         self._task = self.huey.task(name="perform")(self._perform)
 
-    def register(self, name: str, job: Job) -> None:
+    def register(self, name: str, job: Job, *, drains: bool = False) -> None:
+        """`drains`: the job works off an owner, on a thread of its own, each owner on one at a time."""
         self._jobs[name] = job
+        if drains:
+            self._owner_jobs.add(name)
+
+    @cached_property
+    def calls(self) -> ThreadPoolExecutor:
+        """Threads for the outward calls of all owners that are drained here."""
+        return ThreadPoolExecutor(max_workers=CALLS, thread_name_prefix="call")
+
+    def share_of_calls(self) -> int:
+        """How many of these threads one owner may hold, so that all who are at work here have some."""
+        return max(1, CALLS // max(1, len(self._owners)))
+
+    def was_hinted(self, name: str, key: int) -> bool:
+        """Whether somebody hinted at this owner while it is drained here; asking forgets it."""
+        with self._lock:
+            found = self._owners.get((name, key), False)
+            if found:
+                self._owners[(name, key)] = False
+            return found
 
     def hint(self, name: str, key: int, *, delay_s: float = 0.0, priority: int = PRIORITY_NORMAL) -> bool:
-        """Ask some worker to look at a row. False when the engine is down; nothing is lost by that."""
+        """Ask some worker to look at a row or an owner. False when the engine is down; nothing is lost.
+
+        A hint at an owner is not given again while one of this process waits: by then all rows are found.
+        """
+        if name in self._owner_jobs and self._is_planned(name, key, delay_s):
+            return True
         if not self._may_try():
             self.lost_hints += 1
             return False
@@ -176,6 +209,17 @@ class Engine:
             self._is_probing = False
         self._broken_until = 0.0
         return True
+
+    def _is_planned(self, name: str, key: int, delay_s: float) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            planned = self._planned.get((name, key), 0.0)
+            if now - SAME_MOMENT_S < planned <= now + delay_s + SAME_MOMENT_S:
+                return True
+            if len(self._planned) > PLANNED_LIMIT:
+                self._planned = {each: at for each, at in self._planned.items() if at > now}
+            self._planned[(name, key)] = now + delay_s
+            return False
 
     def _may_try(self) -> bool:
         """After a failure one caller at a time finds out whether the engine is back; nobody else waits."""
@@ -221,6 +265,9 @@ class Engine:
 
     def perform_aside(self, name: str, key: int) -> None:
         """Run one job on a thread of its own, a few at a time: for the sweeper while hints find no engine."""
+        if name in self._owner_jobs:
+            self._drain(name, key)
+            return
         with self._lock:
             if self._aside_waiting >= ASIDE_LIMIT:
                 return  # its row stays due
@@ -239,7 +286,37 @@ class Engine:
             log.exception("failure not counted", extra={"job": name, "key": key})
 
     def _perform(self, name: str, key: int) -> None:
-        self.perform(name, key)
+        if name in self._owner_jobs:
+            self._drain(name, key)
+        else:
+            self.perform(name, key)
+
+    def _drain(self, name: str, key: int) -> None:
+        """Begin to drain an owner, or tell the thread that is at it."""
+        with self._lock:
+            if (name, key) in self._owners:
+                self._owners[(name, key)] = True
+                return
+            if len(self._owners) >= OWNERS_LIMIT or self.stopping.is_set():
+                return  # its rows stay due
+            self._owners[(name, key)] = False
+        try:
+            threading.Thread(target=self._drain_until_done, args=(name, key), name=f"{name} {key}").start()
+        except RuntimeError:  # no thread is left
+            with self._lock:
+                del self._owners[(name, key)]
+            raise
+
+    def _drain_until_done(self, name: str, key: int) -> None:
+        goes_on = True
+        while goes_on:
+            self.perform(name, key)
+            with self._lock:
+                goes_on = self._owners[(name, key)] and not self.stopping.is_set()
+                if goes_on:
+                    self._owners[(name, key)] = False
+                else:
+                    del self._owners[(name, key)]
 
     def run_consumer(self, *, tick: Callable[[], None], every_s: float) -> None:
         """Work until SIGTERM or SIGINT; what was begun is finished. `tick` runs in its own thread."""
@@ -258,19 +335,23 @@ class Engine:
             shutdown_timeout=25,
             graceful_signal="TERM",
         )
-        stopping = threading.Event()
-        ticker = threading.Thread(
-            target=self._tick_until, args=(stopping, tick, every_s), name="sweeper", daemon=True
-        )
+        ticker = threading.Thread(target=self._tick_until, args=(tick, every_s), name="sweeper", daemon=True)
         ticker.start()
         try:
             consumer.run()
         finally:
-            stopping.set()
+            self.stopping.set()
             ticker.join(timeout=5)
             self._aside.shutdown(wait=True, cancel_futures=True)
+            self._wait_for_owners()
 
-    def _tick_until(self, stopping: threading.Event, tick: Callable[[], None], every_s: float) -> None:
+    def _wait_for_owners(self) -> None:
+        """Nothing new was begun since the signal; what is open is recorded."""
+        ends = time.monotonic() + OWNERS_END_WITHIN_S
+        while self._owners and time.monotonic() < ends:
+            time.sleep(0.05)
+
+    def _tick_until(self, tick: Callable[[], None], every_s: float) -> None:
         while True:
             with self._app.app_context():
                 try:
@@ -278,5 +359,5 @@ class Engine:
                 except Exception:
                     with suppress(MemoryError):  # this thread has to outlive everything
                         log.exception("sweep failed; it is tried again")
-            if stopping.wait(every_s):
+            if self.stopping.wait(every_s):
                 return

@@ -57,7 +57,7 @@ from app.web.operator import health, legal
 log = logging.getLogger(__name__)
 
 JOBS = {
-    "submit": submit.submit_message,
+    "submit": submit.submit_messages,
     "recover": submit.recover_message,
     "follow_up": follow_up.follow_up,
     "match_reports": follow_up.match_reports,
@@ -74,6 +74,7 @@ JOBS = {
     "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
 }
+OWNER_JOBS = ("submit", "push")  # named by a portal; they work off everything of it
 BLUEPRINTS = (
     handler.blueprint,
     reports.blueprint,
@@ -122,7 +123,7 @@ def build(config: Config | None) -> Flask:
     app.extensions["services"] = wired = _wire(config)
     wired.engine.init_app(app, config)
     for name, job in JOBS.items():
-        wired.engine.register(name, partial(job, wired))
+        wired.engine.register(name, partial(job, wired), drains=name in OWNER_JOBS)
     wired.engine.on_failure = partial(submit.note_exception, wired)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

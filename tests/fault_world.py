@@ -117,9 +117,8 @@ class FaultWorld:
     @contextmanager
     def sleeping_worker(self, message_id: str) -> Iterator[None]:
         """A worker that submits this message and hangs in the gateway's call for as long as the block."""
-        row_id = self.row(message_id).id
-        self.world.engine.hints = [hint for hint in self.world.engine.hints if hint[1] != row_id]
-        worker = threading.Thread(target=self.world.engine.perform, args=("submit", row_id))
+        self.world.engine.hints = [hint for hint in self.world.engine.hints if hint[0] != "submit"]
+        worker = threading.Thread(target=self.submit, args=(message_id,))
         before = self.gateway.ledger()["submissions"]
         worker.start()
         self.gateway.wait_for(submissions=before + 1)
@@ -127,10 +126,16 @@ class FaultWorld:
         worker.join(10)
         assert not worker.is_alive()
 
+    def submit(self, message_id: str) -> None:
+        """A worker comes by for the portal of this message."""
+        with self.world.app.app_context():
+            self.world.engine.perform("submit", self.row(message_id).portal_id)
+
     def lease_ends(self, message_id: str) -> None:
         """Its worker still sleeps, and another one finds the lost lease."""
         self.world.pass_time(seconds=self.services.timing.lease_s + 1)
-        self.world.engine.perform("recover", self.row(message_id).id)
+        with self.world.app.app_context():
+            self.world.engine.perform("recover", self.row(message_id).id)
 
     def row(self, message_id: str, portal: PortalSandbox | None = None) -> Message:
         found = messages.find(self.world.row_of(portal or self.portal).id, message_id)

@@ -27,7 +27,6 @@ from app.jobs import follow_up, submit
 from app.services import services
 from app.store import (
     accounts,
-    claims,
     erasure,
     installations,
     messages,
@@ -43,6 +42,7 @@ from app.store.spool import Spool, SpooledCall
 from app.store.tables import job_runs, message_events, portal_events
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
+from tests.claiming import claim_one
 from tests.product import a_portal, product
 
 ONE, OTHER = "a" * 32, "b" * 32
@@ -117,16 +117,7 @@ def _set(row_id: int, **values: Any) -> None:
 def _claim(portal: Portal, row_id: int) -> Any:
     account = accounts.default_of(portal.id)
     assert account is not None
-    return claims.claim(
-        _row(portal, row_id),
-        account_id=account.id,
-        gateway="demo",
-        recipient=NUMBER,
-        encoding="gsm7",
-        segments=1,
-        now=utcnow(),
-        timing=services().timing,
-    )
+    return claim_one(account, row_id, now=utcnow(), timing=services().timing)
 
 
 def _sent(portal: Portal, row_id: int, gateway_id: str = f"id-{NUMBER}-1") -> Any:
@@ -262,7 +253,7 @@ def test_what_was_not_submitted_is_not_sent_and_is_told_as_failed(app: Flask, po
     _set(held, work="held")
 
     _erase(app, "number", ONE, NUMBER)
-    submit.submit_message(services(), queued)
+    submit.submit_messages(services(), portal.id)
 
     for row_id in (queued, held):
         row = _row(portal, row_id)
@@ -290,7 +281,7 @@ def test_an_unknown_outcome_is_neither_asked_for_nor_repeated(app: Flask, portal
     _set(row_id, work=work, due_at=utcnow())
 
     _erase(app, "number", ONE, NUMBER)
-    submit.submit_message(parts, row_id)
+    submit.submit_messages(parts, portal.id)
     follow_up.follow_up(parts, row_id)
 
     row = _row(portal, row_id)

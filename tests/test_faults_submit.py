@@ -7,9 +7,9 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from app.gateway_accounts import connect
 from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
 from app.store import accounts, claims, messages, outcomes, portals, reports
+from app.store.claims import Taken
 from app.store.database import StoreUnavailable, writing
 from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox
+from tests.claiming import claim_one
 from tests.fault_world import FaultWorld, fault_world, locked_sqlite
 from tests.product import MAY_SEE_METRICS
 from tests.stopped import stop
@@ -58,16 +60,17 @@ def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
 ) -> None:
     world.connect()
     sent = world.send()
-    real, both = claims.due, threading.Barrier(2, timeout=10)
+    real, both = accounts.claim_drain, threading.Barrier(2, timeout=10)
 
-    def seen_by_both(*args: Any, **options: Any) -> Any:
-        found = real(*args, **options)
-        both.wait()
-        return found
+    def held_by_both(*args: Any, **options: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(1)
+        real(*args, **options)
+        return "no lease at all"
 
-    monkeypatch.setattr(claims, "due", seen_by_both)
-    row_id = world.row(sent).id
-    workers = [threading.Thread(target=world.world.engine.perform, args=("submit", row_id)) for _ in range(2)]
+    monkeypatch.setattr(accounts, "claim_drain", held_by_both)
+    monkeypatch.setattr(accounts, "keep_drain", lambda *args, **options: True)
+    workers = [threading.Thread(target=world.submit, args=(sent,)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -289,7 +292,9 @@ def test_fault_26_an_answer_that_says_nothing_clear_is_never_repeated(world: Fau
     world.connect()
     world.gateway.behave("sandbox-key", next=1, answer=answer, slow_s=3)
 
-    sent, next_one = world.send(), world.send()
+    sent = world.send()
+    world.work()
+    next_one = world.send()
     world.work()
     world.later(120, steps=4)
 
@@ -384,51 +389,53 @@ def test_fault_27_28_a_paced_account_recovers_from_bad_calls(bad_calls: int) -> 
 
 def _due_messages_are_looked_at(world: FaultWorld, *, after_s: float) -> None:
     world.world.pass_time(seconds=after_s)
-    for row_id in claims.some_due(world.world.row.id, now=world.world.now(), limit=100):
-        world.world.engine.perform("submit", row_id)
+    with world.world.app.app_context():
+        world.world.engine.perform("submit", world.world.row.id)
 
 
-def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers(world: FaultWorld) -> None:
-    world.connect()
-    world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
-    sent = [world.send() for _ in range(30)]
-    world.work()
-    before = world.gateway.ledger()["submissions"]
-    assert before < 10
+def test_fault_28_a_silent_gateway_gets_one_call_at_a_time_until_it_answers() -> None:
+    with fault_world(gateway_deadline_s=10.0) as world:
+        world.connect()
+        world.gateway.behave("sandbox-key", answer="unavailable", retry_after="")
+        sent = [world.send() for _ in range(30)]
+        world.work()
+        before = world.gateway.ledger()["submissions"]
+        assert before <= submit.WINDOW
 
-    world.later(31)
-    assert world.gateway.ledger()["submissions"] == before + 1
-    world.gateway.behave("sandbox-key", answer="accept")
-    world.later(120, steps=12)
+        world.later(31)
+        assert world.gateway.ledger()["submissions"] == before + 1
+        world.gateway.behave("sandbox-key", answer="accept")
+        world.later(120, steps=12)
 
-    assert {world.status(each)[0] for each in sent} == {"sent"}
-    assert all(len(world.taken(each)) == 1 for each in sent)
+        assert {world.status(each)[0] for each in sent} == {"sent"}
+        assert all(len(world.taken(each)) == 1 for each in sent)
 
 
-def test_fault_28_60_all_that_wait_for_a_silent_gateway_are_put_off_at_once(world: FaultWorld) -> None:
+def test_fault_28_60_what_waits_for_a_silent_gateway_costs_the_others_nothing(world: FaultWorld) -> None:
     other = _silent_beside_another(world)
     sent = [world.send() for _ in range(20)]
     others = world.send(portal=other)
+    calls = world.gateway.ledger()["submissions"]
+    world.submit(sent[-1])
+    world.submit(sent[-1])
 
-    world.world.engine.perform("submit", world.row(sent[-1]).id)
-
-    now = world.world.now()
-    assert all(_due(world, each) > now + timedelta(seconds=5) for each in sent)
-    assert world.row(others, other).due_at < now
+    assert world.gateway.ledger()["submissions"] == calls
+    world.work(rounds=1)
+    assert world.row(others, other).status == "sent"
 
 
 def test_fault_28_when_a_silent_gateway_answers_the_others_go_at_once() -> None:
     with fault_world(gateway_deadline_s=8.0) as world:
         _silent_beside_another(world)
         sent = [world.send() for _ in range(20)]
-        world.gateway.behave("sandbox-key", answer="slow", slow_s=2.0)
+        world.gateway.behave("sandbox-key", answer="slow", slow_s=1.0)
+        calls = world.gateway.ledger()["submissions"]
         world.world.pass_time(seconds=31)
 
-        with world.sleeping_worker(sent[0]):  # it asks, and meanwhile the others are put off
-            world.world.engine.perform("submit", world.row(sent[1]).id)
-            assert _due(world, sent[1]) > world.world.now() + timedelta(seconds=20)
-            assert world.row(sent[1]).work == "queued"
-        world.gateway.behave("sandbox-key", answer="accept")
+        with world.sleeping_worker(sent[0]):  # one call asks, and nobody else
+            world.submit(sent[1])
+            assert world.gateway.ledger()["submissions"] == calls + 1
+            world.gateway.behave("sandbox-key", answer="accept")
         world.later(6)
 
         assert {world.status(each) for each in sent} == {("sent", "")}
@@ -444,12 +451,6 @@ def _silent_beside_another(world: FaultWorld) -> PortalSandbox:
         world.send()
     world.work(rounds=1)
     return other
-
-
-def _due(world: FaultWorld, message_id: str) -> datetime:
-    due_at = world.row(message_id).due_at
-    assert due_at is not None
-    return due_at
 
 
 def test_fault_28_a_silent_gateway_that_asks_for_a_pause_gets_it(world: FaultWorld) -> None:
@@ -480,9 +481,9 @@ def test_fault_28_of_two_workers_that_try_a_silent_gateway_one_may(world: FaultW
     assert seen_by_both is not None
 
     now = world.world.now()
-    turns = [accounts.take_turn(seen_by_both, now=now, breaker_s=30.0) for _ in range(2)]
+    may = [accounts.begin_probe(seen_by_both, now=now, breaker_s=30.0) for _ in range(2)]
 
-    assert [turn.at <= now for turn in turns] == [True, False]
+    assert may == [True, False]
 
 
 @pytest.mark.parametrize("answer", ["unauthorized", "no_money"])
@@ -494,8 +495,9 @@ def test_fault_29_a_refused_account_stops_and_goes_on_by_itself(world: FaultWorl
         world.gateway.make_account("sandbox-key", credit=0)
     held = [world.send() for _ in range(10)]
     world.work()
+    calls = world.gateway.ledger()["submissions"]
     world.later(200, steps=10)
-    assert world.gateway.ledger()["submissions"] == 3
+    assert world.gateway.ledger()["submissions"] == calls == 10  # those that were open at once
     assert {world.status(each) for each in held} == {("queued", "account_stopped")}
     assert world.told(held[0]) == []
     fine = world.send(portal=other)
@@ -568,13 +570,14 @@ def test_refusals_of_the_old_key_do_not_stop_the_new_settings(world: FaultWorld)
 def test_a_gateway_that_is_connected_while_a_worker_finds_none_sends_what_waits(
     world: FaultWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent, real = world.send(), claims.put_off
+    sent, real = world.send(), claims.hold_all
 
-    def admin_was_faster(*args: Any, **options: Any) -> None:
+    def admin_was_faster(*args: Any, **options: Any) -> Taken:
+        monkeypatch.undo()
         world.connect()
-        real(*args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(claims, "put_off", admin_was_faster)
+    monkeypatch.setattr(claims, "hold_all", admin_was_faster)
     world.work()
 
     assert world.status(sent) == ("sent", "")
@@ -585,13 +588,13 @@ def test_an_account_that_is_repaired_while_a_worker_finds_it_stopped_sends_what_
 ) -> None:
     account, now = world.connect(), world.world.now()
     stop(account, "401", probe_at=now + timedelta(hours=1), now=now)
-    sent, real = world.send(), claims.put_off
+    sent, real = world.send(), claims.take
 
-    def probe_was_faster(*args: Any, **options: Any) -> None:
+    def probe_was_faster(*args: Any, **options: Any) -> Taken:
         assert accounts.close_circuit(account)
-        real(*args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(claims, "put_off", probe_was_faster)
+    monkeypatch.setattr(claims, "take", probe_was_faster)
     world.work()
 
     assert world.status(sent) == ("sent", "")
@@ -681,20 +684,9 @@ def test_an_uninstallation_ends_what_waits_with_its_reason_and_a_step(world: Fau
 
 
 def test_a_late_answer_does_not_touch_the_message_that_has_its_number_now(world: FaultWorld) -> None:
-    world.connect()
+    account = world.connect()
     sent = world.send()
-    row = world.row(sent)
-    claim = claims.claim(
-        row,
-        account_id=1,
-        gateway="http",
-        recipient=row.recipient,
-        encoding="gsm7",
-        segments=1,
-        now=world.world.now(),
-        timing=world.services.timing,
-    )
-    assert claim is not None
+    claim = claim_one(account, world.row(sent).id, now=world.world.now(), timing=world.services.timing)
     strangers = replace(claim, portal_id=claim.portal_id + 1)
 
     (recorded,) = outcomes.record(
@@ -760,23 +752,24 @@ def test_fault_59_a_worker_without_memory_gives_no_message_up(
     assert len(world.taken(sent)) == 1
 
 
-def test_fault_32_the_third_worker_that_dies_of_a_message_is_the_last(world: FaultWorld) -> None:
-    world.connect(can="repeats")
-    world.gateway.behave("sandbox-key", answer="hang_before", hang_s=3)
-    sent = world.send()
+def test_fault_32_the_third_worker_that_dies_of_a_message_is_the_last() -> None:
+    with fault_world(retry_base_s=60.0) as world:
+        world.connect(can="repeats")
+        world.gateway.behave("sandbox-key", answer="hang_before", hang_s=3)
+        sent = world.send()
 
-    for _ in range(5):
-        row = world.row(sent)
-        if row.work != "queued":
-            break
-        with world.sleeping_worker(sent):
-            world.lease_ends(sent)
-        world.world.pass_time(seconds=301)
+        for _ in range(5):
+            row = world.row(sent)
+            if row.work != "queued":
+                break
+            with world.sleeping_worker(sent):
+                world.lease_ends(sent)
+            world.world.pass_time(seconds=301)
 
-    assert world.gateway.ledger()["submissions"] == 3
-    assert world.status(sent) == ("unknown", "dead_letter")
-    world.later(3700, steps=2)
-    assert world.status(sent) == ("failed", "dead_letter")
+        assert world.gateway.ledger()["submissions"] == 3
+        assert world.status(sent) == ("unknown", "dead_letter")
+        world.later(3700, steps=2)
+        assert world.status(sent) == ("failed", "dead_letter")
 
 
 def _sleep_after_the_answer(
@@ -791,9 +784,10 @@ def _sleep_after_the_answer(
     def call(*args: object) -> object:
         answer = real(*args)  # type: ignore[arg-type]
         if not seen:
-            world.lease_ends(message_id)
-            seen.append(world.status(message_id))
-            meanwhile()
+            with world.world.app.app_context():
+                world.lease_ends(message_id)
+                seen.append(world.status(message_id))
+                meanwhile()
         return answer
 
     patch.setattr(submit, "submit_all", call)
@@ -807,7 +801,7 @@ def test_fault_33_a_worker_that_slept_past_its_lease_overwrites_nothing(
     sent = world.send()
     seen = _sleep_after_the_answer(world, sent, monkeypatch)
 
-    world.world.engine.perform("submit", world.row(sent).id)
+    world.submit(sent)
 
     assert seen == [("unknown", "unknown")]
     assert world.status(sent) == ("sent", "")  # its late answer counts as evidence
@@ -821,15 +815,16 @@ def test_fault_33_a_worker_that_slept_before_the_call_does_not_make_it(
     world.connect()
     real, slept = submit.time.monotonic, [0.0]
     monkeypatch.setattr(submit.time, "monotonic", lambda: real() + slept[0])
-    outgoing = submit._outgoing
+    outgoing = submit.Submissions._outgoing
 
     def sleep_then(*args: object) -> object:
         slept[0] += 60
         return outgoing(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submit, "_outgoing", sleep_then)
+    monkeypatch.setattr(submit.Submissions, "_outgoing", sleep_then)
+    monkeypatch.setattr(submit.Submissions, "has_due", lambda _: False)
     sent = world.send()
-    world.world.engine.perform("submit", world.row(sent).id)
+    world.submit(sent)
 
     assert world.gateway.ledger()["submissions"] == 0
     assert "given_back" in world.events(sent)
@@ -844,7 +839,7 @@ def test_fault_33_a_refusal_that_comes_late_puts_the_message_back(
     sent = world.send()
     seen = _sleep_after_the_answer(world, sent, monkeypatch)
 
-    world.world.engine.perform("submit", world.row(sent).id)
+    world.submit(sent)
     world.later(10)
 
     assert seen == [("unknown", "unknown")]
@@ -864,10 +859,10 @@ def test_fault_33_a_late_refusal_of_the_first_call_says_nothing_of_its_repeats(
     def others_repeat_it() -> None:
         for _ in range(2):
             world.world.pass_time(seconds=300)
-            world.world.engine.perform("submit", world.row(sent).id)
+            world.submit(sent)
 
     _sleep_after_the_answer(world, sent, monkeypatch, others_repeat_it)
-    world.world.engine.perform("submit", world.row(sent).id)
+    world.submit(sent)
 
     assert world.gateway.ledger()["submissions"] == 3
     assert len(world.taken(sent)) == 1
@@ -885,8 +880,7 @@ def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
         assert messages.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
 
     _sleep_after_the_answer(world, sent, monkeypatch, a_person_resends_it)
-    world.world.engine.perform("submit", world.row(sent).id)
-    assert world.row(sent).work == "queued"
+    world.submit(sent)
     world.later(10)
 
     assert world.status(sent) == ("sent", "")
@@ -896,12 +890,11 @@ def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
 def test_fault_57_a_hint_that_comes_a_moment_early_is_not_lost(world: FaultWorld) -> None:
     world.connect()
     sent = world.send()
-    row_id = world.row(sent).id
     with writing() as connection:  # stored by a process whose clock is ahead of the worker's
         ahead = world.world.now() + timedelta(seconds=0.2)
         connection.execute(sa.update(messages_table).values(due_at=ahead))
 
-    world.world.engine.perform("submit", row_id)
+    world.submit(sent)
 
     assert world.status(sent) == ("sent", "")
 

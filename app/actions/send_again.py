@@ -26,5 +26,5 @@ def send_again(
         return CHANGED
     if not messages.resend(seen, now=services.now(), timing=services.timing):
         return CHANGED
-    services.engine.hint("submit", seen.id, priority=PRIORITY_SINGLE)
+    services.engine.hint("submit", seen.portal_id, priority=PRIORITY_SINGLE)
     return Again("yes")

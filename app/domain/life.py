@@ -44,7 +44,6 @@ class State:
     lease: str | None
     tries: int
     faults: int
-    slot_at: datetime | None
     poll_at: datetime | None
     polls: int
     deadline_at: datetime | None
@@ -128,7 +127,6 @@ _OVER: Mapping[str, Any] = {
     "work": Work.CLOSED,
     "lease": None,
     "due_at": None,
-    "slot_at": None,
     "poll_at": None,
     "deadline_at": None,
 }
@@ -153,7 +151,6 @@ def waits_for_report(
         state,
         work=Work.WAITING,
         lease=None,
-        slot_at=None,
         poll_at=poll_at,
         deadline_at=deadline,
         due_at=min(filter(None, (poll_at, deadline))),
@@ -203,7 +200,6 @@ def claimed(state: State, lease: str, now: datetime, timing: Timing) -> State:
         work=Work.SUBMITTING,
         lease=lease,
         due_at=now + timing.span("lease_s"),
-        slot_at=None,
         tries=state.tries + 1,
         reason=Reason.NONE,
         reason_text="",
@@ -511,13 +507,11 @@ def _after_report(state: State, now: datetime, timing: Timing) -> State:
 # --- not now, and not at all
 
 
-def put_off(
-    state: State, reason: Reason, text: str, until: datetime, *, slot_at: datetime | None = None
-) -> Change | None:
-    """Not now: no gateway, a stopped account, or not its turn. It stays queued and says why."""
+def put_off(state: State, reason: Reason, text: str, until: datetime) -> Change | None:
+    """Not now: there is no gateway, or a stopped account. It stays queued and says why."""
     if state.work is not Work.QUEUED:
         return None
-    return Change(replace(state, due_at=until, slot_at=slot_at, reason=reason, reason_text=text))
+    return Change(replace(state, due_at=until, reason=reason, reason_text=text))
 
 
 def woken(state: State, now: datetime) -> Change:
@@ -597,7 +591,6 @@ def restored(state: State, why: str, now: datetime, timing: Timing) -> Change:
         status=MessageStatus.UNKNOWN,
         work=Work.WAITING,
         lease=None,
-        slot_at=None,
         due_at=deadline,
         deadline_at=deadline,
         reason=Reason.UNKNOWN,
@@ -673,7 +666,6 @@ def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta) 
         deadline_at=None,
         attempt_id=None,
         faults=0,
-        slot_at=None,
         is_resend=True,
         expires_at=now + lifetime,
         push_due_at=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from app.domain.status import MessageStatus
@@ -19,6 +19,13 @@ class Work(StrEnum):
     SUBMITTING = "submitting"  # claimed by a worker until the lease is over
     WAITING = "waiting"  # submitted, or unknown: for a report, a poll or the deadline
     CLOSED = "closed"  # nothing left to do but to tell the portal
+
+
+class Lane(IntEnum):
+    """Single messages pass a campaign, however long it is."""
+
+    SINGLE = 0
+    CAMPAIGN = 1
 
 
 class Reason(StrEnum):
@@ -100,7 +107,6 @@ class Message:
     work: Work
     due_at: datetime | None
     deadline_at: datetime | None
-    slot_at: datetime | None  # its turn, when the account has a pace
     attempts: int
     is_resend: bool
     account_id: int | None

@@ -25,6 +25,10 @@ class Timing:
         20.0, "One call of a gateway, from the look-up of its name to the last byte"
     )
     lease_s: float = _s(30.0, "A claim that is older has lost its worker")
+    drain_s: float = _s(
+        6.0,
+        "A worker that hands over an account's messages and is silent for longer is taken for dead",
+    )
     look_up_s: float = _s(5.0, "After an unknown outcome, the first question to a gateway that can be asked")
     breaker_s: float = _s(
         30.0, "A gateway that five times in a row gave no sensible answer gets one call in this time"

@@ -9,9 +9,9 @@ from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.retry import LOOK_UPS_BEFORE_RESEND, pause_of_look_up, pause_of_poll
 from app.domain.status import MessageStatus
 from app.gateways.base import Submitted
-from app.jobs.submit import answered, hint_push, may_resend
+from app.jobs.submit import answered, hint_push, may_repeat
 from app.services import Services
-from app.store import accounts, claims, messages, outcomes, reports
+from app.store import accounts, claims, messages, outcomes, portals, reports
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def _look_up(services: Services, message: Message) -> None:
         return
     claim, called_at, asked = question
     now, timing = services.now(), services.timing
-    account = accounts.by_id(claim.account_id)
+    account, portal = accounts.by_id(claim.account_id), portals.by_id(claim.portal_id)
     gateway = services.gateway(account) if account else None
     if gateway is None or not gateway.active_capabilities.lookup:
         outcomes.stop_asking(claim, now=now)
@@ -61,18 +61,18 @@ def _look_up(services: Services, message: Message) -> None:
         outcome = None
     match outcome:
         case Accepted() | Refused(kind=RefusalKind.PERMANENT):
-            answer = answered(services, claim, gateway, outcome)
+            answer = answered(services, portal, claim, gateway, outcome)
             outcomes.record([answer], now=now, timing=timing)
             return
         # "I do not know it" proves nothing while the call may still be on its way to the gateway.
         case Refused() if now >= called_at + timing.span("lease_s"):
             if outcomes.record_never_taken(claim, outcome, now=now):
-                services.engine.hint("submit", message.id)
+                services.engine.hint("submit", message.portal_id)
             return
         case Refused():
             outcomes.ask_again(claim, at=called_at + timing.span("lease_s"), resend=False, now=now)
             return
-    resend = asked + 1 >= LOOK_UPS_BEFORE_RESEND and may_resend(services, claim.portal_id, gateway)
+    resend = asked + 1 >= LOOK_UPS_BEFORE_RESEND and may_repeat(portal, gateway)
     pause = pause_of_look_up(asked, timing)
     outcomes.ask_again(claim, at=now if resend else now + pause, resend=resend, now=now)
 

@@ -198,7 +198,7 @@ def verify_held(services: Services, row_id: int) -> None:
     if application_token and _is_administrators(services, portal, access_token):
         portals.keep_application_token(portal, application_token, now=services.now())
     if messages.release_held(row_id, now=services.now()):
-        services.engine.hint("submit", row_id)
+        services.engine.hint("submit", portal.id)
 
 
 def _is_administrators(services: Services, portal: Portal, access_token: str) -> bool:

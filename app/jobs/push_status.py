@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from datetime import datetime, timedelta
-from enum import Enum, auto
 
 from app.bitrix.client import BATCH_LIMIT, PortalClient, StatusUpdate
 from app.bitrix.errors import (
@@ -19,6 +18,7 @@ from app.bitrix.errors import (
 )
 from app.domain.portals import Portal, PortalState
 from app.domain.retry import pause_before
+from app.jobs.drain import drain
 from app.jobs.portal_state import note_portal_error
 from app.services import Services
 from app.store import outbox, portals
@@ -27,33 +27,56 @@ from app.transport import NoAnswer, TransportError
 
 log = logging.getLogger(__name__)
 
-ROUND_S = 45.0  # then another worker may go on, and other portals get their turn
 AUTHOR_AGAIN = timedelta(minutes=10)
-
-
-class Round(Enum):
-    """How a round of pushes ended."""
-
-    MORE = auto()  # its time was up before the work was done
-    DONE = auto()
-    REST = auto()  # the portal must be left alone; its state or pause says until when
 
 
 def push_statuses(services: Services, portal_id: int) -> None:
     """Tell one portal everything that is due. One worker at a time does this for a portal."""
-    lease = portals.claim_push(portal_id, now=services.now(), lease_s=_lease_s(services))
-    if lease is None:
-        return
-    try:
-        ended = _push_all(services, portals.by_id(portal_id), lease)
-    finally:
-        portals.release_push(portal_id, lease)
-    if ended is Round.REST:
-        return
-    # What became due between our last look and the release had its hint turned away.
+    drain(Statuses(services, portal_id))
+    # What is due soon had its hint turned away while we were at it.
     delay_s = outbox.seconds_to_push(portal_id, now=services.now())
-    if ended is Round.MORE or (delay_s is not None and delay_s < services.timing.sweep_s):
-        services.engine.hint("push", portal_id, delay_s=delay_s or 0.0)
+    if delay_s and delay_s < services.timing.sweep_s:
+        services.engine.hint("push", portal_id, delay_s=delay_s)
+
+
+class Statuses:
+    """One portal and what it has to be told, as `drain` asks for it."""
+
+    def __init__(self, services: Services, portal_id: int) -> None:
+        self._services, self._portal_id = services, portal_id
+        self._lease: str | None = None
+
+    def take(self) -> bool:
+        services = self._services
+        if services.engine.stopping.is_set():
+            return False
+        self._lease = portals.claim_push(self._portal_id, now=services.now(), lease_s=_lease_s(services))
+        return self._lease is not None
+
+    def release(self) -> None:
+        if self._lease is not None:
+            portals.release_push(self._portal_id, self._lease)
+
+    def has_due(self) -> bool:
+        return outbox.seconds_to_push(self._portal_id, now=self._services.now()) == 0
+
+    def work(self) -> bool:
+        services, portal = self._services, portals.by_id(self._portal_id)
+        client = services.portal_client(portal)
+        if portal.state is PortalState.RECONNECT:
+            _push_as_authors(services, portal, client)
+        if not portal.state.can_be_told:
+            return False
+        while not services.engine.stopping.is_set():
+            due = _filled_batch(services, portal.id)
+            if not due:
+                break
+            until = services.now() + timedelta(seconds=_lease_s(services))
+            if self._lease is None or not portals.keep_push(portal.id, self._lease, until=until):
+                return False  # we were asleep, and another worker goes on
+            if not _push_batch(services, portal, client, due):
+                return False
+        return True
 
 
 def _lease_s(services: Services) -> float:
@@ -63,25 +86,6 @@ def _lease_s(services: Services) -> float:
     finds that it changed and puts the newest one in again.
     """
     return 2 * services.timing.portal_call_s + 5
-
-
-def _push_all(services: Services, portal: Portal, lease: str) -> Round:
-    client = services.portal_client(portal)
-    if portal.state is PortalState.RECONNECT:
-        _push_as_authors(services, portal, client)
-    if not portal.state.can_be_told:
-        return Round.REST
-    ends = time.monotonic() + ROUND_S
-    while time.monotonic() < ends:
-        due = _filled_batch(services, portal.id)
-        if not due:
-            return Round.DONE
-        until = services.now() + timedelta(seconds=_lease_s(services))
-        if not outbox.keep_lease(portal.id, lease, until=until):
-            return Round.REST  # we were asleep, and another worker goes on
-        if not _push_batch(services, portal, client, due):
-            return Round.REST
-    return Round.MORE
 
 
 def _filled_batch(services: Services, portal_id: int) -> list[Push]:

@@ -1,95 +1,97 @@
-"""Stop 2 of a message's walk: hand it to the portal's gateway, at most once per reference."""
+"""Stop 2 of a message's walk: hand a portal's messages to its gateway, each at most once per reference.
+
+An account is drained by one worker at a time. It takes as many messages as it may call at once, calls on
+threads of their own, and records together what has ended.
+"""
 
 from __future__ import annotations
 
 import logging
-import random
+import queue
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from app.domain import policy
 from app.domain.life import Answered
-from app.domain.messages import Claim, Message, Reason, Work
-from app.domain.numbers import Recipient
+from app.domain.messages import Claim, Message
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
-from app.domain.policy import End, Hold, Send, Standing
+from app.domain.pace import Pace
+from app.domain.policy import Standing
 from app.domain.portals import Portal
+from app.domain.retry import BAD_CALLS_TO_PAUSE, LONGEST_PAUSE_S, REFUSALS_TO_STOP
 from app.domain.status import MessageStatus
-from app.domain.texts import TextMeasure, measure
+from app.domain.texts import measure
 from app.gateways.base import Context, Gateway, Outgoing
 from app.gateways.submission import submit_all
+from app.jobs.drain import drain
 from app.services import Services
 from app.store import accounts, claims, messages, outbox, outcomes, portals, senders
 from app.store.accounts import Account
+from app.store.claims import Ruling, Sending, Taken
 from app.store.database import StoreRefused, StoreUnavailable
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
-# The clocks of two machines differ: a hint may come before its time, and nobody gives another one soon.
-EARLY = timedelta(seconds=0.25)
+WINDOW = 16  # calls that one account has open; a kill leaves no more outcomes unknown
 FIRST_PACE_PER_S = 10.0  # when a gateway finds us too fast before it took anything
-GO_ON_S = 10.0  # how long a thread goes on with the messages that were turned away
 STORE_TRIES_S = 600.0  # how long an outcome is kept in memory for a database that is down
+KNOWN_S = 0.25  # how long settings and standing are taken for what they were
+LOOK_EVERY_S = 0.1  # for rows that another process hinted at, while calls are open
+TICK_S = 0.02
+WAIT_HERE_S = 0.3  # for the account's pace
+GATHER_S = 0.004  # what ends in so short a time is recorded together, and
+GATHER_BUSY_S = 0.02  # while many calls are open, when it saves the most and nobody waits for one place
+BUSY = 8
 
 
-def submit_message(services: Services, row_id: int) -> None:
-    """Submit one message if it is really due; and further ones whose hints were turned away meanwhile."""
-    ends = time.monotonic() + GO_ON_S
-    next_id: int | None = row_id
-    while next_id is not None:
-        account = _submit_one(services, next_id)
-        if account is None or time.monotonic() > ends or not services.engine.slots.has_more(account.id):
-            return
-        others = claims.some_due(account.portal_id, now=services.now(), limit=20)
-        next_id = random.choice(others) if others else None  # noqa: S311 - so that two threads differ
+def submit_messages(services: Services, portal_id: int) -> None:
+    """Submit what is due of a portal: by its account, and repeats by the accounts that were called first."""
+    account = accounts.default_of(portal_id)
+    if account is None or services.gateway(account) is None:
+        _hold_all(services, portal_id)
+    else:
+        drain(Submissions(services, account))
+    for account_id in claims.accounts_that_repeat(portal_id, services.now()):
+        other = accounts.by_id(account_id)
+        if other is not None and (account is None or other.id != account.id):
+            drain(Submissions(services, other))
 
 
-def _submit_one(services: Services, row_id: int) -> Account | None:
-    """The account that was called, None when it did not come to that."""
-    message = claims.due(row_id, Work.QUEUED, now=services.now() + EARLY)
-    if message is None or message.due_at is None:
-        return None
+def _hold_all(services: Services, portal_id: int) -> None:
+    """Nobody sends for this portal. Then look again: whoever connected a gateway in this very moment woke
+    only what was held by then."""
+    portal = portals.by_id(portal_id)
+    held = True
+    while held:
+        taken = claims.hold_all(
+            portal_id, _rule_of(services, portal, None), now=services.now(), timing=services.timing
+        )
+        _count_exceptions(services, taken)
+        held = taken.looked_at > len(taken.poison)
+        if taken.ended:
+            hint_push(services, portal_id)
+    account = accounts.default_of(portal_id)
+    if account is not None and services.gateway(account) is not None:
+        messages.wake_account(account.id, portal_id, now=services.now())
+        services.engine.hint("submit", portal_id)
+
+
+def _rule_of(services: Services, portal: Portal, account: Account | None) -> Callable[[Message], Ruling]:
+    standing = _standing(services, account) if account is not None else None
     now = services.now()
-    if message.due_at > now:
-        time.sleep((message.due_at - now).total_seconds())
-        now = services.now()
-    portal = portals.by_id(message.portal_id)
-    account = _account_for(message)
-    recipient = _recipient_if_it_goes(services, message, portal, account, now)
-    if recipient is None or account is None:
-        return None
-    if not services.engine.slots.take(account.id):
-        return None
-    try:
-        if not _is_its_turn(services, message, account, now):
-            return None
-        _submit(services, message, recipient, account)
-    finally:
-        services.engine.slots.free(account.id)
-    return account
 
+    def rule(message: Message) -> Ruling:
+        decide = policy.decide_repeat if message.status is MessageStatus.UNKNOWN else policy.decide
+        decision = decide(message, portal.state, portal.settings, standing, now=now)
+        return Ruling(decision, measure(message.text))
 
-def _recipient_if_it_goes(
-    services: Services, message: Message, portal: Portal, account: Account | None, now: datetime
-) -> Recipient | None:
-    """The number to call; None when our rules hold or end the message, which is done here."""
-    is_ready = account is not None and services.gateway(account) is not None
-    standing = _standing(services, account) if account is not None and is_ready else None
-    decide = policy.decide_repeat if message.status is MessageStatus.UNKNOWN else policy.decide
-    match decision := decide(message, portal.state, portal.settings, standing, now=now):
-        case Send():
-            return decision.recipient
-        case Hold():
-            _hold(services, message, decision, now)
-        case End():
-            _end(services, message, decision.reason, decision.text)
-        case None:
-            claims.stop_repeating(message.id, now=now)
-    return None
+    return rule
 
 
 def _standing(services: Services, account: Account) -> Standing:
@@ -98,44 +100,313 @@ def _standing(services: Services, account: Account) -> Standing:
     return replace(account.standing, is_trial=is_marked and services.config.demo_gateway == "marked")
 
 
-def _hold(services: Services, message: Message, hold: Hold, now: datetime) -> None:
-    """Put it off; and look again, since a gateway that was connected or repaired in this very moment woke
-    only those that were put off by then."""
-    claims.put_off(message.id, hold.reason, hold.text, until=hold.until, now=now)
-    account = _account_for(message)
-    if account is None or services.gateway(account) is None or account.standing.is_stopped:
-        return
-    messages.wake_account(account.id, message.portal_id, now=now)
-    services.engine.hint("submit", message.id)
+def _count_exceptions(services: Services, taken: Taken) -> None:
+    for row_id, why in taken.poison.items():
+        _note_fault(services, row_id, why)
 
 
-def _account_for(message: Message) -> Account | None:
-    """The portal's default; but an unknown outcome is never taken to a second gateway."""
-    if message.status is MessageStatus.UNKNOWN and message.account_id is not None:
-        return accounts.by_id(message.account_id)
-    return accounts.default_of(message.portal_id)
+@dataclass(frozen=True)
+class _Done:
+    """What came of one call: an outcome for each message; None: it was not made, it was too late for it."""
+
+    claims: Sequence[Claim]
+    outcomes: Sequence[Outcome] | None
+    took_s: float = 0.0
 
 
-def _is_its_turn(services: Services, message: Message, account: Account, now: datetime) -> bool:
-    """Whether the account's breaker and pace let this message through now; else it waits for its turn."""
-    if message.slot_at is not None and message.slot_at <= now and not account.is_silent:
-        return True  # its turn was given out before; another one would begin the waiting anew
-    turn = accounts.take_turn(account, now=now, breaker_s=services.timing.breaker_s)
-    if turn.is_given and turn.at <= now:
+class Submissions:
+    """One account with its open calls, its pace and its standing."""
+
+    def __init__(self, services: Services, account: Account) -> None:
+        self._services, self._account = services, account
+        self._portal = portals.by_id(account.portal_id)
+        self._pace = Pace()
+        self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
+        self._open = 0
+        self._lease: str | None = None
+        self._kept_at = self._known_at = self._looked_at = 0.0
+        self._originators: dict[str, str] = {}
+
+    # --- the owner, as `drain` asks for it
+
+    def take(self) -> bool:
+        services = self._services
+        if services.engine.stopping.is_set():
+            return False
+        self._lease = accounts.claim_drain(
+            self._account.id, now=services.now(), lease_s=services.timing.drain_s
+        )
+        self._kept_at, self._known_at, self._looked_at = time.monotonic(), 0.0, 0.0
+        return self._lease is not None
+
+    def release(self) -> None:
+        if self._lease is not None:
+            accounts.release_drain(self._account.id, self._lease, next_at=self._pace.next_at)
+
+    def has_due(self) -> bool:
+        return claims.has_due(self._sending, self._services.now())
+
+    def work(self) -> bool:
+        """Call until nothing is due. What is open is recorded in any case, also when the lease was lost: each
+        row has a lease of its own."""
+        try:
+            while self._keep():
+                begun = self._begin()
+                if self._open:
+                    self._record(self._ended(TICK_S))
+                elif begun is None:
+                    return False
+                elif begun.looked_at == len(begun.poison):
+                    wait_s = self._pace.wait_s(self._services.now())
+                    if wait_s > WAIT_HERE_S:
+                        self._come_back(wait_s)
+                        return False
+                    if not wait_s or not self.has_due():
+                        break
+                    time.sleep(wait_s)
+        finally:
+            while self._open:
+                self._record(self._ended(TICK_S))
         return True
-    if account.is_silent and not turn.is_given:
-        claims.all_wait_in_queue(message, until=turn.at)
-        return False
-    until, slot = turn.at, turn.at if turn.is_given else None
-    if not turn.is_given:  # come back spread over the time that the others will take
-        ahead = claims.count_queued(account.portal_id) / (account.rate_per_s or accounts.FASTEST_PER_S)
-        until += timedelta(seconds=random.uniform(0, min(ahead, 600.0)))  # noqa: S311 - jitter, not a secret
-    until = min(until, policy.ends_waiting(message))
-    claims.put_off(message.id, Reason.NONE, "", until=until, slot_at=slot, now=now)
-    delay_s = (until - now).total_seconds()
-    if delay_s < services.timing.sweep_s:
-        services.engine.hint("submit", message.id, delay_s=delay_s)
-    return False
+
+    def _come_back(self, wait_s: float) -> None:
+        """No thread waits long for the account's pace; the sweeper comes by, too."""
+        if wait_s < self._services.timing.sweep_s:
+            self._services.engine.hint("submit", self._portal.id, delay_s=wait_s)
+
+    def _keep(self) -> bool:
+        services = self._services
+        if services.engine.stopping.is_set() or self._lease is None:
+            return False
+        if time.monotonic() - self._kept_at < services.timing.drain_s / 4:
+            return True
+        self._kept_at = time.monotonic()
+        until = services.now() + services.timing.span("drain_s")
+        try:
+            return accounts.keep_drain(self._account.id, self._lease, until=until)
+        except StoreUnavailable:
+            return False
+
+    # --- what goes out
+
+    def _begin(self) -> Taken | None:
+        """Take what may go now and call it. None: the account must be left alone for a while."""
+        services = self._services
+        if not self._know():
+            return None
+        now = services.now()
+        places = self._places(now)
+        if places is None:
+            return None
+        hinted = services.engine.was_hinted("submit", self._portal.id)
+        if not places or not (hinted or time.monotonic() - self._looked_at >= LOOK_EVERY_S):
+            return Taken()
+        taken = self._take(places, now)
+        if taken.looked_at < places:
+            self._looked_at = time.monotonic()
+        return taken
+
+    def _take(self, places: int, now: datetime) -> Taken:
+        services, account = self._services, self._account
+        bulk = max(1, self._gateway(None).active_capabilities.bulk_max)
+        is_stopped = account.standing.is_stopped
+        deadline = time.monotonic() + services.timing.gateway_deadline_s  # the leases begin now
+        taken = claims.take(
+            self._sending,
+            _rule_of(services, self._portal, account),
+            limit=claims.AT_ONCE if is_stopped else places * bulk,
+            now=now,
+            timing=services.timing,
+        )
+        self._pace.took(len(taken.claims), now)
+        for first in range(0, len(taken.claims), bulk):
+            self._call(taken.claims[first : first + bulk], deadline)
+        _count_exceptions(services, taken)
+        if taken.ended:
+            hint_push(services, self._portal.id)
+        if is_stopped and taken.looked_at:
+            self._look_again()
+        return taken
+
+    def _look_again(self) -> None:
+        """Whoever repaired the account in this very moment woke only what was held by then."""
+        self._known_at = 0.0
+        if self._know() and not self._account.standing.is_stopped:
+            messages.wake_account(self._account.id, self._portal.id, now=self._services.now())
+            self._looked_at = 0.0
+
+    def _know(self) -> bool:
+        """Look up settings and standing from time to time. False when the account is gone."""
+        if time.monotonic() - self._known_at < KNOWN_S:
+            return True
+        account = accounts.by_id(self._account.id)
+        if account is None or self._services.gateway(account) is None:
+            return False
+        self._account, self._portal = account, portals.by_id(account.portal_id)
+        self._originators = {}
+        self._pace.learn(account.rate_per_s, account.next_slot_at)
+        self._known_at = time.monotonic()
+        return True
+
+    def _places(self, now: datetime) -> int | None:
+        """How many calls may begin now; None while a silent gateway has to be left alone."""
+        account = self._account
+        if account.standing.is_stopped:
+            return WINDOW  # nothing is called: what is due is held
+        if account.is_silent:  # one call into the silence needs no pace
+            if self._open:
+                return 0
+            if not accounts.begin_probe(account, now=now, breaker_s=self._services.timing.breaker_s):
+                return None
+            return 1
+        window = min(WINDOW, self._services.engine.share_of_calls())
+        if account.failures:
+            window = min(window, REFUSALS_TO_STOP - account.failures)
+        if account.bad_calls:
+            window = min(window, BAD_CALLS_TO_PAUSE - account.bad_calls)
+        return self._pace.places(now, max(0, window - self._open))
+
+    def _call(self, batch: Sequence[Claim], deadline: float) -> None:
+        """Begin one call on a thread of its own."""
+        try:
+            outgoing = [self._outgoing(claim) for claim in batch]
+        except Exception as error:
+            log.exception("message cannot be handed over", extra={"install": self._portal.id})
+            for claim in batch:
+                claims.give_back(claim, now=self._services.now())
+                _note_fault(self._services, claim.message.id, type(error).__name__)
+            return
+        gateway = self._gateway(deadline)
+        self._open += 1
+        self._services.engine.calls.submit(_make_call, gateway, outgoing, batch, deadline, self._done)
+
+    def _gateway(self, deadline: float | None) -> Gateway:
+        adapter = self._services.gateways.get(self._account.slug)
+        assert adapter is not None
+        http: Any = self._services.gateway_http(adapter.slug)
+        if deadline is not None:
+            http = _UntilDeadline(http, deadline)
+        return adapter(self._account.settings, Context(http=http))
+
+    def _outgoing(self, claim: Claim) -> Outgoing:
+        services, message = self._services, claim.message
+        code = message.sender_code
+        if code not in self._originators:
+            self._originators[code] = senders.originator_for(claim.portal_id, code)
+        size = measure(message.text)
+        return Outgoing(
+            reference=claim.reference,
+            recipient=message.recipient,
+            text=message.text,
+            originator=self._originators[code] or self._gateway(None).originator,
+            report_url=services.report_url(self._account, claim.reference),
+            encoding=size.encoding,
+            segments=size.segments,
+            validity_s=max(60, int((message.expires_at - services.now()).total_seconds())),
+            again=claim.calls > 1,
+        )
+
+    @property
+    def _sending(self) -> Sending:
+        account = self._account
+        return Sending(account.portal_id, account.id, account.slug, account.is_default)
+
+    # --- what came of it
+
+    def _ended(self, wait_s: float) -> list[_Done]:
+        """The calls that have ended: one, unless none does in time, with those that end beside it."""
+        try:
+            ended = [self._done.get(timeout=wait_s)]
+        except queue.Empty:
+            return []
+        if self._open > 1:
+            time.sleep(GATHER_BUSY_S if self._open >= BUSY else GATHER_S)
+        while not self._done.empty():
+            ended.append(self._done.get())
+        self._open -= len(ended)
+        return ended
+
+    def _record(self, ended: Sequence[_Done]) -> None:
+        services = self._services
+        for done in ended:
+            if done.outcomes is None:
+                for claim in done.claims:
+                    _keep_trying(partial(claims.give_back, claim, now=services.now()))
+        gateway = self._gateway(None)
+        answers = [
+            answered(services, self._portal, claim, gateway, outcome)
+            for done in ended
+            for claim, outcome in zip(done.claims, done.outcomes or (), strict=False)
+        ]
+        if not answers:
+            return
+        self._measure(ended)
+        recorded = _keep_trying(lambda: outcomes.record(answers, now=services.now(), timing=services.timing))
+        now = services.now()
+        self._judge(answers, now)
+        for answer in answers:
+            self._note(answer)
+        told = [each.push_due_at for each in recorded if each.push_due_at is not None]
+        if told:
+            delay_s = max(0.0, (min(told) - now).total_seconds())
+            services.engine.hint("push", self._portal.id, delay_s=delay_s)
+
+    def _measure(self, ended: Sequence[_Done]) -> None:
+        counts, slug = self._services.counts, self._account.slug
+        for done in ended:
+            for outcome in done.outcomes or ():
+                name = type(outcome).__name__
+                counts.add("sms_gateway_requests_total", gateway=slug, outcome=name)
+            if done.outcomes is not None:
+                counts.observe("sms_gateway_duration_seconds", done.took_s, gateway=slug)
+
+    def _note(self, answer: Answered) -> None:
+        services = self._services
+        is_soon = answer.poll_s is not None and answer.poll_s < services.timing.sweep_s
+        if isinstance(answer.outcome, Accepted) and is_soon:
+            delay_s = answer.poll_s or 0.0
+            services.engine.hint("follow_up", answer.claim.message.id, delay_s=delay_s)
+        log.info(
+            "message submitted",
+            extra={
+                "install": answer.claim.portal_id,
+                "message_row": answer.claim.message.id,
+                "gateway": self._account.slug,
+                "outcome": type(answer.outcome).__name__,
+            },
+        )
+
+    def _judge(self, answers: Sequence[Answered], now: datetime) -> None:
+        """What the answers say of the account itself."""
+        account, timing = self._account, self._services.timing
+        accepted = sum(isinstance(answer.outcome, Accepted) for answer in answers)
+        self._pace.note_accepted(accepted, now)
+        if accepted and (account.is_silent or account.bad_calls or account.failures or account.rate_per_s):
+            self._known_at = self._looked_at = 0.0
+        for answer in answers:
+            match answer.outcome:
+                case Refused(kind=RefusalKind.CONFIG) as refused:
+                    _count_refusal(self._services, account, answer.claim, refused, now)
+                case Refused(kind=RefusalKind.THROTTLE) as refused:
+                    accounts.slow_down(
+                        account,
+                        pause_s=min(refused.retry_after_s or 1.0, LONGEST_PAUSE_S),
+                        seen_per_s=self._pace.accepted_per_s(now) or FIRST_PACE_PER_S,
+                        now=now,
+                    )
+                case Refused(kind=RefusalKind.TEMPORARY) | Unknown():
+                    if accounts.note_no_answer(account, pause_s=timing.breaker_s, now=now):
+                        log.error(
+                            "gateway does not answer: one call at a time until it does",
+                            extra={
+                                "install": account.portal_id,
+                                "account": account.id,
+                                "gateway": account.slug,
+                            },
+                        )
+                case _:
+                    continue
+            self._known_at = 0.0
 
 
 class _UntilDeadline:
@@ -148,63 +419,28 @@ class _UntilDeadline:
         return self._http.request(method, url, deadline=self._deadline, **options)
 
 
-def _submit(services: Services, message: Message, recipient: Recipient, account: Account) -> None:
-    size = measure(message.text)
-    # From here on: whatever happens, the gateway is not called after this moment, for then the lease
-    # is nearly over and another worker may judge the message.
-    deadline = time.monotonic() + services.timing.gateway_deadline_s
-    adapter = services.gateways.get(account.slug)
-    assert adapter is not None
-    gateway = adapter(
-        account.settings, Context(http=_UntilDeadline(services.gateway_http(adapter.slug), deadline))
-    )
-    claim = claims.claim(
-        message,
-        account_id=account.id,
-        gateway=account.slug,
-        recipient=recipient.number,
-        encoding=size.encoding,
-        segments=size.segments,
-        now=services.now(),
-        timing=services.timing,
-    )
-    if claim is None:
-        return
-    outgoing = _outgoing(services, claim, recipient, account, gateway, size)
-    if time.monotonic() >= deadline:  # this worker was asleep since the claim
-        claims.give_back(claim, now=services.now())
+def _make_call(
+    gateway: Gateway,
+    outgoing: Sequence[Outgoing],
+    batch: Sequence[Claim],
+    deadline: float,
+    done: queue.SimpleQueue[_Done],
+) -> None:
+    """On a thread of its own. Whatever happens, the gateway is not called after the deadline: then the lease
+    is nearly over, and another worker may judge the message."""
+    if time.monotonic() >= deadline:
+        done.put(_Done(batch, None))
         return
     began = time.monotonic()
-    (outcome,) = submit_all(gateway, [outgoing])
-    services.counts.add("sms_gateway_requests_total", gateway=account.slug, outcome=type(outcome).__name__)
-    services.counts.observe("sms_gateway_duration_seconds", time.monotonic() - began, gateway=account.slug)
-    _keep_trying(lambda: _record(services, claim, account, gateway, outcome))
+    try:
+        found = submit_all(gateway, outgoing)
+        done.put(_Done(batch, found, time.monotonic() - began))
+    except BaseException as error:
+        done.put(_Done(batch, [Unknown(f"the call ended by {type(error).__name__}")] * len(batch)))
+        raise
 
 
-def _outgoing(
-    services: Services,
-    claim: Claim,
-    recipient: Recipient,
-    account: Account,
-    gateway: Gateway,
-    size: TextMeasure,
-) -> Outgoing:
-    message = claim.message
-    originator = senders.originator_for(claim.portal_id, message.sender_code) or gateway.originator
-    return Outgoing(
-        reference=claim.reference,
-        recipient=recipient.number,
-        text=message.text,
-        originator=originator,
-        report_url=services.report_url(account, claim.reference),
-        encoding=size.encoding,
-        segments=size.segments,
-        validity_s=max(60, int((message.expires_at - services.now()).total_seconds())),
-        again=claim.calls > 1,
-    )
-
-
-def _keep_trying(record: Callable[[], None]) -> None:
+def _keep_trying(record: Callable[[], Result]) -> Result:
     """Write an outcome even when the database is down for a while: without it the outcome is unknown."""
     ends = time.monotonic() + STORE_TRIES_S
     while True:
@@ -216,42 +452,34 @@ def _keep_trying(record: Callable[[], None]) -> None:
             time.sleep(0.5)
 
 
-def _record(services: Services, claim: Claim, account: Account, gateway: Gateway, outcome: Outcome) -> None:
-    now, timing = services.now(), services.timing
-    answer = answered(services, claim, gateway, outcome)
-    outcomes.record([answer], now=now, timing=timing)
-    match outcome:
-        case Accepted():
-            services.engine.slots.note_accepted(account.id)
-            if answer.poll_s is not None and answer.poll_s < timing.sweep_s:
-                services.engine.hint("follow_up", claim.message.id, delay_s=answer.poll_s)
-        case Refused(kind=RefusalKind.CONFIG):
-            _count_config_refusal(services, account, claim, outcome, now)
-        case Refused(kind=RefusalKind.THROTTLE):
-            accounts.slow_down(
-                account,
-                pause_s=min(outcome.retry_after_s or 1.0, 3600.0),
-                seen_per_s=services.engine.slots.accepted_per_s(account.id) or FIRST_PACE_PER_S,
-                now=now,
-            )
-        case Refused(kind=RefusalKind.TEMPORARY) | Unknown():
-            _count_no_answer(services, account, now)
-    if account.is_silent and isinstance(outcome, Accepted):  # it was, before this call
-        claims.all_may_go(claim.message, now=now)
-    log.info(
-        "message submitted",
-        extra={
-            "install": claim.portal_id,
-            "message_row": claim.message.id,
-            "gateway": account.slug,
-            "outcome": type(outcome).__name__,
-        },
+def _count_refusal(
+    services: Services, account: Account, claim: Claim, refused: Refused, now: datetime
+) -> None:
+    stopped = accounts.count_refusal(
+        account,
+        claim.message.id,
+        reason=f"{refused.code}: {refused.text}".strip(": "),
+        probe_at=now + services.timing.span("account_probe_s"),
+        now=now,
     )
-    hint_push(services, claim.portal_id)
+    if stopped:
+        log.error(
+            "gateway account stopped: its key or balance is refused",
+            extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
+        )
+
+
+# --- unknown outcomes ---
 
 
 def answered(
-    services: Services, claim: Claim, gateway: Gateway | None, outcome: Outcome, *, is_fault: bool = False
+    services: Services,
+    portal: Portal,
+    claim: Claim,
+    gateway: Gateway | None,
+    outcome: Outcome,
+    *,
+    is_fault: bool = False,
 ) -> Answered:
     """What came of a claim, with what this gateway can do about it: it fetches its reports, it can be asked,
     or it drops repeats."""
@@ -261,46 +489,16 @@ def answered(
         outcome,
         poll_s=can.poll_after_s if can is not None and can.reports in ("poll", "both") else None,
         look_up_s=services.timing.look_up_s if can is not None and can.lookup else None,
-        may_repeat=isinstance(outcome, Unknown | Refused) and may_resend(services, claim.portal_id, gateway),
+        may_repeat=may_repeat(portal, gateway),
         is_fault=is_fault,
     )
 
 
-def _count_config_refusal(
-    services: Services, account: Account, claim: Claim, refused: Refused, now: datetime
-) -> None:
-    opened = accounts.count_refusal(
-        account,
-        claim.message.id,
-        reason=f"{refused.code}: {refused.text}".strip(": "),
-        probe_at=now + services.timing.span("account_probe_s"),
-        now=now,
-    )
-    if opened:
-        log.error(
-            "gateway account stopped: its key or balance is refused",
-            extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
-        )
-
-
-def _count_no_answer(services: Services, account: Account, now: datetime) -> None:
-    if accounts.note_no_answer(account, pause_s=services.timing.breaker_s, now=now):
-        log.error(
-            "gateway does not answer: one call at a time until it does",
-            extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
-        )
-
-
-# --- unknown outcomes ---
-
-
-def may_resend(services: Services, portal_id: int, gateway: Gateway | None) -> bool:
+def may_repeat(portal: Portal, gateway: Gateway | None) -> bool:
     """Whether an unknown outcome may be submitted again: the gateway drops repeats, or the admin said so."""
     if gateway is None:
         return False
-    if gateway.active_capabilities.idempotent:
-        return True
-    return portals.by_id(portal_id).settings.unknown_policy == "resend"
+    return gateway.active_capabilities.idempotent or portal.settings.unknown_policy == "resend"
 
 
 def recover_message(services: Services, row_id: int) -> None:
@@ -311,29 +509,28 @@ def recover_message(services: Services, row_id: int) -> None:
     account = accounts.by_id(claim.account_id)
     gateway = services.gateway(account) if account else None
     why = "the worker stopped before the gateway's answer was recorded"
-    lost = answered(services, claim, gateway, Unknown(why), is_fault=True)
+    portal = portals.by_id(claim.portal_id)
+    lost = answered(services, portal, claim, gateway, Unknown(why), is_fault=True)
     outcomes.record([lost], now=services.now(), timing=services.timing)
     services.counts.add("sms_lease_lost_total")
     log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})
     hint_push(services, claim.portal_id)
 
 
-# --- ends ---
+# --- faults of our own ---
 
 
 def note_exception(services: Services, job: str, key: int, error: Exception) -> None:
     """A job raised: its message is tried again some times, then it is a dead letter and the portal hears."""
     is_down = isinstance(error, (StoreUnavailable, MemoryError)) and not isinstance(error, StoreRefused)
-    if is_down or job not in ("submit", "follow_up", "verify_held"):
+    if is_down or job not in ("follow_up", "verify_held"):
         return  # not the message's fault: its row stays due
-    now = services.now()
-    if messages.note_exception(key, type(error).__name__, now=now, timing=services.timing):
-        log.error("dead letter", extra={"message_row": key, "job": job})
+    _note_fault(services, key, type(error).__name__)
 
 
-def _end(services: Services, message: Message, reason: Reason, text: str) -> None:
-    messages.finish(message, MessageStatus.FAILED, reason, text, now=services.now(), timing=services.timing)
-    hint_push(services, message.portal_id)
+def _note_fault(services: Services, row_id: int, why: str) -> None:
+    if messages.note_exception(row_id, why, now=services.now(), timing=services.timing):
+        log.error("dead letter", extra={"message_row": row_id})
 
 
 def hint_push(services: Services, portal_id: int) -> None:

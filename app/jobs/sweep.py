@@ -13,6 +13,7 @@ from app.jobs import check_account, removal
 from app.services import Services
 from app.store import (
     accounts,
+    claims,
     counts,
     incidents,
     job_runs,
@@ -28,12 +29,7 @@ from app.store import (
 
 log = logging.getLogger(__name__)
 
-HINT_FOR = {
-    Work.HELD: "verify_held",
-    Work.QUEUED: "submit",
-    Work.SUBMITTING: "recover",
-    Work.WAITING: "follow_up",
-}
+HINT_FOR = {Work.HELD: "verify_held", Work.WAITING: "follow_up"}
 ROWS_A_SWEEP = 2000
 PORTALS_A_SWEEP = 500
 # While so many hints wait, more of them would only be doubled: the engine is alive and busy.
@@ -77,6 +73,7 @@ def _sweep_messages(services: Services) -> None:
     # A lost lease waits for nobody: not even for a queue full of hints.
     for row_id in messages.lost_leases(services.now(), limit=ROWS_A_SWEEP):
         _hint(services, "recover", row_id, priority=PRIORITY_SINGLE)
+    _hint_all(services, "submit", claims.portals_with_due(services.now(), limit=PORTALS_A_SWEEP))
     pending = services.engine.pending()
     if pending is not None and pending > ENOUGH_HINTS:
         return

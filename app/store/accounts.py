@@ -14,7 +14,7 @@ from app.domain.messages import Work
 from app.domain.policy import Standing
 from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
-from app.store import old_addresses
+from app.store import leases, old_addresses
 from app.store.database import AnyRow, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import gateway_accounts, messages, portals
@@ -54,6 +54,7 @@ class Account:
     failures: int
     bad_calls: int
     rate_per_s: float | None
+    next_slot_at: datetime | None
     last_report_at: datetime | None
     failed_checks: int
     failed_check_text: str
@@ -90,6 +91,7 @@ def _account(row: AnyRow) -> Account:
         failures=row.failures,
         bad_calls=row.bad_calls,
         rate_per_s=row.rate_per_s,
+        next_slot_at=row.next_slot_at,
         last_report_at=row.last_report_at,
         failed_checks=row.failed_checks,
         failed_check_text=row.failed_check_text,
@@ -379,54 +381,35 @@ def _failed_check(check: Check) -> dict[str, object]:
 
 SLOWEST_PER_S = 0.2
 FASTEST_PER_S = 200.0  # a pace above this is none
-HORIZON = timedelta(seconds=10)  # turns are given out so far ahead; the pace may change
 
 
-@dataclass(frozen=True)
-class Turn:
-    """When a message may go. `is_given`: the time is its own; else it asks again then."""
-
-    at: datetime
-    is_given: bool
+def claim_drain(account_id: int, *, now: datetime, lease_s: float) -> str | None:
+    """The right to hand over this account's messages; None while another worker has it."""
+    return leases.take(gateway_accounts, account_id, "drain", now=now, lease_s=lease_s)
 
 
-def take_turn(account: Account, *, now: datetime, breaker_s: float) -> Turn:
-    """The next free turn of this account. Rows hold the order, so it is kept across machines."""
-    if account.is_silent:
-        if account.paused_until is not None and account.paused_until > now:
-            return Turn(account.paused_until, is_given=False)
-        if not _begin_probe(account.id, now, timedelta(seconds=breaker_s)):
-            return Turn(now + timedelta(seconds=breaker_s), is_given=False)
-        return Turn(now, is_given=True)  # one call into the silence needs no pace
-    if account.rate_per_s is None:
-        return Turn(now, is_given=True)
-    return _next_slot(account.id, now)
+def keep_drain(account_id: int, lease: str, *, until: datetime) -> bool:
+    """Hold on to that right; False when it was lost meanwhile."""
+    return leases.keep(gateway_accounts, account_id, "drain", lease, until=until)
 
 
-def _begin_probe(account_id: int, now: datetime, pause: timedelta) -> bool:
-    """Of all that wait for a silent gateway one may try; True for that one."""
+def release_drain(account_id: int, lease: str, *, next_at: datetime | None) -> None:
+    """Give it back, with the moment at which the account's pace lets the next one go."""
+    more = {} if next_at is None else {"next_slot_at": next_at}
+    leases.release(gateway_accounts, account_id, "drain", lease, **more)
+
+
+def begin_probe(account: Account, *, now: datetime, breaker_s: float) -> bool:
+    """Into the silence goes one call at a time; True when it may begin now."""
     until = gateway_accounts.c.paused_until
     with writing() as connection:
         return bool(
             connection.execute(
                 sa.update(gateway_accounts)
-                .where(gateway_accounts.c.id == account_id, sa.or_(until.is_(None), until <= now))
-                .values(paused_until=now + pause)
+                .where(gateway_accounts.c.id == account.id, sa.or_(until.is_(None), until <= now))
+                .values(paused_until=now + timedelta(seconds=breaker_s))
             ).rowcount
         )
-
-
-def _next_slot(account_id: int, now: datetime) -> Turn:
-    with writing() as connection:
-        row = _locked(connection, account_id)
-        if row is None or row.rate_per_s is None:
-            return Turn(now, is_given=True)
-        slot: datetime = max(row.next_slot_at or now, now)
-        if slot > now + HORIZON:
-            return Turn(slot, is_given=False)
-        following = slot + timedelta(seconds=1 / row.rate_per_s)
-        _set(connection, account_id, next_slot_at=following)
-    return Turn(slot, is_given=True)
 
 
 def slow_down(account: Account, *, pause_s: float, seen_per_s: float, now: datetime) -> None:

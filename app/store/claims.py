@@ -1,29 +1,278 @@
-"""The queue: a due message is taken by one worker at a time, for as long as its lease lasts, or put off."""
+"""The queue: due messages are taken for one account, as many as it calls at once, each by its own lease."""
 
 from __future__ import annotations
 
 import secrets as random_source
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain import life
-from app.domain.life import Change, State
-from app.domain.messages import Claim, Message, Reason, Work
+from app.domain.life import COLUMNS, Change
+from app.domain.messages import Claim, Message, Work
+from app.domain.policy import End, Hold, Send
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
+from app.domain.texts import TextMeasure
 from app.store.database import AnyRow, statement, writing
-from app.store.rows import locked, message_columns, message_of, state_of, write
+from app.store.rows import FIELDS, locked, message_of, state_of, write, write_all
 from app.store.tables import attempts, messages
+
+# The clocks of two machines differ: a hint may come before its time, and nobody gives another one soon.
+EARLY = timedelta(seconds=0.25)
+AT_ONCE = 200  # messages that one commit holds or ends
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What becomes of a due message; None: an unknown outcome that must not be repeated."""
+
+    decision: Send | Hold | End | None
+    size: TextMeasure
+
+
+@dataclass(frozen=True)
+class Taken:
+    """`claims` are to be called at once. `looked_at`: how many rows were due; `poison`: rows at which our own
+    code failed, with the exception's name."""
+
+    claims: Sequence[Claim] = ()
+    looked_at: int = 0
+    ended: int = 0
+    poison: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Whose messages are taken: of the portal's queue those that this account sends."""
+
+    portal_id: int
+    account_id: int
+    gateway: str
+    is_default: bool
+
+    @property
+    def mine(self) -> sa.ColumnElement[bool]:
+        """An unknown outcome is never taken to a second gateway."""
+        column = messages.c
+        repeats = sa.and_(column.status == MessageStatus.UNKNOWN, column.account_id == self.account_id)
+        if not self.is_default:
+            return repeats
+        return sa.or_(column.status != MessageStatus.UNKNOWN, column.account_id.is_(None), repeats)
+
+
+def take(
+    sending: Sending,
+    rule: Callable[[Message], Ruling],
+    *,
+    limit: int,
+    now: datetime,
+    timing: Timing,
+) -> Taken:
+    """Take up to `limit` due messages, single ones before campaigns, oldest first; what our rules hold or end
+    is written on the way. One commit, and nothing is taken that is not called at once."""
+    column = messages.c
+    query = (
+        _columns()
+        .where(column.portal_id == sending.portal_id, column.work == Work.QUEUED)
+        .where(column.due_at <= now + EARLY, sending.mine)
+        .order_by(column.lane, column.due_at, column.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    with writing() as connection:
+        return _take(connection, connection.execute(query).all(), sending, rule, now, timing)
+
+
+def hold_all(portal_id: int, rule: Callable[[Message], Ruling], *, now: datetime, timing: Timing) -> Taken:
+    """The same for a portal that no account sends for: nothing is claimed, all of it is held or ended."""
+    column = messages.c
+    query = (
+        _columns()
+        .where(column.portal_id == portal_id, column.work == Work.QUEUED, column.due_at <= now + EARLY)
+        .where(sa.or_(column.status != MessageStatus.UNKNOWN, column.account_id.is_(None)))
+        .order_by(column.due_at)
+        .limit(AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    with writing() as connection:
+        return _take(connection, connection.execute(query).all(), None, rule, now, timing)
+
+
+def _columns() -> sa.Select[Any]:
+    return sa.select(*(messages.c[name] for name in dict.fromkeys((*FIELDS, *COLUMNS, "id"))))
+
+
+def _take(
+    connection: Connection,
+    rows: Sequence[AnyRow],
+    sending: Sending | None,
+    rule: Callable[[Message], Ruling],
+    now: datetime,
+    timing: Timing,
+) -> Taken:
+    going: list[tuple[AnyRow, Message, Send, TextMeasure]] = []
+    changes: list[tuple[AnyRow, Change]] = []
+    poison: dict[int, str] = {}
+    for row in rows:
+        message = message_of(row)
+        try:
+            ruling = rule(message)
+        except MemoryError:
+            raise  # nobody's fault: all of it stays due
+        except Exception as error:  # one message must not keep the others from going
+            poison[row.id] = type(error).__name__
+            continue
+        if isinstance(ruling.decision, Send) and sending is not None:
+            going.append((row, message, ruling.decision, ruling.size))
+        elif (change := _change_of(row, ruling.decision, now, timing)) is not None:
+            changes.append((row, change))
+    claims, claimed, more = _claim(connection, going, sending, now, timing) if sending else ([], [], {})
+    write_all(connection, [*changes, *claimed], now, more)
+    ended = sum(change.state.work is Work.CLOSED for _, change in changes)
+    return Taken(claims, len(rows), ended, poison)
+
+
+def _change_of(row: AnyRow, decision: object, now: datetime, timing: Timing) -> Change | None:
+    state = state_of(row)
+    match decision:
+        case Hold():
+            return life.put_off(state, decision.reason, decision.text, decision.until)
+        case End():
+            failed = MessageStatus.FAILED
+            return life.ended(state, failed, decision.reason, decision.text, now, timing)
+    return life.not_repeated(state)
+
+
+def _claim(
+    connection: Connection,
+    going: Sequence[tuple[AnyRow, Message, Send, TextMeasure]],
+    sending: Sending,
+    now: datetime,
+    timing: Timing,
+) -> tuple[list[Claim], list[tuple[AnyRow, Change]], dict[int, dict[str, Any]]]:
+    """Claims with their attempts, the changes of their rows, and what else is written to these."""
+    claims, changes, more = [], [], {}
+    found = _attempts_for(connection, [row for row, *_ in going], sending, now)
+    for row, message, send, size in going:
+        attempt, is_again = found[row.id]
+        lease = random_source.token_hex(16)
+        taken = replace(life.claimed(state_of(row), lease, now, timing), attempt_id=attempt.id)
+        step = f"again as {attempt.reference}" if is_again else attempt.reference
+        changes.append((row, Change(taken, (("submitting", step),))))
+        more[row.id] = {
+            "account_id": sending.account_id,
+            "recipient": send.recipient.number,
+            "encoding": size.encoding,
+            "segments": size.segments,
+            "attempts": attempt.number,
+        }
+        claims.append(
+            Claim(
+                message=replace(message, recipient=send.recipient.number, attempts=attempt.number),
+                lease=lease,
+                attempt_id=attempt.id,
+                reference=attempt.reference,
+                calls=attempt.calls,
+                tries=taken.tries,
+                portal_id=row.portal_id,
+                account_id=sending.account_id,
+            )
+        )
+    return claims, changes, more
+
+
+_ATTEMPT = ("id", "message_row_id", "number", "reference", "calls")
+
+
+def _attempts_for(
+    connection: Connection, rows: Sequence[AnyRow], sending: Sending, now: datetime
+) -> dict[int, tuple[AnyRow, bool]]:
+    """An attempt for each row: after an unknown outcome the same once more, else a new one."""
+    columns = [attempts.c[name] for name in _ATTEMPT]
+    found: dict[int, tuple[AnyRow, bool]] = {}
+    open_ids = [row.attempt_id for row in rows if row.attempt_id and row.status == MessageStatus.UNKNOWN]
+    if open_ids:
+        again = connection.execute(
+            sa.update(attempts)
+            .where(
+                attempts.c.id.in_(open_ids),
+                attempts.c.outcome == "unknown",
+                attempts.c.account_id == sending.account_id,
+            )
+            .values(calls=attempts.c.calls + 1, finished_at=None)
+            .returning(*columns)
+        )
+        found = {attempt.message_row_id: (attempt, True) for attempt in again}
+    new = [
+        {
+            "message_row_id": row.id,
+            "number": row.attempts + 1,
+            "account_id": sending.account_id,
+            "gateway": sending.gateway,
+            "reference": random_source.token_urlsafe(12),
+            "calls": 1,
+            "started_at": now,
+        }
+        for row in rows
+        if row.id not in found
+    ]
+    if new:
+        made = connection.execute(sa.insert(attempts).returning(*columns), new)
+        found |= {attempt.message_row_id: (attempt, False) for attempt in made}
+    return found
+
+
+# --- who has work
+
+
+def portals_with_due(now: datetime, *, limit: int) -> list[int]:
+    """Portals with messages to submit, longest waiting first."""
+    query = (
+        sa.select(messages.c.portal_id)
+        .where(messages.c.due_at <= now, messages.c.work == Work.QUEUED)
+        .group_by(messages.c.portal_id)
+        .order_by(sa.func.min(messages.c.due_at))
+        .limit(limit)
+    )
+    with statement() as connection:
+        return list(connection.scalars(query))
+
+
+def has_due(sending: Sending, now: datetime) -> bool:
+    column = messages.c
+    query = (
+        sa.select(column.id)
+        .where(
+            column.portal_id == sending.portal_id, column.work == Work.QUEUED, column.due_at <= now + EARLY
+        )
+        .where(sending.mine)
+        .limit(1)
+    )
+    with statement() as connection:
+        return connection.scalar(query) is not None
+
+
+def accounts_that_repeat(portal_id: int, now: datetime) -> list[int]:
+    """Accounts with unknown outcomes that are due to be submitted once more."""
+    column = messages.c
+    query = (
+        sa.select(column.account_id)
+        .where(column.portal_id == portal_id, column.work == Work.QUEUED, column.due_at <= now)
+        .where(column.status == MessageStatus.UNKNOWN, column.account_id.is_not(None))
+        .distinct()
+    )
+    with statement() as connection:
+        return list(connection.scalars(query))
 
 
 def due(row_id: int, work: Work, *, now: datetime) -> Message | None:
     """The message when it really waits for this work now; a hint alone proves nothing."""
-    query = sa.select(*message_columns()).where(
+    query = sa.select(*(messages.c[name] for name in FIELDS)).where(
         messages.c.id == row_id, messages.c.work == work, messages.c.due_at <= now
     )
     with statement() as connection:
@@ -31,121 +280,7 @@ def due(row_id: int, work: Work, *, now: datetime) -> Message | None:
     return message_of(row) if row else None
 
 
-def some_due(portal_id: int, *, now: datetime, limit: int) -> list[int]:
-    """Messages of one portal that could be submitted now, those that wait longest."""
-    query = (
-        sa.select(messages.c.id)
-        .where(messages.c.portal_id == portal_id, messages.c.due_at <= now, messages.c.work == Work.QUEUED)
-        .order_by(messages.c.due_at)
-        .limit(limit)
-    )
-    with statement() as connection:
-        return list(connection.scalars(query))
-
-
-def count_queued(portal_id: int) -> int:
-    """How many messages of this portal are still to be submitted."""
-    query = sa.select(sa.func.count()).where(
-        messages.c.portal_id == portal_id, messages.c.due_at.is_not(None), messages.c.work == Work.QUEUED
-    )
-    with statement() as connection:
-        return connection.scalar(query) or 0
-
-
-WAIT_TOGETHER = 500  # more of them would keep SQLite's other writers waiting
-
-
-# --- the claim ---
-
-
-def claim(
-    message: Message,
-    *,
-    account_id: int,
-    gateway: str,
-    recipient: str,
-    encoding: str,
-    segments: int,
-    now: datetime,
-    timing: Timing,
-) -> Claim | None:
-    """Take a due message for submission; None when another worker was faster.
-
-    After an unknown outcome the same attempt is called again under its reference; else a new one begins.
-    """
-    lease = random_source.token_hex(16)
-    with writing() as connection:
-        row = locked(connection, message.id)
-        if row is None or row.work != Work.QUEUED or row.due_at is None or row.due_at > now:
-            return None
-        attempt, step = _attempt_for_call(connection, row, account_id, gateway, now)
-        taken = replace(life.claimed(state_of(row), lease, now, timing), attempt_id=attempt.id)
-        write(
-            connection,
-            row,
-            Change(taken, (("submitting", step),)),
-            now,
-            account_id=account_id,
-            recipient=recipient,
-            encoding=encoding,
-            segments=segments,
-            attempts=attempt.number,
-        )
-        changed = connection.execute(sa.select(messages).where(messages.c.id == row.id)).one()
-    return _claim_of(changed, attempt, lease)
-
-
-def _claim_of(row: AnyRow, attempt: AnyRow, lease: str) -> Claim:
-    return Claim(
-        message=message_of(row),
-        lease=lease,
-        attempt_id=attempt.id,
-        reference=attempt.reference,
-        calls=attempt.calls,
-        tries=row.tries,
-        portal_id=row.portal_id,
-        account_id=attempt.account_id,
-    )
-
-
-def _attempt_for_call(
-    connection: Connection, row: AnyRow, account_id: int, gateway: str, now: datetime
-) -> tuple[AnyRow, str]:
-    """The attempt, and what the timeline says of it."""
-    found = (
-        attempts.c.id,
-        attempts.c.number,
-        attempts.c.reference,
-        attempts.c.calls,
-        attempts.c.account_id,
-    )
-    again = connection.execute(
-        sa.update(attempts)
-        .where(
-            attempts.c.id == row.attempt_id,
-            attempts.c.message_row_id == row.id,
-            attempts.c.outcome == "unknown",
-            attempts.c.account_id == account_id,
-        )
-        .values(calls=attempts.c.calls + 1, finished_at=None)
-        .returning(*found)
-    ).first()
-    if again is not None:
-        return again, f"again as {again.reference}"
-    attempt = connection.execute(
-        sa.insert(attempts)
-        .values(
-            message_row_id=row.id,
-            number=row.attempts + 1,
-            account_id=account_id,
-            gateway=gateway,
-            reference=random_source.token_urlsafe(12),
-            calls=1,
-            started_at=now,
-        )
-        .returning(*found)
-    ).one()
-    return attempt, attempt.reference
+# --- what became of a claim that was not answered
 
 
 def give_back(claim: Claim, *, now: datetime) -> bool:
@@ -195,84 +330,14 @@ def open_question(row_id: int) -> tuple[Claim, datetime, int] | None:
     return _claim_of(row, attempt, ""), attempt.finished_at or attempt.started_at, row.polls
 
 
-# --- not now
-
-
-def put_off(
-    row_id: int,
-    reason: Reason,
-    text: str,
-    *,
-    until: datetime,
-    now: datetime,
-    slot_at: datetime | None = None,
-) -> None:
-    """Not now: no gateway, a stopped account, or not its turn. The row stays queued and says why."""
-    _write_queued(row_id, lambda state: life.put_off(state, reason, text, until, slot_at=slot_at), now)
-
-
-def stop_repeating(row_id: int, *, now: datetime) -> None:
-    """An unknown outcome that must not be repeated any more: only a report or the deadline ends it."""
-    _write_queued(row_id, life.not_repeated, now)
-
-
-def _write_queued(row_id: int, event: Callable[[State], Change | None], now: datetime) -> None:
-    with writing() as connection:
-        row = locked(connection, row_id)
-        change = event(state_of(row)) if row is not None else None
-        if row is not None and change is not None:
-            write(connection, row, change, now)
-
-
-def all_wait_in_queue(message: Message, *, until: datetime) -> None:
-    """Not this one and none of those that wait for the same gateway: it is silent.
-
-    Many at once, so that a long queue costs the other portals no time: each would be written by itself else,
-    every time that its turn comes.
-    """
-    column = messages.c
-    end: sa.ColumnElement[Any] = column.expires_at
-    if message.status is MessageStatus.UNKNOWN:
-        end = sa.case((column.deadline_at < column.expires_at, column.deadline_at), else_=column.expires_at)
-    with writing() as connection:
-        found = _waiting_like(connection, message, column.due_at <= until)
-        connection.execute(
-            sa.update(messages)
-            .where(column.id.in_(found), column.work == Work.QUEUED)
-            .values(
-                due_at=sa.case((end < until, end), else_=until),
-                hinted_at=None,
-                slot_at=None,
-                reason=Reason.NONE,
-                reason_text="",
-            )
-        )
-
-
-def all_may_go(message: Message, *, now: datetime) -> None:
-    """The gateway answers again: those that were put off with this one need not wait for their time."""
-    column = messages.c
-    put_off = (column.due_at > now, column.slot_at.is_(None), column.reason == "", column.reason_text == "")
-    with writing() as connection:
-        found = _waiting_like(connection, message, *put_off)
-        connection.execute(
-            sa.update(messages)
-            .where(column.id.in_(found), column.work == Work.QUEUED)
-            .values(due_at=now, hinted_at=None)
-        )
-
-
-def _waiting_like(connection: Connection, message: Message, *more: sa.ColumnElement[bool]) -> Sequence[int]:
-    """Those in the queue for the same gateway, some at a time; locked where rows have locks."""
-    column = messages.c
-    query = sa.select(column.id).where(
-        column.portal_id == message.portal_id,
-        column.work == Work.QUEUED,
-        column.status == message.status,
-        *more,
+def _claim_of(row: AnyRow, attempt: AnyRow, lease: str) -> Claim:
+    return Claim(
+        message=message_of(row),
+        lease=lease,
+        attempt_id=attempt.id,
+        reference=attempt.reference,
+        calls=attempt.calls,
+        tries=row.tries,
+        portal_id=row.portal_id,
+        account_id=attempt.account_id,
     )
-    if message.status is MessageStatus.UNKNOWN:  # these stay with their gateway, whatever the portal's is now
-        query = query.where(column.account_id == message.account_id)
-    # Several workers may come to this at once.
-    query = query.order_by(column.due_at).limit(WAIT_TOGETHER).with_for_update(skip_locked=True)
-    return connection.scalars(query).all()

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from app.domain import life
 from app.domain.life import Change, State
-from app.domain.messages import IncomingMessage, Message, Reason, Work
+from app.domain.messages import IncomingMessage, Lane, Message, Reason, Work
 from app.domain.portals import PortalSettings, PortalState
 from app.domain.retry import Timing, born
 from app.domain.status import MessageStatus
@@ -53,13 +53,14 @@ def accept(
     now: datetime,
     timing: Timing,
     hold: bool = False,
+    lane: Lane = Lane.SINGLE,
 ) -> Acceptance:
     """Store a message once per (portal, message_id); committed when this returns.
 
     Raises:
         StoreUnavailable: nothing was stored.
     """
-    values = _row_for(portal, incoming, now=now, timing=timing, hold=hold)
+    values = _row_for(portal, incoming, now=now, timing=timing, hold=hold, lane=lane)
     if is_sqlite():
         return _together.write(values)
     try:
@@ -103,7 +104,7 @@ _NOTHING_KEPT: Mapping[str, Any] = {**NO_CONTENT, "recipient": ""}
 
 
 def _row_for(
-    portal: HandlerPortal, incoming: IncomingMessage, *, now: datetime, timing: Timing, hold: bool
+    portal: HandlerPortal, incoming: IncomingMessage, *, now: datetime, timing: Timing, hold: bool, lane: Lane
 ) -> dict[str, Any]:
     is_over = portal.state is PortalState.UNINSTALLED
     lifetime = timedelta(seconds=portal.time_to_live_s or timing.time_to_live_s)
@@ -133,6 +134,7 @@ def _row_for(
         "due_at": None if is_over else now,
         "push_due_at": now if is_over else None,  # should the app come back
         "hinted_at": now,
+        "lane": lane,
         **(_NOTHING_KEPT if is_over else {}),
     }
 
@@ -317,13 +319,14 @@ def lost_leases(now: datetime, *, limit: int) -> list[int]:
 
 
 def neglected(now: datetime, *, timing: Timing, limit: int) -> list[tuple[int, Work]]:
-    """Due rows whose hint is missing or old, each portal in turn; they are marked as hinted."""
+    """Due rows that are looked after one by one, whose hint is missing or old, each portal in turn; they are
+    marked as hinted."""
     turn = sa.func.row_number().over(partition_by=messages.c.portal_id, order_by=messages.c.due_at)
     waiting = (
         sa.select(messages.c.id, messages.c.work, turn.label("turn"))
         .where(
             messages.c.due_at <= now,
-            messages.c.work != Work.SUBMITTING,
+            messages.c.work.in_([Work.HELD, Work.WAITING]),
             sa.or_(messages.c.hinted_at.is_(None), messages.c.hinted_at <= now - timing.span("rehint_s")),
         )
         .subquery()

@@ -13,8 +13,8 @@ from app.domain.life import Change, State
 from app.domain.portals import PortalState
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
+from app.store import leases
 from app.store.database import AnyRow, statement, writing
-from app.store.portals import free
 from app.store.rows import locked_where, state_of, write_all
 from app.store.secrets import secret_box
 from app.store.tables import messages, portals
@@ -84,18 +84,6 @@ def _push(row: AnyRow) -> Push:
         author_id=row.author_id,
         due_at=row.push_due_at,
     )
-
-
-def keep_lease(portal_id: int, lease: str, *, until: datetime) -> bool:
-    """Hold on to the right to tell this portal; False when it was lost meanwhile."""
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(portals)
-                .where(portals.c.id == portal_id, portals.c.push_lease == lease)
-                .values(push_lease_until=until)
-            ).rowcount
-        )
 
 
 def record_told(pushes: Sequence[Push], *, now: datetime, timing: Timing) -> None:
@@ -170,7 +158,7 @@ def portals_to_tell(now: datetime, *, limit: int) -> list[int]:
         .where(
             messages.c.push_due_at <= now,
             portals.c.state.in_([state for state in PortalState if state.can_be_told]),
-            free("push_lease_until", now),
+            leases.is_free(portals, "push", now),
             sa.or_(portals.c.push_paused_until.is_(None), portals.c.push_paused_until <= now),
         )
         .group_by(messages.c.portal_id)

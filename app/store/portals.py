@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import secrets as random_source
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -12,13 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
-from app.store import old_addresses, portal_events
+from app.store import leases, old_addresses, portal_events
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
 from app.store.secrets import new_secret, secret_box
 from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
-LEASES_AT_MOST = timedelta(minutes=10)
 FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
 _COLUMNS = [portals.c[f.name] for f in fields(Portal)]
@@ -320,7 +318,7 @@ def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
         .where(
             portals.c.reconcile_at <= now,
             portals.c.state != PortalState.UNINSTALLED,
-            sa.or_(portals.c.reconcile_lease.is_(None), free("reconcile_lease_until", now)),
+            sa.or_(portals.c.reconcile_lease.is_(None), leases.is_free(portals, "reconcile", now)),
         )
         .order_by(portals.c.reconcile_at)
         .limit(limit)
@@ -424,11 +422,17 @@ def end_sessions(portal_id: int) -> None:
 def claim_push(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
     """The right to tell this portal its statuses; None while another worker has it or it must rest."""
     paused_until = portals.c.push_paused_until
-    return _claim(portal_id, "push", now, lease_s, sa.or_(paused_until.is_(None), paused_until <= now))
+    may_be_told = sa.or_(paused_until.is_(None), paused_until <= now)
+    return leases.take(portals, portal_id, "push", now=now, lease_s=lease_s, only=(may_be_told,))
+
+
+def keep_push(portal_id: int, lease: str, *, until: datetime) -> bool:
+    """Hold on to that right; False when it was lost meanwhile."""
+    return leases.keep(portals, portal_id, "push", lease, until=until)
 
 
 def release_push(portal_id: int, lease: str) -> None:
-    _release(portal_id, "push", lease)
+    leases.release(portals, portal_id, "push", lease)
 
 
 def pause_pushes(portal_id: int, until: datetime) -> None:
@@ -437,47 +441,19 @@ def pause_pushes(portal_id: int, until: datetime) -> None:
 
 def claim_refresh(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
     """The right to refresh this portal's token; None while another process is at it."""
-    return _claim(portal_id, "refresh", now, lease_s)
+    return leases.take(portals, portal_id, "refresh", now=now, lease_s=lease_s)
 
 
 def release_refresh(portal_id: int, lease: str, *, free_at: datetime | None = None) -> None:
     """Give the right back; nobody gets it before `free_at`."""
-    _release(portal_id, "refresh", lease, free_at)
+    leases.release(portals, portal_id, "refresh", lease, free_at=free_at)
 
 
 def is_refreshing(portal_id: int, now: datetime) -> bool:
     """A look without a lock, for those who wait: asking for the right itself is a write."""
     with statement() as connection:
         until = connection.scalar(sa.select(portals.c.refresh_lease_until).where(portals.c.id == portal_id))
-    return until is not None and now < until <= now + LEASES_AT_MOST
-
-
-def free(column: str, now: datetime) -> sa.ColumnElement[bool]:
-    """Nobody has this lease. One that is longer than any is of a clock that was ahead, and counts as none."""
-    until = portals.c[column]
-    return sa.or_(until.is_(None), until <= now, until > now + LEASES_AT_MOST)
-
-
-def _claim(
-    portal_id: int, what: str, now: datetime, lease_s: float, *more: sa.ColumnElement[bool]
-) -> str | None:
-    lease = random_source.token_hex(16)
-    with writing() as connection:
-        claimed = connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, free(f"{what}_lease_until", now), *more)
-            .values({f"{what}_lease": lease, f"{what}_lease_until": now + timedelta(seconds=lease_s)})
-        ).rowcount
-    return lease if claimed else None
-
-
-def _release(portal_id: int, what: str, lease: str, free_at: datetime | None = None) -> None:
-    with writing() as connection:
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c[f"{what}_lease"] == lease)
-            .values({f"{what}_lease_until": free_at, f"{what}_lease": None})
-        )
+    return until is not None and now < until <= now + leases.AT_MOST
 
 
 def note_pushed(portal_id: int, now: datetime) -> None:

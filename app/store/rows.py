@@ -17,15 +17,15 @@ from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement
 from app.store.tables import attempts, message_events, messages, parts
 
-_FIELDS = [f.name for f in fields(Message)]
+FIELDS = [f.name for f in fields(Message)]
 
 
 def message_columns() -> list[sa.Column[Any]]:
-    return [messages.c[name] for name in _FIELDS]
+    return [messages.c[name] for name in FIELDS]
 
 
 def message_of(row: AnyRow) -> Message:
-    values = {name: row._mapping[name] for name in _FIELDS}
+    values = {name: row._mapping[name] for name in FIELDS}
     values["status"] = MessageStatus(values["status"])
     values["work"] = Work(values["work"])
     values["told"] = MessageStatus(values["told"]) if values["told"] else None
@@ -71,28 +71,29 @@ def locked_where(
 
 def write(connection: Connection, row: AnyRow, change: Change, now: datetime, **more: Any) -> None:
     """Write one locked row's change, with columns that are not part of its life."""
-    write_all(connection, [(row, change)], now)
-    if more:
-        connection.execute(sa.update(messages).where(messages.c.id == row.id).values(**more))
+    write_all(connection, [(row, change)], now, {row.id: more})
 
 
-def write_all(connection: Connection, changes: Sequence[tuple[AnyRow, Change]], now: datetime) -> None:
-    """Write the changes of locked rows: one statement for the rows, one for their timelines."""
-    changed = {row.id: change.state.changed_from(state_of(row)) for row, change in changes}
-    names = sorted({name for values in changed.values() for name in values})
-    if names:
-        connection.execute(
-            _update_of(tuple(names)),
-            [
-                {
-                    "row_id_": row.id,
-                    **{f"to_{name}": getattr(change.state, name) for name in names},
-                    **({"to_hinted_at": None} if "due_at" in names else {}),
-                }
-                for row, change in sorted(changes, key=lambda each: each[0].id)
-                if changed[row.id]
-            ],
-        )
+def write_all(
+    connection: Connection,
+    changes: Sequence[tuple[AnyRow, Change]],
+    now: datetime,
+    more: Mapping[int, Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the changes of locked rows: one statement for the rows, one for their timelines.
+
+    `more` are columns that are not part of a message's life, by row: the same ones for all that have any.
+    """
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row, change in sorted(changes, key=lambda each: each[0].id):
+        values = {**change.state.changed_from(state_of(row)), **(more or {}).get(row.id, {})}
+        if "due_at" in values:
+            values["hinted_at"] = None
+        if values:
+            written = {"row_id_": row.id, **{f"to_{name}": value for name, value in values.items()}}
+            alike.setdefault(tuple(sorted(values)), []).append(written)
+    for names, rows in alike.items():
+        connection.execute(_update_of(names), rows)
     steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
     add_events(connection, steps)
 
@@ -100,10 +101,7 @@ def write_all(connection: Connection, changes: Sequence[tuple[AnyRow, Change]], 
 @cache
 def _update_of(names: tuple[str, ...]) -> sa.Update:
     """Made once for each set of columns: putting it together cost more than running it."""
-    also = ("hinted_at",) if "due_at" in names else ()
-    values: dict[str, Any] = {
-        name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in (*names, *also)
-    }
+    values: dict[str, Any] = {name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names}
     return sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values)
 
 

@@ -151,10 +151,13 @@ gateway_accounts = sa.Table(
     # The breaker: calls in a row without a sensible answer; over the limit one probe at a time gets through.
     Column("bad_calls", Integer, nullable=False, server_default="0"),
     Column("paused_until", UtcDateTime),
-    # The pace, once the gateway found us too fast: each message reserves the next free slot.
+    # The pace, once the gateway found us too fast, and what it was at last.
     Column("rate_per_s", sa.Float),
     Column("slowed_at", UtcDateTime),
     Column("next_slot_at", UtcDateTime),
+    # One worker at a time hands over its messages.
+    Column("drain_lease_until", UtcDateTime),
+    Column("drain_lease", String(32)),
     Column("last_report_at", UtcDateTime),
     # The regular check. One that fails leaves what the admin was told by his own check as it is.
     Column("next_check_at", UtcDateTime),
@@ -178,6 +181,7 @@ COUNT_KEY = (
 )
 NOT_COUNTED = f"counted_as <> {COUNT_KEY}"
 COST_NOT_COUNTED = "counted_cost <> cost"
+QUEUED = "work = 'queued'"
 _SEARCHED = ("recipient", "account_id", "sender_code")
 
 messages = sa.Table(
@@ -217,7 +221,8 @@ messages = sa.Table(
     Column("lease", String(32)),
     Column("tries", Integer, nullable=False, server_default="0"),  # since the last change of fortune
     Column("faults", Integer, nullable=False, server_default="0"),  # our own: exceptions, dead workers
-    Column("slot_at", UtcDateTime),  # its turn in the account's pace
+    Column("slot_at", UtcDateTime),  # of the release before; goes with the next one
+    Column("lane", sa.SmallInteger, nullable=False, server_default="0"),  # 1: a campaign, lets others pass
     Column("poll_at", UtcDateTime),
     Column("polls", Integer, nullable=False, server_default="0"),
     Column("deadline_at", UtcDateTime),
@@ -284,6 +289,14 @@ messages = sa.Table(
         "received_at",
         postgresql_where=text(TEXT_CAN_GO),
         sqlite_where=text(TEXT_CAN_GO),
+    ),
+    Index(  # the queue in its order
+        "ix_messages_queue",
+        "portal_id",
+        "lane",
+        "due_at",
+        postgresql_where=text(QUEUED),
+        sqlite_where=text(QUEUED),
     ),
     Index(
         "ix_messages_account_work",

@@ -85,7 +85,7 @@ def test_of_two_clicks_one_sends(world: FaultWorld, monkeypatch: pytest.MonkeyPa
     def click() -> None:
         with world.world.app.app_context():
             answers.append(send_again(world.services, seen, is_sure=False))
-            world.world.engine.perform("submit", seen.id)
+            world.world.engine.perform("submit", seen.portal_id)
 
     clicks = [threading.Thread(target=click) for _ in range(2)]
     for each in clicks:
@@ -128,7 +128,7 @@ def test_the_first_attempt_stays_as_it_was(world: FaultWorld) -> None:
 def test_a_word_that_was_not_told_by_then_is_not_told_of_the_next_attempt(world: FaultWorld) -> None:
     world.gateway.behave("sandbox-key", next=1, answer="reject")
     sent = world.send()
-    world.world.engine.perform("submit", world.row(sent).id)  # failed, and not told yet
+    world.submit(sent)  # failed, and not told yet
     world.world.engine.hints.clear()
     world.gateway.behave("sandbox-key", next=1, answer="reset")
 

@@ -54,7 +54,6 @@ def a_message(**values: object) -> Message:
         "push_due_at": None,
         "push_tries": 0,
         "body_hash": "h",
-        **{name: None for name in ("slot_at",) if name in Message.__dataclass_fields__},
     }
     return Message(**{**defaults, **values})  # type: ignore[arg-type]
 
@@ -260,8 +259,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def what_is_closed_waits_for_nothing(self) -> None:
         if hasattr(self, "state") and self.state.work is Work.CLOSED:
-            left = (self.state.lease, self.state.slot_at, self.state.poll_at, self.state.deadline_at)
-            assert left == (None, None, None, None), self.state
+            left = (self.state.lease, self.state.poll_at, self.state.deadline_at)
+            assert left == (None, None, None), self.state
 
     @invariant()
     def a_claim_is_one_submission_at_most(self) -> None:

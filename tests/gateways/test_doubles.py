@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.messages import IncomingMessage
-from app.jobs.submit import submit_message
+from app.jobs.submit import submit_messages
 from app.services import services
 from app.store import accounts, messages, portals
 from app.store.database import utcnow
@@ -37,7 +37,7 @@ def test_every_call_of_an_adapter_goes_to_its_double(tmp_path: Path) -> None:
 
         gateway = services().gateway(account)
         assert gateway is not None and gateway.check().ok
-        submit_message(services(), row_id)
+        submit_messages(services(), portal.id)
 
         message = messages.find(portal.id, "m1")
         assert message is not None and message.work == "waiting"  # for its report: it was accepted

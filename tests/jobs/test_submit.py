@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.domain.messages import IncomingMessage
 from app.gateway_accounts import connect
-from app.jobs.submit import submit_message
+from app.jobs.submit import submit_messages
 from app.services import services
 from app.store import messages, portals
 from app.store.database import utcnow
@@ -24,7 +24,7 @@ def test_a_gateway_at_a_private_address_is_the_accounts_fault_not_the_messages(t
         row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
         assert row_id is not None
 
-        submit_message(services(), row_id)
+        submit_messages(services(), portal.id)
 
         message = messages.find(portal.id, "m1")
         assert message is not None

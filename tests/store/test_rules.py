@@ -21,6 +21,7 @@ from app.domain.status import FINAL, MessageStatus
 from app.store import accounts, claims, messages, outbox, outcomes, portals, reports
 from app.store.database import db, utcnow
 from app.store.outbox import Push
+from tests.claiming import claim_some
 from tests.product import a_portal, product
 
 TIMING = Timing()
@@ -82,23 +83,12 @@ class Rules(RuleBasedStateMachine):
 
     # --- what may happen, in any order
 
-    @rule(which=st.integers(0, 2))
-    def claim(self, which: int) -> None:
-        message = claims.due(self.ids[which], Work.QUEUED, now=self.now)
-        if message is None or self.now >= message.expires_at:
+    @rule(places=st.integers(1, 3))
+    def claim(self, places: int) -> None:
+        if any(self.now >= row.expires_at for row in self._rows()):
             return
-        claim = claims.claim(
-            message,
-            account_id=self.account.id,
-            gateway="demo",
-            recipient=message.recipient,
-            encoding="gsm7",
-            segments=1,
-            now=self.now,
-            timing=TIMING,
-        )
-        if claim is not None:
-            self.claims.append((claim, False))
+        taken = claim_some(self.account, now=self.now, timing=TIMING, limit=places)
+        self.claims += [(claim, False) for claim in taken]
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), end=st.sampled_from(["accepted", "busy", "never", "unknown", "dies", "dies taken"]))

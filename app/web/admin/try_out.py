@@ -107,7 +107,7 @@ def _accept(number: str, text: str) -> Message:
     )
     accepted = messages.accept(portal, incoming, now=services().now(), timing=services().timing)
     assert accepted.row_id is not None  # its id is new
-    services().engine.hint("submit", accepted.row_id, priority=PRIORITY_SINGLE)
+    services().engine.hint("submit", session.portal.id, priority=PRIORITY_SINGLE)
     return messages.by_row(session.portal.id, accepted.row_id) or abort(404)
 
 

@@ -10,7 +10,8 @@ from flask import Blueprint, Response
 
 from app.bitrix.callbacks import parse_message
 from app.bitrix.forms import BadBody
-from app.engine import PRIORITY_CAMPAIGN, PRIORITY_SINGLE
+from app.domain.messages import Lane
+from app.engine import PRIORITY_SINGLE
 from app.services import services
 from app.store import messages, portals
 from app.store.database import StoreUnavailable
@@ -94,15 +95,18 @@ def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str
     if not fits:
         portal = _known.find_anew(secret, now) or portal
         fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
-    accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits)
+    lane = Lane.SINGLE if load <= MANY else Lane.CAMPAIGN
+    accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits, lane=lane)
     if accepted.row_id is None:
         if accepted.is_conflict:
             log.error(
                 "message id repeated with another text; the first one counts", extra={"install": portal.id}
             )
         return _answer(200, "ok"), "conflict" if accepted.is_conflict else "repeat"
-    priority = PRIORITY_SINGLE if load <= MANY else PRIORITY_CAMPAIGN
-    services().engine.hint("submit" if fits else "verify_held", accepted.row_id, priority=priority)
+    if fits:
+        services().engine.hint("submit", portal.id, priority=PRIORITY_SINGLE)
+    else:
+        services().engine.hint("verify_held", accepted.row_id)
     return _answer(200, "ok"), "stored" if fits else "held"
 
 

@@ -52,7 +52,7 @@ def _report(page: str) -> str:
 def _all_well(admin: Visitor) -> Any:
     admin.submit("/ui/gateway", **{"gateway": "demo", "set-originator": "DEMO"})
     message = admin.message(to=NUMBER)
-    services().engine.perform("submit", message.id)
+    services().engine.perform("submit", message.portal_id)
     portals.note_pushed(admin.portal.id, utcnow())
     account = accounts.default_of(admin.portal.id)
     assert account is not None
@@ -270,7 +270,7 @@ def telltale(admin: Visitor) -> Iterator[Any]:
     )
     admin.submit("/ui/senders/new", originator=NUMBER, name="Name of a sender")
     message = admin.message("The text of the message", to=NUMBER)
-    services().engine.perform("submit", message.id)
+    services().engine.perform("submit", message.portal_id)
     rest_log.add(admin.portal.id, RestCall("scope", "{}", 400, "ODD", "", 1), at=utcnow())
     yield message
     db.session.remove()

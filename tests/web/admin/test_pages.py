@@ -413,7 +413,7 @@ def test_the_timeline_of_a_test_sms_is_polled_until_the_end(admin: Visitor) -> N
     (message,) = message_log.page(admin.portal.id, limit=5)
 
     same = admin.get(f"/ui/test/{message.id}?seen=1")
-    services().engine.perform("submit", message.id)
+    services().engine.perform("submit", message.portal_id)
     taken = admin.get(f"/ui/test/{message.id}?seen=1")
     _set(message.id, status=MessageStatus.DELIVERED, work=Work.CLOSED)
     done = admin.get(f"/ui/test/{message.id}?seen={len(timeline(message))}")
@@ -529,7 +529,7 @@ def test_hostile_texts_are_shown_as_they_are(admin: Visitor) -> None:
 def test_the_page_of_a_message_tells_its_whole_way(admin: Visitor) -> None:
     _connect_demo(admin)
     message = admin.message("Hello", to="+4915112345603")
-    services().engine.perform("submit", message.id)
+    services().engine.perform("submit", message.portal_id)
 
     text = admin.get(f"/ui/messages/{message.id}").text
 

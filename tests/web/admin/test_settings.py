@@ -174,3 +174,13 @@ def test_the_time_to_live_counts_for_new_messages_and_for_those_sent_again(admin
     assert again is not None
     assert message.expires_at - message.received_at == timedelta(minutes=10)
     assert again.expires_at - services().now() < timedelta(minutes=10)
+
+
+def test_expensive_numbers_are_allowed_by_a_tick(admin: Visitor) -> None:
+    before = portals.by_id(admin.portal.id)
+    assert not before.settings.expensive_numbers
+
+    answer = _save(admin, expensive_numbers="true")
+
+    assert answer.status_code == 200
+    assert portals.by_id(admin.portal.id).settings.expensive_numbers

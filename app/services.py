@@ -16,11 +16,12 @@ from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
 from app.config import Config
 from app.domain.counting import Counts
+from app.domain.outcomes import Outcome
 from app.domain.portals import Portal
 from app.domain.rest_calls import RestCall
 from app.domain.retry import Timing
 from app.engine import Engine
-from app.gateways.base import Context, Gateway, Registry
+from app.gateways.base import Context, Gateway, Outgoing, Registry
 from app.store import limits, portals, rest_log, tokens
 from app.store.accounts import Account
 from app.store.database import StoreUnavailable, utcnow
@@ -72,6 +73,8 @@ class Services:
     on_portal_error: Callable[[Services, Portal, PortalError], object]  # what it says of the portal is kept
     now: Callable[[], datetime] = utcnow
     counts: Counts = field(default_factory=Counts)
+    # In the process that keeps lines: how a message of this account goes over its line.
+    line_of: Callable[[int], Callable[[Outgoing], Outcome]] | None = None
     calls_per_s: float = CALLS_PER_S
     call_burst: float = CALL_BURST
 
@@ -121,7 +124,10 @@ class Services:
     def gateway(self, account: Account) -> Gateway | None:
         """The adapter of an account, ready to use; None when this build does not have it any more."""
         adapter = self.gateways.get(account.slug)
-        return adapter(account.settings, Context(self.gateway_http(account.slug))) if adapter else None
+        if adapter is None:
+            return None
+        http = self.gateway_http(account.slug)
+        return adapter(account.settings, Context(http, open_socket=http.connect))
 
     def gateway_http(self, slug: str) -> HttpClient:
         """The client of one kind of gateway; its calls go to the double that GATEWAY_HOSTS names for it."""

@@ -216,6 +216,13 @@ class Stack:
         worker.start()
         return worker
 
+    def start_product(self, command: str) -> Process:
+        """One more process of the product, `flask --app app <command>`; returns it without waiting."""
+        name = f"{command}-{len(self._started)}"
+        process = self._product_process(name, [sys.executable, "-m", "flask", "--app", "app", command])
+        process.start()
+        return process
+
     def register(self) -> None:
         """Tell the portal which application it can install, and where that lives."""
         post_json(

@@ -158,10 +158,14 @@ class Tests:
 
 def _functions(tree: ast.Module) -> Iterator[tuple[tuple[str, ...], str]]:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield (), node.name
         elif isinstance(node, ast.ClassDef):
-            yield from (((node.name,), part.name) for part in node.body if isinstance(part, ast.FunctionDef))
+            yield from (
+                ((node.name,), part.name)
+                for part in node.body
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+            )
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield (), node.targets[0].id  # a stateful test is an assignment
 

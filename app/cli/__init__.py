@@ -11,6 +11,7 @@ from app.cli.one_line import say_in_one_line
 from app.cli.portals import portals_group
 from app.cli.purge import purge
 from app.cli.senders import senders_group
+from app.cli.smpp import smpp
 from app.cli.statistics import statistics_group
 from app.cli.worker import worker
 
@@ -25,6 +26,7 @@ COMMANDS = (
     erase_group,
     doctor,
     worker,
+    smpp,
 )
 
 

@@ -10,6 +10,7 @@ the operator allows of other packages at start.
 from __future__ import annotations
 
 import json as jsonlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ class Field:
 class Capabilities:
     """What a gateway can do; the core and the UI read these, never the class."""
 
-    reports: Literal["callback", "poll", "both", "none"] = "callback"
+    reports: Literal["callback", "poll", "both", "line", "none"] = "callback"
     per_message_callback: bool = False  # False: the admin pastes the report URL into the gateway's console
     signed_callback: bool = False
     idempotent: bool = False  # a second submission with the same reference is dropped by the gateway
@@ -74,6 +75,7 @@ class Capabilities:
     rate_per_s: float | None = None  # the most that the gateway takes in a second; None: it says so by itself
     bulk_max: int = 1  # messages that one call of `submit_many` may carry; 1: only `submit` is called
     own_sender: bool = True  # False: messages leave under the account's own number, whatever we say
+    needs_line: bool = False  # messages go over a connection that the `smpp` process keeps
     sends: bool = True  # False: a trial; nothing leaves the application
     poll_after_s: float = 600.0  # pause before the first `poll` of a message; the core then waits longer
     poll_max: int = 50  # messages in one call of `poll`
@@ -212,10 +214,16 @@ class Http(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What an adapter may use of the world outside: HTTP, and the time where a gateway asks for dates."""
+    """What an adapter may use of the world outside: HTTP, and the time where a gateway asks for dates.
+
+    `open_socket` (host, port, seconds) makes a plain TCP connection to a checked address, for protocols other
+    than HTTP. `line` hands a message over the account's line, in the process that holds it; None elsewhere.
+    """
 
     http: Http
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    open_socket: Callable[[str, int, float], socket.socket] | None = None
+    line: Callable[[Outgoing], Outcome] | None = None
 
 
 class SettingsInvalid(Exception):

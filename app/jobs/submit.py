@@ -55,12 +55,20 @@ def submit_messages(services: Services, portal_id: int) -> None:
     account = accounts.default_of(portal_id)
     if account is None or services.gateway(account) is None:
         _hold_all(services, portal_id)
-    else:
+    elif _is_ours(services, account):
         drain(Submissions(services, account))
     for account_id in claims.accounts_that_repeat(portal_id, services.now()):
         other = accounts.by_id(account_id)
-        if other is not None and (account is None or other.id != account.id):
+        is_another = other is not None and (account is None or other.id != account.id)
+        if other is not None and is_another and _is_ours(services, other):
             drain(Submissions(services, other))
+
+
+def _is_ours(services: Services, account: Account) -> bool:
+    """Accounts that need a line are drained where their lines are kept, all others by workers."""
+    adapter = services.gateways.get(account.slug)
+    needs_line = adapter is not None and adapter.capabilities.needs_line
+    return needs_line == (services.line_of is not None)
 
 
 def _hold_all(services: Services, portal_id: int) -> None:
@@ -286,7 +294,8 @@ class Submissions:
         http: Any = self._services.gateway_http(adapter.slug)
         if deadline is not None:
             http = _UntilDeadline(http, deadline)
-        return adapter(self._account.settings, Context(http=http))
+        line = self._services.line_of(self._account.id) if self._services.line_of else None
+        return adapter(self._account.settings, Context(http=http, line=line))
 
     def _outgoing(self, claim: Claim) -> Outgoing:
         services, message = self._services, claim.message

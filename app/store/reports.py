@@ -441,3 +441,36 @@ def waiting_for_poll(row_id: int) -> tuple[int, int, list[str]] | None:
             sa.select(parts.c.gateway_message_id).where(parts.c.attempt_id == row.attempt_id)
         ).all()
     return row.account_id, row.polls, list(ids)
+
+
+def spelt_otherwise(account_id: int, spellings: Sequence[str], number: str) -> str:
+    """The id among `spellings` under which this account's gateway took a message to this number; else empty.
+
+    Only the number's last digits are compared, for gateways write it in forms of their own.
+    """
+    digits = "".join(filter(str.isdigit, number))[-8:]
+    if not digits or not spellings:
+        return ""
+    query = (
+        sa.select(parts.c.gateway_message_id)
+        .join(attempts, attempts.c.id == parts.c.attempt_id)
+        .join(messages, messages.c.id == attempts.c.message_row_id)
+        .where(
+            parts.c.account_id == account_id,
+            parts.c.gateway_message_id.in_(spellings),
+            messages.c.recipient.endswith(digits, autoescape=True),
+        )
+        .order_by(parts.c.id.desc())
+        .limit(1)
+    )
+    with statement() as connection:
+        return connection.scalar(query) or ""
+
+
+def knows(account_id: int, gateway_message_id: str) -> bool:
+    """Whether a message was taken under this id, as it is written or with other leading zeros."""
+    query = sa.select(parts.c.id).where(
+        parts.c.account_id == account_id, parts.c.gateway_message_id.in_(id_spellings(gateway_message_id))
+    )
+    with statement() as connection:
+        return connection.scalar(query.limit(1)) is not None

@@ -156,6 +156,8 @@ gateway_accounts = sa.Table(
     Column("slowed_at", UtcDateTime),
     Column("next_slot_at", UtcDateTime),
     # One worker at a time hands over its messages.
+    Column("line_lease_until", UtcDateTime),  # of the process that keeps its line, where it needs one
+    Column("line_lease", String(32)),
     Column("drain_lease_until", UtcDateTime),
     Column("drain_lease", String(32)),
     Column("last_report_at", UtcDateTime),

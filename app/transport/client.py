@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import certifi
 import requests
 import urllib3
 
+from app.domain.hosts import ascii_host
 from app.transport.addresses import Guard, Target, parse_url, resolve
 from app.transport.answers import ANSWER_LIMIT_BYTES, HttpAnswer, NoAnswer, NotSent, TransportError
 from app.transport.connections import CONNECT_TIMEOUT_S, TIMEOUT_S, GuardedAdapter, Pools
@@ -138,9 +140,10 @@ class HttpClient:
         self._double: Target | None = None
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
+        self._guard = Guard(self.reach, resolver)
         self._adapter = GuardedAdapter(
             Pools(
-                Guard(self.reach, resolver),
+                self._guard,
                 pools,
                 maxsize=connections_per_host,
                 ssl_context=ssl.create_default_context(cafile=ca_file or certifi.where()),
@@ -228,6 +231,16 @@ class HttpClient:
             raise NoAnswer(f"the answer is longer than {limit_bytes} bytes")
         response.release_conn()
         return HttpAnswer(response.status, response.headers, content)
+
+    def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        """A plain TCP connection to a checked address, for protocols other than HTTP.
+
+        Raises:
+            AddressRefused, NotSent: as `request`.
+        """
+        if (double := self._double) is not None:
+            host, port = double.host, double.port
+        return self._guard.open("tcp", ascii_host(host), port, time.monotonic() + timeout_s)
 
     def close(self) -> None:
         """Drop the idle connections."""

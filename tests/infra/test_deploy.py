@@ -71,7 +71,7 @@ def test_services_are_started_as_the_procfile_says() -> None:
     commands = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
     compose = (DEPLOY / "compose.yaml").read_text()
 
-    for name in ("release", "worker"):
+    for name in ("release", "worker", "smpp"):
         assert f"command: [{', '.join(commands[name].split())}]" in compose
         unit = (DEPLOY / "systemd" / f"sms-provider-{name}.service").read_text()
         assert f"ExecStart=/srv/sms-provider/.venv/bin/{commands[name]}\n" in unit

@@ -81,6 +81,37 @@ def test_every_threat_names_tests_that_exist_or_a_reason() -> None:
         assert "::test_" in reason or "none:" in row, number
 
 
+def test_every_line_of_the_moderation_names_a_test_or_a_reason() -> None:
+    page = (PROJECT / "docs/marketplace/moderation.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (M\d+) \|(.*)\|$", page, re.MULTILINE)
+
+    assert [number for number, _ in lines] == [f"M{number}" for number in range(1, 27)]
+    for number, row in lines:
+        proof = row.rpartition("|")[2]
+        assert "::test_" in proof or "none:" in proof, number
+
+
+def test_the_card_speaks_every_language_of_the_app() -> None:
+    card = (PROJECT / "docs/marketplace/card.md").read_text(encoding="utf-8")
+    install = (PROJECT / "docs/marketplace/install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| Tellback SMS \| ([^|]+) \| ([^|]+) \|$", card, re.MULTILINE)
+    sections = re.findall(r"^## (\w+)\n\n((?:\d\. .+\n)+)", install, re.MULTILINE)
+
+    languages = {path.name for path in (PROJECT / "app/words/translations").iterdir() if path.is_dir()}
+    assert len(rows) == len(languages) + 1
+    assert [name for name, _ in sections] == [name for name, _, _ in rows]
+    assert [name for name, _, short in rows if len(short) > 120] == []
+    assert [name for name, steps in sections if len(steps.splitlines()) != 6] == []
+
+
+def test_every_page_is_found_from_the_first_one() -> None:
+    docs = PROJECT / "docs"
+    index = (docs / "index.md").read_text(encoding="utf-8")
+    pages = {*docs.glob("*.md"), *docs.glob("marketplace/*.md")} - {docs / "index.md"}
+
+    assert [page.name for page in sorted(pages) if f"({page.relative_to(docs)})" not in index] == []
+
+
 def test_every_test_that_a_page_names_exists() -> None:
     missing = []
     for page in (PROJECT / "docs").rglob("*.md"):

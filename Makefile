@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace clean
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ bench: ## measure what the product costs, beside others; BENCH=push runs one, BE
 trace: ## show one message's walk: functions, files, statements; TRACE="--list submit"
 	@scripts/setup dev
 	@exec $(PYTHON) -m bench.trace $(TRACE)
+
+sbom: ## print what the product is made of (CycloneDX JSON): pinned packages and vendored scripts
+	@scripts/setup dev >&2
+	@exec $(PYTHON) scripts/sbom.py
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

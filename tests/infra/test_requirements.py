@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -85,3 +87,15 @@ def test_product_and_sandbox_run_without_the_test_tools() -> None:
         for module in set(_imports(path)) - ours - sys.stdlib_module_names:
             names = {_normal(owner) for owner in owners.get(module, [module])}
             assert names & pinned.keys(), f"{path} imports {module}, which requirements.txt lacks"
+
+
+def test_the_bill_of_materials_has_every_pin_and_every_vendored_script() -> None:
+    done = subprocess.run(
+        [sys.executable, PROJECT / "scripts/sbom.py"], capture_output=True, text=True, check=True
+    )
+    listed = [(each["purl"].partition("/")[0], each) for each in json.loads(done.stdout)["components"]]
+
+    packages = {each["name"]: f"=={each['version']}" for kind, each in listed if kind == "pkg:pypi"}
+    assert packages == {name: str(pin.specifier) for name, pin in _pins("requirements.txt").items()}
+    scripts = (PROJECT / "app/web/static/ui/vendor").glob("*.js")
+    assert len([each for kind, each in listed if kind == "pkg:npm"]) == len(list(scripts)) > 0

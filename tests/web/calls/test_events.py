@@ -41,11 +41,6 @@ def post(world: PortalWorld, event: str, auth: dict[str, Any], data: dict[str, A
     return status
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_probe_of_the_events_address_is_answered(world: PortalWorld, method: str) -> None:
-    assert world.app.test_client().open("/events", method=method).status_code == 200
-
-
 def everything(world: PortalWorld) -> list[Any]:
     """What an event can change of a portal."""
     with statement() as connection:

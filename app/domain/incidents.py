@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,10 @@ LASTS_TO_BE_TOLD = timedelta(minutes=2)
 AWAY_TO_BE_OVER = timedelta(minutes=5)
 # One failed regular check may be the network's fault; the second, some minutes later, is not.
 FAILED_CHECKS_TO_TELL = 2
+# A day of so many times a portal's usual one is hardly meant: a loop in a robot, or somebody else's hands.
+RUSH_TIMES = 10
+RUSH_LEAST = 500  # messages in a day; less is cheap, and a small portal's days differ much
+USUAL_DAYS = 7  # so many of the last days that had messages make the usual one
 
 
 class IncidentKind(StrEnum):
@@ -22,6 +27,7 @@ class IncidentKind(StrEnum):
     PORTAL = "portal"  # its installation does not stand well
     GATEWAY = "gateway"  # messages do not get out
     BALANCE = "balance"  # they soon will not
+    RUSH = "rush"  # far more get out than usual
 
 
 class GatewayCause(StrEnum):
@@ -45,6 +51,15 @@ class Symptom:
     gateway: str = ""  # its title
     words: str = ""
     balance: str = ""
+
+
+def is_rush(today: int, days_before: Sequence[int]) -> bool:
+    """Whether a day's messages are over ten times the usual. `days_before`: the newest first.
+
+    A portal without earlier days has no usual one.
+    """
+    usual = [count for count in days_before if count > 0][:USUAL_DAYS]
+    return bool(usual) and today >= RUSH_LEAST and today * len(usual) > RUSH_TIMES * sum(usual)
 
 
 # "1,234.50" and "1.234,50" leave no doubt; "1,234" does, and counts as unknown.

@@ -26,7 +26,8 @@ LEASE = timedelta(minutes=5)  # longer than telling a portal's few administrator
 
 def look_for_incidents(services: Services, _: int = 0) -> None:
     """Bring the incidents of all portals in step with what is wrong at this moment."""
-    incidents.note(incidents.present(), now=services.now())
+    now = services.now()
+    incidents.note(incidents.present(now=now), now=now)
 
 
 def tell(services: Services, incident_id: int) -> None:

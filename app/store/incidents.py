@@ -22,6 +22,7 @@ from app.domain.incidents import (
 from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.store.database import AnyRow, insert_or_ignore, statement, writing
+from app.store.rushes import rushing
 from app.store.tables import gateway_accounts, incidents, portals
 
 KEPT = timedelta(days=30)
@@ -32,9 +33,10 @@ Event = Literal["begun", "over"]
 # --- what is wrong now
 
 
-def present(portal_id: int | None = None) -> list[Symptom]:
+def present(portal_id: int | None = None, *, now: datetime) -> list[Symptom]:
     """The symptoms of this moment, of one portal or of all: at most one of a kind, a portal's worst first."""
-    return [*_portal_symptoms(portal_id), *_account_symptoms(portal_id)]
+    rushes = [Symptom(found, IncidentKind.RUSH, "rush", None) for found in rushing(portal_id, now)]
+    return [*_portal_symptoms(portal_id), *_account_symptoms(portal_id), *rushes]
 
 
 def _portal_symptoms(portal_id: int | None) -> list[Symptom]:

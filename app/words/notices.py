@@ -27,6 +27,10 @@ _LOW = N_(
     "The balance at the SMS gateway is below your limit. Messages are still sent. Top up the account there"
     " before it is used up."
 )
+_RUSH = N_(
+    "More than ten times as many SMS as on a usual day came in the last 24 hours. They are still sent. Open"
+    " the app and see what sends them."
+)
 # Told of one state only: the others are those in which a portal cannot be told anything.
 _NOT_READY = N_(
     "The app is not fully registered in Bitrix24. It may be missing where an SMS provider is chosen. Open the"
@@ -37,6 +41,7 @@ _OVER = {
     IncidentKind.BALANCE: N_(
         "The alert about the low balance at the SMS gateway has ended. The app’s overview shows the balance."
     ),
+    IncidentKind.RUSH: N_("The number of SMS in a day is no longer far above the usual."),
     IncidentKind.PORTAL: N_(
         "The app’s connection with Bitrix24 works again. Statuses that waited are being told."
     ),
@@ -55,4 +60,6 @@ def _begun(kind: IncidentKind, cause: str) -> str:
             return _NOT_READY
         case IncidentKind.BALANCE:
             return _LOW
+        case IncidentKind.RUSH:
+            return _RUSH
     return _GATEWAY_BEGUN[GatewayCause(cause)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.incidents import amount_of, is_low
+from app.domain.incidents import amount_of, is_low, is_rush
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_amounts_are_read_where_they_are_clear(text: str, amount: str | None) ->
     assert is_low("4.99", "5")
     assert not is_low("1,234", "5000")
     assert not is_low("4", "")
+
+
+def test_a_day_is_a_rush_from_five_hundred_messages_on() -> None:
+    assert not is_rush(499, [1])
+    assert is_rush(500, [1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from app.domain.retry import BAD_CALLS_TO_PAUSE, Timing
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
-from app.store import accounts, incidents, installations, portals, tokens
+from app.store import accounts, counts, incidents, installations, portals, tokens
 from app.store.accounts import Account
 from app.store.database import utcnow, writing
+from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
 from tests import stopped
 from tests.portal_world import PortalWorld, portal_world
@@ -363,6 +365,60 @@ def test_a_silent_gateway_is_an_incident(world: PortalWorld) -> None:
     minutes(world, 4)
 
     assert "does not answer" in notices(world)[0]
+
+
+# --- a rush
+
+
+def sent(world: PortalWorld, count: int, *, days_ago: int) -> None:
+    """So many messages were counted then."""
+    with writing() as connection:
+        connection.execute(
+            message_counts.insert().values(
+                portal_id=world.row.id,
+                quarter=counts.quarter_of(world.now() - timedelta(days=days_ago, hours=2)),
+                status="delivered",
+                account_id=0,
+                reason="",
+                count=count,
+                segments=count,
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("usual", "today", "is_told"),
+    [
+        ([60] * 7, 601, True),
+        ([60] * 7, 600, False),  # ten times is not over ten times
+        ([1] * 7, 499, False),  # a small portal's
+        ([1] * 7, 500, True),
+        ([60] * 7 + [6000], 601, True),  # what was longer ago is not usual any more
+        ([0, 0, 60, 60], 601, True),  # days without messages are no days
+        ([], 5000, False),  # nobody knows what is usual
+    ],
+)
+def test_a_portal_over_ten_times_its_usual_day_is_told_so(
+    world: PortalWorld, usual: list[int], today: int, is_told: bool
+) -> None:
+    for days_ago, count in enumerate(usual, start=1):
+        if count:
+            sent(world, count, days_ago=days_ago)
+    sent(world, today, days_ago=0)
+    minutes(world, 4)
+
+    assert ["ten times" in text for text in notices(world)] == [True] * is_told
+
+
+def test_a_rush_is_over_when_its_day_is(world: PortalWorld) -> None:
+    sent(world, 60, days_ago=1)
+    sent(world, 601, days_ago=0)
+    minutes(world, 4)
+    assert incidents.open_by_kind() == {"rush": 1}
+    world.pass_time(hours=24)
+    minutes(world, 8)
+
+    assert incidents.open_by_kind() == {}
 
 
 # --- the regular check, and the balance

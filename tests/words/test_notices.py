@@ -11,6 +11,7 @@ from app.words.sender_names import descriptions
 NOTICES = [
     *((IncidentKind.GATEWAY, cause, False) for cause in GatewayCause),
     (IncidentKind.BALANCE, "", False),
+    (IncidentKind.RUSH, "rush", False),
     (IncidentKind.PORTAL, "new", False),
     *((kind, GatewayCause.SILENT, True) for kind in IncidentKind),
 ]

@@ -36,7 +36,7 @@ def present(told: Collection[IncidentKind] | Undefined = ()) -> list[Alert]:
     session: Session | None = g.get("session")
     if session is None:
         return []
-    found = incidents.present(session.portal.id)
+    found = incidents.present(session.portal.id, now=services().now())
     shown = [_alert(symptom) for symptom in found if symptom.kind not in told]
     return [*_trial(session.portal.id), *shown]
 
@@ -72,6 +72,8 @@ def _alert(symptom: Symptom) -> Alert:
             )
         case IncidentKind.BALANCE:
             return Alert(_balance_text(symptom), "wait", url_for("ui_gateway.show"), _("Open the gateway"))
+        case IncidentKind.RUSH:
+            return Alert(_rush_text(), "wait", url_for("ui_messages.show_log"), _("Messages"))
 
 
 def _gateway_text(symptom: Symptom) -> Trouble:
@@ -93,6 +95,14 @@ def _gateway_text(symptom: Symptom) -> Trouble:
         _("The check of “%(name)s” fails", name=name),
         _("Messages may wait or fail until this is mended."),
         _("Open the gateway, correct the settings, and press “Save and check”."),
+    )
+
+
+def _rush_text() -> Trouble:
+    return Trouble(
+        _("Far more messages than usual"),
+        _("More than ten times a usual day’s messages came in the last 24 hours. They are still sent."),
+        _("Look who or what sends them. If nobody means to, stop that robot or disconnect the gateway."),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 
 import pytest
 
 from app.domain.rest_calls import RestCall
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.services import services
-from app.store import accounts, portals, rest_log
+from app.store import accounts, counts, portals, rest_log
 from app.store.accounts import Account, Check
 from app.store.database import utcnow, writing
+from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
 from tests import stopped
 from tests.product import MAY_SEE_METRICS
@@ -60,6 +62,22 @@ def test_every_page_says_once_what_stands_badly_and_what_to_do(admin: Visitor, p
     assert text.count("Your balance is empty") == 1
     assert text.index("our access") < text.index("refuses your account") < text.index("is low")
     assert "top up the account at the gateway" in _text(text)
+
+
+def test_a_rush_is_said_with_where_to_look(admin: Visitor) -> None:
+    now = utcnow()
+    for days_ago, count in ((0, 601), (1, 60)):
+        row = {"status": "delivered", "account_id": 0, "reason": "", "count": count, "segments": count}
+        quarter = counts.quarter_of(now - timedelta(days=days_ago, hours=2))
+        with writing() as connection:
+            connection.execute(
+                message_counts.insert().values(portal_id=admin.portal.id, quarter=quarter, **row)
+            )
+
+    page = admin.get("/ui/overview").text
+
+    assert page.count("Far more messages than usual") == 1
+    assert 'href="/ui/messages' in page[page.index("Far more messages") :]
 
 
 @pytest.mark.parametrize("page", PAGES)

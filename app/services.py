@@ -127,7 +127,7 @@ class Services:
         if adapter is None:
             return None
         http = self.gateway_http(account.slug)
-        return adapter(account.settings, Context(http, open_socket=http.connect))
+        return adapter(account.settings, Context(http, open_socket=lambda *place: http.connect(*place)))
 
     def gateway_http(self, slug: str) -> HttpClient:
         """The client of one kind of gateway; its calls go to the double that GATEWAY_HOSTS names for it."""

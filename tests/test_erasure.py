@@ -322,7 +322,7 @@ def test_no_worker_begins_another_call_between_two_looks(
         later = Refused(RefusalKind.TEMPORARY, "busy")
         outcomes.record([Answered(claim, later)], now=utcnow(), timing=services().timing)
         _set(row_id, due_at=utcnow())
-        submit.submit_message(services(), row_id)
+        submit.submit_messages(services(), portal.id)
 
     _while_waiting(monkeypatch, tried_again)
 

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from app.domain.messages import IncomingMessage, Message, Reason
 from app.domain.portals import Portal
 from app.services import services
-from app.store import claims, messages, portals
-from app.store.database import utcnow
+from app.store import messages, portals
+from app.store.database import utcnow, writing
+from app.store.tables import messages as rows
 from tests.product import a_portal, product
 
 
@@ -29,7 +31,9 @@ def _waiting(portal: Portal, until: datetime) -> int:
     incoming = IncomingMessage("m1", "+4915112345678", "Hello", "sms")
     row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
     assert row_id is not None
-    claims.put_off(row_id, Reason.NO_GATEWAY, "", until=until, now=utcnow())
+    with writing() as connection:
+        held = {"due_at": until, "reason": Reason.NO_GATEWAY.value}
+        connection.execute(sa.update(rows).where(rows.c.id == row_id).values(held))
     return row_id
 
 
@@ -42,9 +46,9 @@ def _row(portal: Portal, row_id: int) -> Message:
 def test_waking_one_account_wakes_nobody_elses_messages() -> None:
     mine, theirs = a_portal("a" * 32), a_portal("b" * 32)
     until, now = utcnow() + timedelta(hours=5), utcnow()
-    rows = {portal.id: _waiting(portal, until) for portal in (mine, theirs)}
+    waiting = {portal.id: _waiting(portal, until) for portal in (mine, theirs)}
 
     messages.wake_account(None, mine.id, now=now)
 
-    assert _row(mine, rows[mine.id]).due_at == now
-    assert _row(theirs, rows[theirs.id]).due_at == until
+    assert _row(mine, waiting[mine.id]).due_at == now
+    assert _row(theirs, waiting[theirs.id]).due_at == until

@@ -198,6 +198,7 @@ def test_message_after_the_uninstall_is_taken_and_never_sent(world: PortalWorld,
     world.portal.set_queue(paused=True)
     auth = {**world.portal.mint_tokens()}
     assert post_uninstall(world, auth) == 200
+    world.work()
 
     world.portal.set_queue(paused=False)
     world.work()

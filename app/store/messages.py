@@ -22,6 +22,7 @@ from app.store.database import StoreUnavailable, insert_of, is_sqlite, single_wr
 from app.store.portals import HandlerPortal
 from app.store.rows import (
     NO_CONTENT,
+    lock_in_order,
     locked,
     locked_where,
     message_columns,
@@ -281,11 +282,11 @@ def end_unsent(portal_id: int, *, up_to: int, now: datetime, timing: Timing) -> 
             write_all(connection, changes, now)
         if len(rows) < TOGETHER:
             break
+    with_token = sa.and_(of_then, messages.c.author_token != "")
     with writing() as connection:
+        lock_in_order(connection, with_token)
         connection.execute(
-            sa.update(messages)
-            .where(of_then, messages.c.author_token != "")
-            .values(author_token="", author_token_until=None)
+            sa.update(messages).where(with_token).values(author_token="", author_token_until=None)
         )
 
 
@@ -336,9 +337,9 @@ def neglected(now: datetime, *, timing: Timing, limit: int) -> list[tuple[int, W
             sa.select(waiting.c.id, waiting.c.work).order_by(waiting.c.turn, waiting.c.id).limit(limit)
         ).all()
         if rows:
-            connection.execute(
-                sa.update(messages).where(messages.c.id.in_([row.id for row in rows])).values(hinted_at=now)
-            )
+            mine = messages.c.id.in_([row.id for row in rows])
+            lock_in_order(connection, mine)
+            connection.execute(sa.update(messages).where(mine).values(hinted_at=now))
     return [(row.id, Work(row.work)) for row in rows]
 
 

@@ -15,7 +15,7 @@ from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.store import leases
 from app.store.database import AnyRow, statement, writing
-from app.store.rows import locked_where, state_of, write_all
+from app.store.rows import lock_in_order, locked_where, state_of, write_all
 from app.store.secrets import secret_box
 from app.store.tables import messages, portals
 
@@ -139,15 +139,13 @@ def _write_pushed(
 
 def drop_stale(*, now: datetime, timing: Timing) -> int:
     """The portal deletes its messages after two weeks: nobody is left to be told."""
+    stale = sa.and_(
+        messages.c.push_due_at.is_not(None),
+        messages.c.received_at < now - timing.span("push_give_up_s"),
+    )
     with writing() as connection:
-        return connection.execute(
-            sa.update(messages)
-            .where(
-                messages.c.push_due_at.is_not(None),
-                messages.c.received_at < now - timing.span("push_give_up_s"),
-            )
-            .values(push_due_at=None)
-        ).rowcount
+        lock_in_order(connection, stale)
+        return connection.execute(sa.update(messages).where(stale).values(push_due_at=None)).rowcount
 
 
 def portals_to_tell(now: datetime, *, limit: int) -> list[int]:

@@ -12,7 +12,7 @@ from app.domain.messages import Work
 from app.domain.portals import Portal
 from app.store import counts
 from app.store.database import statement, writing
-from app.store.rows import NO_CONTENT
+from app.store.rows import NO_CONTENT, lock_in_order
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
 # SQLite removes so many rows in a few milliseconds, and so long the HANDLER may have to wait.
@@ -80,9 +80,9 @@ def _remove_texts(portal_id: int, before: datetime) -> Iterator[Removed]:
         if not ids:
             return
         with writing() as connection:  # unless somebody sends one of them again at this moment
-            count = connection.execute(
-                sa.update(messages).where(messages.c.id.in_(ids), _is_over()).values(**NO_CONTENT)
-            ).rowcount
+            mine = sa.and_(messages.c.id.in_(ids), _is_over())
+            lock_in_order(connection, mine)
+            count = connection.execute(sa.update(messages).where(mine).values(**NO_CONTENT)).rowcount
         yield Removed(texts=count)
 
 

@@ -69,6 +69,12 @@ def locked_where(
     return connection.execute(query).all()
 
 
+def lock_in_order(connection: Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Before one statement that writes many rows: by itself it would lock them in an order of its own."""
+    query = sa.select(messages.c.id).where(*conditions).order_by(messages.c.id)
+    connection.execute(query.with_for_update()).all()
+
+
 def write(connection: Connection, row: AnyRow, change: Change, now: datetime, **more: Any) -> None:
     """Write one locked row's change, with columns that are not part of its life."""
     write_all(connection, [(row, change)], now, {row.id: more})

@@ -5,9 +5,11 @@ look at the rows that they are about to write, as long as nothing but a lock kee
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.domain.portals import Opener, Portal, TokenPair
-from app.store import accounts, tokens
+from app.domain.retry import Timing
+from app.store import accounts, outbox, tokens
 from app.store.database import db, statement, utcnow
-from app.store.tables import credentials, gateway_accounts
+from app.store.tables import credentials, gateway_accounts, messages
 from tests.product import a_portal, product
 
 pytestmark = pytest.mark.slow
@@ -117,3 +120,39 @@ def test_of_two_gateways_that_are_connected_first_and_at_once_one_is_the_default
     with statement() as connection:
         count = sa.select(sa.func.count()).where(gateway_accounts.c.is_default)
         assert connection.scalar(count) == 1
+
+
+def test_one_who_writes_many_rows_locks_them_in_the_order_of_their_ids(app: Flask) -> None:
+    """Whoever has the first of them and comes for the second finds it free, wherever the rows lie."""
+    portal, now, late = a_portal(), utcnow(), utcnow() - timedelta(days=60)
+    row = {
+        **dict.fromkeys(("origin", "sender_code", "recipient", "text", "body_hash"), "x"),
+        "portal_id": portal.id,
+        "bindings": [],
+        "extra": {},
+        "status": "failed",
+        "work": "closed",
+        "received_at": late,
+        "expires_at": late,
+    }
+    with db.engine.begin() as connection:
+        for row_id, due_at in ((1002, late - timedelta(days=1)), (1001, late)):
+            values = {**row, "id": row_id, "message_id": str(row_id), "push_due_at": due_at}
+            connection.execute(messages.insert().values(values))
+    one = sa.select(messages.c.id).with_for_update()
+    with ThreadPoolExecutor(1) as pool, db.engine.connect() as teller, teller.begin():
+
+        def drop() -> int:
+            with app.app_context():
+                return outbox.drop_stale(now=now, timing=Timing())
+
+        teller.execute(one.where(messages.c.id == 1001))
+        dropped = pool.submit(drop)
+        waits_for_us = "NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        waiting = sa.text(f"SELECT count(*) FROM pg_locks WHERE {waits_for_us}")
+        while not teller.scalar(waiting):
+            time.sleep(0.01)
+        teller.execute(one.where(messages.c.id == 1002))
+        teller.commit()
+
+        assert dropped.result() == 2

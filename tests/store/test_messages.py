@@ -13,7 +13,7 @@ from flask import Flask
 from app.domain.messages import IncomingMessage, Message, Reason
 from app.domain.portals import Portal
 from app.services import services
-from app.store import messages, portals
+from app.store import messages, outbox, portals
 from app.store.database import utcnow, writing
 from app.store.tables import messages as rows
 from tests.product import a_portal, product
@@ -52,3 +52,28 @@ def test_waking_one_account_wakes_nobody_elses_messages() -> None:
 
     assert _row(mine, waiting[mine.id]).due_at == now
     assert _row(theirs, waiting[theirs.id]).due_at == until
+
+
+def test_a_message_deleted_meanwhile_takes_nothing_from_the_rest_of_its_batch() -> None:
+    """The portal heard both words; what we know of the one that is left is kept."""
+    portal, now = a_portal(), utcnow()
+    kept, gone = (_failed(portal, name, now) for name in ("kept", "gone"))
+    due = outbox.due_pushes(portal.id, now=now, limit=10)
+    with writing() as connection:
+        connection.execute(sa.delete(rows).where(rows.c.id == gone))
+    outbox.record_told(due, now=now, timing=services().timing)
+
+    assert {push.row_id for push in due} == {kept, gone}
+    assert _row(portal, kept).told == "failed"
+
+
+def _failed(portal: Portal, name: str, now: datetime) -> int:
+    handler = portals.for_test_message(portal.id)
+    assert handler is not None
+    incoming = IncomingMessage(name, "+4915112345678", "Hello", "sms")
+    row_id = messages.accept(handler, incoming, now=now, timing=services().timing).row_id
+    assert row_id is not None
+    failed = {"origin": "portal", "status": "failed", "work": "closed", "push_due_at": now}
+    with writing() as connection:
+        connection.execute(sa.update(rows).where(rows.c.id == row_id).values(failed))
+    return row_id

@@ -139,3 +139,14 @@ def test_without_our_scripts_the_page_asks_to_reload(desk: Desk) -> None:
     desk.app.get_by_text("This page did not load completely").wait_for()
 
     assert desk.app.get_by_role("button", name="Reload").is_visible()
+
+
+def test_a_second_failure_is_told_as_well_as_the_first(desk: Desk) -> None:
+    desk.open()
+    for page in ("Settings", "Senders"):
+        desk.page.route("**/ui/help", lambda route: route.fulfill(status=500, body="no"))
+        desk.app.get_by_role("navigation").get_by_role("link", name="Help").click()
+        desk.app.locator("#broken").wait_for()
+        desk.page.unroute("**/ui/help")
+        desk.go(page)
+        desk.app.locator("#broken").wait_for(state="hidden")

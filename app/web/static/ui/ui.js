@@ -132,7 +132,10 @@
   // What an earlier request ended with is no news any more.
   function forget() {
     for (const note of document.querySelectorAll("#main .note[data-focus]")) note.remove();
-    for (const trouble of ["#ended", "#broken"]) show(trouble, false);
+    for (const trouble of ["#ended", "#broken"]) {
+      show(trouble, false);
+      find("#main").before(find(trouble)); // a new page takes everything inside of it away
+    }
   }
 
   // Where the person is: beside what they clicked. The frame is as high as its page, so its top may be far away.
@@ -192,6 +195,7 @@
 
   const isBusyIn = (part) =>
     document.hidden ||
+    part.contains(find("#ended:not([hidden])") ?? find("#broken:not([hidden])")) ||
     part.querySelector("input:checked, details[open], [aria-busy]") ||
     (part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) ||
     (!getSelection().isCollapsed && part.contains(getSelection().anchorNode));

@@ -116,6 +116,7 @@ class Blow:
 
 # What happens in portals: to those under load, and to one that is erased while the others are served.
 _PORTALS = {"reinstall portal": 3, "forge events": 3, "erase portal": 2}
+CONNECTED_AT = 0.3  # of the load's time, for the portal that begins without a gateway
 ERASED_ROWS = 4000  # so many the portal that is erased has each time, so that it takes a while
 _SCALED = {
     "kill worker": 8,
@@ -319,8 +320,11 @@ class Chaos:
             if kind == "can be asked":
                 settings = self.gateway.lookup_settings(key)
             member_id = each.info()["member_id"]
-            pairs = (f"{name}={value}" for name, value in settings.items() if value)
-            self.stack.flask("gateways", "set", member_id, "http", *pairs)
+            pairs = [f"{name}={value}" for name, value in settings.items() if value]
+            if each is self.portals[-1]:
+                self._late = (member_id, pairs)  # while its messages come in: see `_connect_late`
+            else:
+                self.stack.flask("gateways", "set", member_id, "http", *pairs)
         self.erased.configure(races={"enabled": False})
         _until_it_opens(self.erased, self.erased.install(finish=True))
         self.gateway.make_account(ERASED_KEY)
@@ -346,6 +350,18 @@ class Chaos:
         pairs = (f"{name}={value}" for name, value in self.gateway.settings(key).items() if value)
         self.stack.flask("gateways", "set", portal.info()["member_id"], "http", *pairs)
 
+    def _connect_late(self, at: float) -> None:
+        """One portal's gateway is connected while its messages come in: none may go on sleeping."""
+        time.sleep(max(0.0, at - time.monotonic()))
+        member_id, pairs = self._late
+        ends = time.monotonic() + OPENS_S
+        while time.monotonic() < ends:
+            with suppress(ProcessFailed):  # the database may be down: they press again
+                self.stack.flask("gateways", "set", member_id, "http", *pairs)
+                return
+            time.sleep(1.0)
+        self._verdict.unexplained.append("the gateway could not be connected")
+
     # --- blows
 
     def _fall(self, began: float, load_s: float) -> None:
@@ -360,6 +376,7 @@ class Chaos:
                 self._strike(blow)
 
         threads = [threading.Thread(target=work_off, args=(blows,)) for blows in lanes.values()]
+        threads.append(threading.Thread(target=self._connect_late, args=(began + CONNECTED_AT * load_s,)))
         for thread in threads:
             thread.start()
         for thread in threads:

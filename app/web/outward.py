@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from threading import Lock
 
-from flask import Flask, g, has_request_context
+from flask import Flask, has_request_context, request
 
 from app.transport import NotSent
 
@@ -45,15 +46,34 @@ class _Turns:
 _proved, _unproved = _Turns(), _Turns()
 
 
+@dataclass(frozen=True)
+class _Place:
+    turns: _Turns
+    who: str
+
+
+@dataclass
+class _Mine:
+    """What one request waits for and has. It belongs to the request alone: `g` may outlive it."""
+
+    waits_for: _Place | None = None
+    turn: _Place | None = None
+    calls_until: float = 0.0
+
+
+def _mine() -> _Mine:
+    found: _Mine = request.environ.setdefault("sms.outward", _Mine())
+    return found
+
+
 def init_app(app: Flask) -> None:
     """A turn ends with its request."""
 
     @app.teardown_request
     def _end(_error: BaseException | None) -> None:
-        turns, who = g.pop("turn", (None, ""))
-        g.pop("waits_for", None)
-        if turns is not None:
-            turns.give_back(who)
+        turn = _mine().turn
+        if turn is not None:
+            turn.turns.give_back(turn.who)
 
 
 def on_behalf_of(member_id: str, *, is_proved: bool) -> None:
@@ -61,8 +81,9 @@ def on_behalf_of(member_id: str, *, is_proved: bool) -> None:
 
     Who only says to be of a portal takes nothing away from those who have proved it.
     """
-    if "turn" not in g and (is_proved or "waits_for" not in g):
-        g.waits_for = (_proved if is_proved else _unproved, member_id)
+    mine = _mine()
+    if mine.turn is None and (is_proved or mine.waits_for is None):
+        mine.waits_for = _Place(_proved if is_proved else _unproved, member_id)
 
 
 def need_turn() -> None:
@@ -74,12 +95,13 @@ def need_turn() -> None:
     """
     if not has_request_context():
         return
-    if "turn" in g:
-        if time.monotonic() > g.calls_until:
+    mine = _mine()
+    if mine.turn is not None:
+        if time.monotonic() > mine.calls_until:
             raise NotSent("other servers took too long before this call")
         return
-    turns, who = g.get("waits_for", (_unproved, ""))
-    if not turns.take(who):
+    place = mine.waits_for or _Place(_unproved, "")
+    if not place.turns.take(place.who):
         raise TooManyWaiting
-    g.turn = (turns, who)
-    g.calls_until = time.monotonic() + CALLS_BEGIN_WITHIN_S
+    mine.turn = place
+    mine.calls_until = time.monotonic() + CALLS_BEGIN_WITHIN_S

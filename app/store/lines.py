@@ -16,7 +16,7 @@ LEASE_S = 20.0  # a dead process's accounts move on after that
 
 
 def to_keep(slugs: Collection[str]) -> list[int]:
-    """Accounts of these gateways that are connected, or whose last messages may still be reported on."""
+    """Accounts of these gateways that are connected; a replaced one has no line any more."""
     query = sa.select(_c.id).where(_c.slug.in_(sorted(slugs)), _c.retired_at.is_(None)).order_by(_c.id)
     with statement() as connection:
         return list(connection.scalars(query))

@@ -29,9 +29,7 @@ class Card:
 
 def cards(adapters: Mapping[str, type[Gateway]], query: str = "") -> list[Card]:
     """By name; what any vendor can be connected with after the vendors, the trial last."""
-    found = sorted(
-        adapters.values(), key=lambda a: (not a.capabilities.sends, a.slug == "http", a.title.lower())
-    )
+    found = sorted(adapters.values(), key=_place_in_list)
     words = query.casefold().split()
     made = [(_card(adapter), _all_places(adapter)) for adapter in found]
     return [card for card, places in made if all(word in f"{card.searched} {places}" for word in words)]

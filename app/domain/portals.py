@@ -70,6 +70,7 @@ class PortalSettings:
     row_days: int = 180  # then the message is forgotten altogether
     low_balance: str = ""  # a plain decimal number in the gateway's currency; empty: no warning
     employees_see_log: bool = False
+    employees_see_own: bool = False  # the messages that they wrote, where they do not see all of them
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PortalSettings:

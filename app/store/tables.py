@@ -184,6 +184,7 @@ COUNT_KEY = (
 NOT_COUNTED = f"counted_as <> {COUNT_KEY}"
 COST_NOT_COUNTED = "counted_cost <> cost"
 QUEUED = "work = 'queued'"
+HAS_AUTHOR = "author_id <> ''"
 _SEARCHED = ("recipient", "account_id", "sender_code")
 
 messages = sa.Table(
@@ -257,6 +258,14 @@ messages = sa.Table(
         *("portal_id", "status", "received_at", "id"),
         *_SEARCHED,
         *("segments", "delivery_ms"),
+    ),
+    # All of one number, and of one employee, in the log's order.
+    Index("ix_messages_recipient", "portal_id", "recipient", "received_at", "id"),
+    Index(
+        "ix_messages_author",
+        *("portal_id", "author_id", "received_at", "id"),
+        postgresql_where=text(HAS_AUTHOR),
+        sqlite_where=text(HAS_AUTHOR),
     ),
     Index(
         "ix_messages_due_at",
@@ -394,6 +403,16 @@ message_events = sa.Table(
     Column("detail", Text, nullable=False, server_default=""),
     Index("ix_message_events_message_row_id", "message_row_id"),
     sqlite_autoincrement=True,
+)
+
+# What each user of the pages chose for themselves; who chose nothing has no row.
+preferences = sa.Table(
+    "preferences",
+    db.metadata,
+    Column("portal_id", ForeignKey("portals.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(20), primary_key=True),
+    Column("log_columns", Text, nullable=False, server_default=""),
+    Column("numbers_until", UtcDateTime),  # lists show numbers in full until then
 )
 
 # Reports that match nothing yet: they can outrun the answer to the submission.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,15 +20,15 @@ from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.services import services
 from app.store import message_log, messages
-from app.store.message_log import Position
+from app.store.message_log import Count, Position
 from app.store.rows import attempts_of, timeline
 from app.web.admin.frame import document, privacy, sessions
-from app.web.admin.parts import filters, log_csv
+from app.web.admin.parts import filters, log_columns, log_csv
 from app.web.admin.parts.days import day_of
 from app.web.admin.parts.filters import LogQuery
 from app.web.admin.words import codes
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.language import money
+from app.web.admin.words.language import money, number
 from app.web.admin.words.messages import (
     card_label,
     export_too_large,
@@ -56,37 +56,74 @@ EXPORT_LIMIT = 100_000
 @blueprint.get("/messages")
 @document.employees_may_read
 def show_log() -> Response:
-    """The newest messages first; `after` is the place of the last row of the page before."""
+    """The newest messages first; `after` is the place where the page before ended."""
+    return _log(filters.place_of(request.args.get("after", "")))
+
+
+@blueprint.post("/messages/columns")
+def choose_columns() -> Response:
+    log_columns.choose(request.form.getlist("column"))
+    return _log()
+
+
+@blueprint.post("/messages/numbers")
+def show_numbers() -> Response:
+    privacy.show_numbers(request.form.get("show") == "true")
+    return _log()
+
+
+def _log(place: Position | None = None) -> Response:
     portal_id, query = sessions.this().portal.id, _query()
-    place = filters.place_of(request.args.get("after", ""))
-    found = message_log.page(portal_id, query.filters, limit=PAGE_SIZE + 1, after=place)
-    rows, has_more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
-    costs = message_log.costs_of([message.id for message in rows])
+    found = message_log.find(portal_id, query.filters, limit=PAGE_SIZE, after=place)
+    costs = message_log.costs_of([message.id for message in found.messages])
+    gateways = message_log.gateways_of(portal_id)
+    columns = log_columns.shown(useful=_useful(query, found.messages, costs))
     return document.page(
         "messages.html",
         tab="messages",
         query=query,
-        rows=[_row(message, costs.get(message.id, [])) for message in rows],
-        has_prices=bool(costs),
-        has_texts=any(message.text for message in rows) and not sessions.this().portal.settings.hide_texts,
-        has_senders=len(query.sender_codes) > 1,
+        rows=[_row(message, costs.get(message.id, []), gateways) for message in found.messages],
+        columns=columns,
+        column_choices=log_columns.choices(columns),
         views=_views(query),
+        statuses=_statuses(query),
+        other_searches=_other_searches(query),
         is_first=place is None,
-        older_url=url_for(".show_log", **query.chosen, after=_place(rows[-1])) if has_more else "",
-        newest_url=url_for(".show_log", **query.chosen),
-        live_url=url_for(".show_log", **query.chosen) if place is None else "",
+        looked_until=found.looked_until,
+        older_url=_address(query, after=filters.text_of_place(found.next)) if found.next else "",
+        newest_url=_address(query),
+        live_url=_address(query) if place is None else "",
         export_url=url_for(".export", **query.chosen),
         export_name=f"messages-{day_of(services().now()).isoformat()}.csv",
         retention=retention_note(sessions.this().portal.settings),
+        numbers=_numbers_switch(),
     )
 
 
+def _address(query: LogQuery, **more: str) -> str:
+    """The log with these filters, and others in their place."""
+    return url_for(".show_log", **{name: value for name, value in {**query.chosen, **more}.items() if value})
+
+
+def _useful(query: LogQuery, shown: Sequence[Message], costs: Mapping[int, Any]) -> set[str]:
+    """Columns that say something in this list."""
+    has_texts = any(message.text for message in shown) and privacy.may_search_texts()
+    told = {"source", "reason", "segments", "cards"}
+    told |= {"text"} if has_texts else set()
+    told |= {"price"} if costs else set()
+    return told | ({"sender"} if len(query.sender_codes) > 1 else set())
+
+
+def _numbers_switch() -> str:
+    """What an administrator can do about masked numbers: "show" them, "mask" them again, or nothing."""
+    session = sessions.this()
+    if not (session.is_admin and session.portal.settings.mask_numbers):
+        return ""
+    return "show" if privacy.are_numbers_masked() else "mask"
+
+
 def _query() -> LogQuery:
-    return filters.read(sessions.this().portal.id, request.args, now=services().now())
-
-
-def _place(message: Message) -> str:
-    return filters.text_of_place(Position(message.received_at, message.id))
+    return filters.read(sessions.this().portal.id, request.values, now=services().now())
 
 
 @dataclass(frozen=True)
@@ -118,6 +155,48 @@ def _views(query: LogQuery) -> list[View]:
 
 
 @dataclass(frozen=True)
+class StatusFilter:
+    """One status, how many messages the other filters leave of it, and the log of these."""
+
+    value: str
+    label: str
+    tone: str
+    count: str
+    url: str
+    is_chosen: bool
+
+
+def _statuses(query: LogQuery) -> list[StatusFilter]:
+    """Counts are for a glance, so a search is done without them."""
+    counts = {} if query.chosen.get("q") else message_log.counts_of(sessions.this().portal.id, query.filters)
+    everything = StatusFilter("", _("All"), "", "", _address(query, status=""), not query.filters.status)
+    return [everything, *(_status(query, status, counts.get(status)) for status in MessageStatus)]
+
+
+def _status(query: LogQuery, status: MessageStatus, count: Count | None) -> StatusFilter:
+    is_chosen = query.filters.status is status
+    return StatusFilter(
+        status.value,
+        status_label(status),
+        status_tone(status),
+        "" if count is None else f"{number(count.count)}{'+' if count.is_more else ''}",
+        _address(query, status="" if is_chosen else status.value),
+        is_chosen,
+    )
+
+
+def _other_searches(query: LogQuery) -> list[tuple[str, str]]:
+    """The same words looked for in another way."""
+    words = query.chosen.get("q", "")
+    labels = {
+        "number": _("Search for “%(words)s” in phone numbers", words=words),
+        "id": _("Search for “%(words)s” in ids", words=words),
+        "text": _("Search for “%(words)s” in the texts", words=words),
+    }
+    return [(labels[how], _address(query, how=how)) for how in query.other_ways if how in labels]
+
+
+@dataclass(frozen=True)
 class Row:
     id: int
     url: str
@@ -134,9 +213,11 @@ class Row:
     price: str
     cards: list[CardLink]
     is_test: bool
+    gateway: str
+    message_id: str
 
 
-def _row(message: Message, costs: list[str]) -> Row:
+def _row(message: Message, costs: list[str], gateways: Mapping[int, str]) -> Row:
     reason = reason_text(message)
     return Row(
         id=message.id,
@@ -154,6 +235,8 @@ def _row(message: Message, costs: list[str]) -> Row:
         price=_price(costs),
         cards=[_card_link(card) for card in cards_of(message.bindings)],
         is_test=message.origin == "test",
+        gateway=filters.gateway_title(gateways.get(message.account_id or 0, "")),
+        message_id=message.message_id,
     )
 
 
@@ -244,7 +327,12 @@ def resolve(row_id: int) -> Response:
 
 
 def _message(row_id: int) -> Message:
-    return messages.by_row(sessions.this().portal.id, row_id) or abort(404)
+    """One that this session may see, of whoever's portal it is."""
+    session = sessions.this()
+    message = messages.by_row(session.portal.id, row_id) or abort(404)
+    if session.sees_only_own and message.author_id != session.user_id:
+        abort(404)  # as if there were none: who guesses numbers learns nothing
+    return message
 
 
 def _facts(row: Message) -> dict[str, Any]:
@@ -281,10 +369,10 @@ def _goes_on(message: Message) -> bool:
 
 
 def _author(message: Message) -> CardLink | None:
-    number = message.author_id
-    if not (number.isascii() and number.isdigit() and int(number)):
+    user = message.author_id
+    if not (user.isascii() and user.isdigit() and int(user)):
         return None  # an automatic message has none
-    return CardLink(_portal_url(f"/company/personal/user/{number}/"), _("User %(number)s", number=number))
+    return CardLink(_portal_url(f"/company/personal/user/{user}/"), _("User %(number)s", number=user))
 
 
 def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,7 +141,8 @@ def test_the_log_keeps_its_filters_and_clears_them(admin: Visitor) -> None:
     text = admin.get("/ui/messages", query_string=chosen).text
 
     assert '<option value="custom" selected>' in text
-    assert '<option value="failed" selected>' in text
+    assert 'name="status" value="failed" form="filters"' in text
+    assert re.search('id="status-failed"[^>]* aria-current="true"', text)
     assert 'name="from" value="2026-03-02"' in text
     assert 'name="q" value="abc"' in text
     assert "No message fits this search" in text

@@ -1,18 +1,27 @@
 """What of a message this session may see: the only place that decides it for every page.
 
-Lists mask numbers unless the settings say otherwise; the page of one message shows its number in full, so
-that an administrator can tell two cases apart. Other employees see masked numbers only, also in what a
-gateway said, and can search for none: a search by parts would spell a masked number out.
+Lists mask numbers unless the settings say otherwise, or an administrator asks for them for a while, which is
+written down; the page of one message shows its number in full, so that an administrator can tell two cases
+apart. Other employees see masked numbers only, also in what a gateway said, and can search for none: a search
+by parts would spell a masked number out. So would one for words of hidden texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+
+from flask import g
 
 from app.domain.messages import Message, TimelineEntry
 from app.domain.numbers import mask, written_forms
+from app.services import services
+from app.store import preferences as stored
+from app.store.preferences import Preferences
 from app.web.admin.frame import sessions
+
+SHOWN_FOR = timedelta(minutes=15)  # then lists mask numbers again by themselves
 
 
 def number_in_list(number: str) -> str:
@@ -22,11 +31,50 @@ def number_in_list(number: str) -> str:
 def are_numbers_masked() -> bool:
     """Whether lists mask numbers for this session."""
     session = sessions.this()
-    return session.portal.settings.mask_numbers or not session.is_admin
+    if not session.is_admin:
+        return True
+    return session.portal.settings.mask_numbers and not are_numbers_shown()
+
+
+def are_numbers_shown() -> bool:
+    """Whether this administrator asked for numbers in full, for a while."""
+    until = preferences().numbers_until
+    return until is not None and until > services().now()
+
+
+def show_numbers(is_wanted: bool) -> None:
+    """Written down, since a list of numbers in full is what somebody would copy."""
+    session = sessions.this()
+    until = services().now() + SHOWN_FOR if is_wanted else None
+    stored.show_numbers(session.portal.id, session.user_id, until)
+    forget_preferences()
+
+
+def preferences() -> Preferences:
+    """What this person chose; asked once for each request."""
+    if "preferences" not in g:
+        session = sessions.this()
+        g.preferences = stored.of_user(session.portal.id, session.user_id)
+    found: Preferences = g.preferences
+    return found
+
+
+def forget_preferences() -> None:
+    g.pop("preferences", None)
 
 
 def may_search_numbers() -> bool:
     return sessions.this().is_admin
+
+
+def may_search_texts() -> bool:
+    return not sessions.this().portal.settings.hide_texts
+
+
+def only_author() -> str:
+    """The user whose messages alone this session may see; empty: everybody's."""
+    session = sessions.this()
+    return (session.user_id or "nobody") if session.sees_only_own else ""
 
 
 def exported(batches: Iterable[list[Message]]) -> Iterator[list[Message]]:

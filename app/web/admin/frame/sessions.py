@@ -43,8 +43,14 @@ class Session:
 
     @property
     def is_allowed(self) -> bool:
-        """Administrators always; other employees while the settings let them read the log."""
-        return self.is_admin or self.portal.settings.employees_see_log
+        """Administrators always; other employees while the settings let them read the log, or their part."""
+        settings = self.portal.settings
+        return self.is_admin or settings.employees_see_log or settings.employees_see_own
+
+    @property
+    def sees_only_own(self) -> bool:
+        """Of all messages those alone that this user wrote."""
+        return not self.is_admin and not self.portal.settings.employees_see_log
 
 
 def verify(entry: Entry) -> Opener:

@@ -13,7 +13,7 @@ from app.domain.texts import clean
 from app.services import services
 from app.store.message_log import Filters, Position, gateways_of, sender_codes_of
 from app.web.admin.frame import privacy
-from app.web.admin.frame.document import ROW_LIMIT
+from app.web.admin.parts import searching
 from app.web.admin.parts.days import begin_of, day_of
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import status_label
@@ -40,6 +40,7 @@ class LogQuery:
     statuses: list[tuple[str, str]]
     gateways: list[tuple[str, str]]
     sender_codes: list[tuple[str, str]]
+    other_ways: tuple[str, ...]  # in which the same words can be searched for
 
     @property
     def is_filtered(self) -> bool:
@@ -56,27 +57,33 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
     status = _status(given.get("status", ""))
     code = given.get("sender", "") if given.get("sender") in codes else ""
     period, days = _period(given, now)
-    searched = _searched(given.get("q", ""))
-    if "digits" in searched and not privacy.may_search_numbers():
-        searched = {}
+    since, until = _bounds(period, days, now)
+    narrowed = Filters(
+        since=since,
+        until=until,
+        status=status,
+        account_ids=account_ids,
+        sender_code=code,
+        author_id=privacy.only_author(),
+    )
+    search = searching.find(portal_id, given.get("q", ""), given.get("how", ""), narrowed)
     chosen = {
         "period": period,
         **days,
         "status": status.value if status else "",
         "gateway": slug,
         "sender": code,
-        "q": given.get("q", "") if searched else "",
+        "q": given.get("q", "") if search.how else "",
+        "how": search.how,
     }
-    since, until = _bounds(period, days, now)
     return LogQuery(
-        filters=Filters(
-            since=since, until=until, status=status, account_ids=account_ids, sender_code=code, **searched
-        ),
+        filters=search.filters,
         chosen={name: value for name, value in chosen.items() if value},
         periods=[(value, _(label)) for value, label in _PERIODS.items()],
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
         gateways=[(slug, gateway_title(slug)) for slug in dict.fromkeys(accounts.values())],
         sender_codes=[(code, code) for code in codes],
+        other_ways=search.other_ways,
     )
 
 
@@ -121,23 +128,6 @@ def _bounds(period: str, days: Mapping[str, str], now: datetime) -> tuple[dateti
     if first and last and last < first:
         first, last = last, first
     return begin_of(first) if first else None, begin_of(last + timedelta(days=1)) if last else None
-
-
-# --- one box for a number or an id
-
-
-def _searched(text: str) -> dict[str, Any]:
-    """Digits in any spelling are the end of a phone number, `#` makes them a row's number of ours, and all
-    else is the beginning of the portal's id."""
-    if not text:
-        return {}
-    if row := re.fullmatch(r"#\s*([0-9]{1,19})", text):
-        return {"row_id": min(int(row[1]), ROW_LIMIT)}
-    if re.fullmatch(r"[+0-9\s().\-/]+", text):
-        digits = re.sub(r"[^0-9]", "", text)[-20:]
-        # 0151 and 0049151 are ways to dial; the number itself is kept as +49151.
-        return {"digits": digits.lstrip("0") or digits} if digits else {}
-    return {"message_id": text[:128]}
 
 
 # --- the place in the log

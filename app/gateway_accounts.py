@@ -11,8 +11,9 @@ from app.domain.portals import Portal
 from app.gateways.answers import QuestionRefused
 from app.gateways.base import Gateway
 from app.gateways.settings import validate_settings
-from app.store import accounts, messages
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
+from app.store.messages import messages
 from app.transport import Reach, TransportError
 
 log = logging.getLogger(__name__)

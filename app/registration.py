@@ -23,9 +23,9 @@ from app.bitrix.sender_names import Localized
 from app.domain.portals import Portal
 from app.domain.senders import ENGLISH, languages_of
 from app.services import Services
-from app.store import portals, reconciling, senders
-from app.store.reconciling import Turn
-from app.store.senders import Sender
+from app.store.portals import portals, reconciling, senders
+from app.store.portals.reconciling import Turn
+from app.store.portals.senders import Sender
 from app.transport import TransportError
 from app.words.sender_names import descriptions, in_all_languages
 

@@ -22,9 +22,9 @@ from app.domain.rest_calls import RestCall
 from app.domain.retry import Timing
 from app.engine import Engine
 from app.gateways.base import Context, Gateway, Outgoing, Registry
-from app.store import limits, portals, rest_log, tokens
-from app.store.accounts import Account
+from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable, utcnow
+from app.store.portals import portals, rest_budget, rest_log, tokens
 from app.transport import HttpClient
 
 log = logging.getLogger(__name__)
@@ -44,19 +44,21 @@ class PortalLimits:
     burst: float
 
     def wait_s(self, methods: Sequence[str]) -> float:
-        return limits.take_call(self.portal_id, methods, now=self.clock(), rate=self.rate, burst=self.burst)
+        return rest_budget.take_call(
+            self.portal_id, methods, now=self.clock(), rate=self.rate, burst=self.burst
+        )
 
     def bucket_is_full(self) -> None:
-        limits.fill_bucket(self.portal_id, now=self.clock(), burst=self.burst)
+        rest_budget.fill_bucket(self.portal_id, now=self.clock(), burst=self.burst)
 
     def pause(self, method: str, until: datetime) -> None:
-        limits.pause_calls(self.portal_id, method, until=until, now=self.clock())
+        rest_budget.pause_calls(self.portal_id, method, until=until, now=self.clock())
 
     def known_reset(self, method: str) -> float | None:
-        return limits.known_reset(self.portal_id, method, now=self.clock())
+        return rest_budget.known_reset(self.portal_id, method, now=self.clock())
 
     def strikes(self, method: str) -> int:
-        return limits.strikes(self.portal_id, method, now=self.clock())
+        return rest_budget.strikes(self.portal_id, method, now=self.clock())
 
 
 @dataclass(frozen=True)

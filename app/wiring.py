@@ -34,7 +34,7 @@ from app.jobs import (
 from app.private_files import make_private
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
-from app.store.secrets import SecretBox
+from app.store.database.secrets import SecretBox
 from app.transport import Allowed, HttpClient, Reach
 from app.web import answer_headers, outward
 from app.web.admin import (

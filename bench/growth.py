@@ -19,12 +19,14 @@ from flask import current_app
 from app.domain.portals import Portal
 from app.gateway_accounts import connect
 from app.services import services
-from app.store import counts, message_log, portals, statistics
-from app.store.accounts import Account
+from app.store.accounts.accounts import Account
 from app.store.database import is_sqlite, statement, utcnow, writing
-from app.store.statistics import Span
+from app.store.database.deadlines import within
+from app.store.figures import counts, statistics
+from app.store.figures.statistics import Span
+from app.store.messages import log as message_log
+from app.store.portals import portals
 from app.store.tables import attempts, messages
-from app.store.watch import within
 from bench.rows import PATIENCE_S, bulk_writing, fill
 from bench.sections import Section, share_of, table
 from bench.worlds import MODES, a_portal, product_on

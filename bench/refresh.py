@@ -25,8 +25,9 @@ from app.config import Config, load_config
 from app.domain.portals import Portal
 from app.gateway_accounts import connect
 from app.services import services
-from app.store import messages, portals
 from app.store.database import StoreUnavailable, statement, utcnow, writing
+from app.store.messages import messages
+from app.store.portals import portals
 from app.store.tables import credentials, portal_events
 from app.store.tables import portals as portal_rows
 from app.transport import TransportError

@@ -23,8 +23,9 @@ from app.config import load_config
 from app.domain.portals import Portal, PortalState
 from app.gateway_accounts import connect
 from app.services import services
-from app.store import accounts, portals
+from app.store.accounts import accounts
 from app.store.database import statement
+from app.store.portals import portals
 from app.store.tables import messages, portal_events
 from app.store.tables import portals as portal_rows
 from bench.sections import Section, table

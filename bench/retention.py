@@ -16,14 +16,16 @@ from typing import Any
 
 from app import create_app
 from app.config import load_config
-from app.domain.messages import IncomingMessage
+from app.domain.messages import HandedMessage
 from app.domain.portals import Portal
 from app.domain.retry import Timing
 from app.jobs.retention import purge_from
 from app.services import services
-from app.store import messages, portals, retention
 from app.store.database import utcnow
-from app.store.retention import Removed
+from app.store.messages import messages
+from app.store.portals import portals
+from app.store.upkeep import retention
+from app.store.upkeep.retention import Removed
 from bench.rows import fill
 from bench.sections import Section, share_of, table
 from bench.worlds import ENVIRONMENT, MODES, a_portal, product_on
@@ -80,7 +82,7 @@ def _store_until(portal: Portal, name: str, is_over: Callable[[], bool]) -> list
     while not is_over():
         intended += EVERY_S
         time.sleep(max(0.0, intended - time.monotonic()))
-        incoming = IncomingMessage(f"{name}-{len(waits)}", "+4915112345678", "hello", "sms")
+        incoming = HandedMessage(f"{name}-{len(waits)}", "+4915112345678", "hello", "sms")
         messages.accept(seen, incoming, now=utcnow(), timing=Timing())
         waits.append((time.monotonic() - intended) * 1000)
     return sorted(waits)

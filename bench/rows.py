@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 
 from app.domain.portals import Portal
 from app.store.database import is_sqlite, utcnow, writing
+from app.store.database.deadlines import within
 from app.store.tables import messages
-from app.store.watch import within
 
 _CHUNK = 20_000
 PATIENCE_S = 3600.0

@@ -20,8 +20,8 @@ from flask_migrate import upgrade
 from app import create_app
 from app.config import load_config
 from app.domain.portals import Opener, Portal, TokenPair
-from app.store import portals, tokens
 from app.store.database import db, utcnow
+from app.store.portals import portals, tokens
 from sandbox.client import PortalSandbox
 from sandbox.databases import Postgres, Redis, ServiceMissing
 from sandbox.gateway_client import GatewayClient

@@ -22,7 +22,7 @@ from app.store.database import (
     db,
     is_behind_pooler,
 )
-from app.store.trouble import explain
+from app.store.database.trouble import explain
 
 ONE_AT_A_TIME = 7305117  # the number of the lock
 LOOK_EVERY_S = 0.5

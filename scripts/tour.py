@@ -27,8 +27,8 @@ import sqlalchemy as sa
 
 from app import create_app
 from app.config import load_config
-from app.store import portals
 from app.store.database import utcnow, writing
+from app.store.portals import portals
 from app.store.tables import attempts, message_events, messages
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack

@@ -9,8 +9,9 @@ from app.domain.numbers import Recipient
 from app.domain.policy import Send
 from app.domain.retry import Timing
 from app.domain.texts import measure
-from app.store import accounts, claims
-from app.store.claims import Ruling, Sending
+from app.store.accounts import accounts
+from app.store.messages import claims
+from app.store.messages.claims import Ruling, Sending
 
 
 def claim_some(account: accounts.Account, *, now: datetime, timing: Timing, limit: int = 50) -> list[Claim]:

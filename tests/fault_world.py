@@ -21,8 +21,9 @@ from app.domain.messages import Message
 from app.domain.retry import Timing
 from app.gateway_accounts import connect
 from app.jobs.submit import note_exception
-from app.store import accounts, messages
-from app.store.rows import attempts_of, timeline
+from app.store.accounts import accounts
+from app.store.messages import messages
+from app.store.messages.timeline import attempts_of, timeline
 from sandbox.client import PortalSandbox
 from sandbox.gateway.app import GatewayApp
 from sandbox.gateway.ledger import Ledger

@@ -24,8 +24,8 @@ from app.domain.retry import Timing
 from app.engine import Engine
 from app.jobs import sweep
 from app.services import Services
-from app.store import portals, tokens
 from app.store.database import db
+from app.store.portals import portals, tokens
 from sandbox.client import PortalSandbox
 from sandbox.portal.event_queue import EventQueue
 from sandbox.portal.oauth import AuthServer

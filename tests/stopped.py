@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from app.domain.retry import REFUSALS_TO_STOP
-from app.store import accounts
+from app.store.accounts import accounts
 
 
 def stop(account: accounts.Account, reason: str, *, probe_at: datetime, now: datetime) -> None:

@@ -17,7 +17,7 @@ from click.testing import Result
 from flask import Flask
 
 from app.domain.life import Answered
-from app.domain.messages import CallAuth, IncomingMessage, Message, Work
+from app.domain.messages import CallAuth, HandedMessage, Message, Work
 from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused, Unknown
 from app.domain.portals import Portal, PortalSettings
 from app.domain.rest_calls import RestCall
@@ -25,23 +25,16 @@ from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.jobs import follow_up, submit
 from app.services import services
-from app.store import (
-    accounts,
-    erasure,
-    installations,
-    messages,
-    outcomes,
-    portals,
-    reports,
-    rest_log,
-    spool,
-)
-from app.store.database import db, overwrite_deleted, statement, utcnow, writing
-from app.store.rows import attempts_of, timeline
-from app.store.spool import Spool, SpooledCall
+from app.store.accounts import accounts
+from app.store.database import db, overwrite_deleted, spool, statement, utcnow, writing
+from app.store.database.spool import Spool, SpooledCall
+from app.store.messages import messages, outcomes, reports
+from app.store.messages.timeline import attempts_of, timeline
+from app.store.portals import portals, rest_log
 from app.store.tables import job_runs, message_events, portal_events
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
+from app.store.upkeep import erasure, installations
 from tests.claiming import claim_one
 from tests.product import a_portal, product
 
@@ -89,7 +82,7 @@ def _erase(app: Flask, *args: str, code: int = 0) -> Any:
 def _message(portal: Portal, message_id: str = "m1", *, to: str = NUMBER, text: str = TEXT) -> int:
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    incoming = IncomingMessage(
+    incoming = HandedMessage(
         message_id=message_id,
         recipient=to,
         text=text,
@@ -202,7 +195,7 @@ def test_the_proof_finds_what_the_removal_missed(
     """A spelling that our own pattern does not know: nobody hears that nothing is left."""
     about = _message(portal, "m2", to=NEIGHBOUR, text=f"Call {spelling}, please")
     _set(about, work="closed", status="delivered", due_at=None)
-    monkeypatch.setattr("app.store.erasure.written_forms", lambda _: re.compile("(?!)"))
+    monkeypatch.setattr("app.store.upkeep.erasure.written_forms", lambda _: re.compile("(?!)"))
 
     proof = _erase(app, "number", ONE, NUMBER, code=1)
 
@@ -351,7 +344,7 @@ def test_a_repeat_of_the_call_brings_nothing_back(app: Flask, portal: Portal) ->
     _erase(app, "number", ONE, NUMBER)
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    again = IncomingMessage(message_id="m1", recipient=NUMBER, text=TEXT, sender_code="sms")
+    again = HandedMessage(message_id="m1", recipient=NUMBER, text=TEXT, sender_code="sms")
 
     accepted = messages.accept(handler, again, now=utcnow(), timing=services().timing)
 

@@ -25,9 +25,12 @@ from flask.testing import FlaskClient
 from app.engine import BREAK_S, Engine
 from app.jobs.sweep import sweep
 from app.services import services
-from app.store import accounts, claims, job_runs, messages, portals
 from app.store import database as database_room
+from app.store import job_runs
+from app.store.accounts import accounts
 from app.store.database import database_is_down, utcnow
+from app.store.messages import claims, messages
+from app.store.portals import portals
 from app.transport import HttpClient, NotSent
 from app.web.operator import metrics
 from sandbox.databases import MovingAddress, Postgres, ServiceMissing

@@ -18,11 +18,13 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
-from app.store import message_log, messages, portals
-from app.store import spool as spool_room
 from app.store.database import StoreRefused, StoreUnavailable, utcnow, writing
-from app.store.secrets import SecretBox
-from app.store.spool import Spool, SpooledCall, count_kept
+from app.store.database import spool as spool_room
+from app.store.database.secrets import SecretBox
+from app.store.database.spool import Spool, SpooledCall, count_kept
+from app.store.messages import log as message_log
+from app.store.messages import messages
+from app.store.portals import portals
 from app.web.calls import handler, spooling
 from sandbox.stack import PROJECT
 from tests.fault_world import locked_sqlite
@@ -309,7 +311,9 @@ def test_fault_03_a_call_is_synced_before_it_is_answered(
     """What the disk only promises to write is lost when the machine stops."""
     _, folder = with_spool
     synced: list[int] = []
-    monkeypatch.setattr("app.store.spool.os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+    monkeypatch.setattr(
+        "app.store.database.spool.os.fsync", lambda file: synced.append(os.fstat(file).st_size)
+    )
 
     Spool(folder).add(SpooledCall("secret", b"call", utcnow()))
 

@@ -24,9 +24,11 @@ from app.domain.texts import measure
 from app.gateway_accounts import connect
 from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
-from app.store import accounts, claims, messages, outcomes, portals, reports
-from app.store.claims import Taken
+from app.store.accounts import accounts
 from app.store.database import StoreUnavailable, writing
+from app.store.messages import claims, messages, outcomes, reports
+from app.store.messages.claims import Taken
+from app.store.portals import portals
 from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox

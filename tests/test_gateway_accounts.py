@@ -10,8 +10,8 @@ import requests
 
 from app import gateway_accounts
 from app.gateway_accounts import AccountChanged
-from app.store import accounts
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from tests.fault_world import FaultWorld, fault_world
 from tests.gateways.peer import Peer, answer, close
 

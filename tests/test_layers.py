@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,19 @@ ARROWS: dict[str, set[str]] = {
     },
 }
 
+# The rooms of the store, each with what it may import of the others.
+ARROWS_IN_STORE: dict[str, set[str]] = {
+    "database": set(),
+    "tables": {"database"},
+    "leases": {"database"},
+    "job_runs": {"database", "tables"},
+    "portals": {"database", "leases", "tables"},
+    "accounts": {"database", "leases", "portals", "tables"},
+    "messages": {"accounts", "database", "leases", "portals", "tables"},
+    "figures": {"database", "job_runs", "messages", "tables"},
+    "upkeep": {"database", "figures", "messages", "portals", "tables"},
+}
+
 
 def sources(folder: str) -> Iterator[Path]:
     return (PROJECT / folder).rglob("*.py")
@@ -102,12 +116,26 @@ def wrong_arrows(path: Path) -> Iterator[str]:
     room = room_of(path)
     if not room:
         return
+    if room == "store":
+        yield from wrong_arrows_in_store(path)
     for line, module in imported(path):
         parts = module.split(".")
         if parts[0] != "app" or parts[1] == room:
             continue
         if parts[1] not in ARROWS[room]:
             yield f"{path.relative_to(PROJECT)}:{line} {room} imports {parts[1]}"
+
+
+def wrong_arrows_in_store(path: Path) -> Iterator[str]:
+    room = path.relative_to(PROJECT / "app" / "store").with_suffix("").parts[0]
+    if room == "__init__":
+        return
+    for line, module in imported(path):
+        parts = module.split(".")
+        if parts[:2] != ["app", "store"] or parts[2] == room:
+            continue
+        if parts[2] not in ARROWS_IN_STORE[room]:
+            yield f"{path.relative_to(PROJECT)}:{line} store.{room} imports {parts[2]}"
 
 
 def test_every_import_follows_the_arrows() -> None:
@@ -123,6 +151,24 @@ def test_a_wrong_arrow_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_text("from app.jobs import submit\n")
 
     assert list(wrong_arrows(file)) == ["app/web/page.py:1 web imports jobs"]
+
+
+def test_a_wrong_arrow_between_two_rooms_of_the_store_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.PROJECT", tmp_path)
+    file = tmp_path / "app" / "store" / "portals" / "tokens.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("from app.store.messages import messages\nfrom app.store.tables import portals\n")
+
+    assert list(wrong_arrows(file)) == ["app/store/portals/tokens.py:1 store.portals imports messages"]
+
+
+def test_the_rooms_have_no_circle() -> None:
+    graph: dict[str, set[str]] = {**ARROWS, **{f"store/{room}": set() for room in ARROWS_IN_STORE}}
+    graph |= {f"store/{room}": {f"store/{other}" for other in to} for room, to in ARROWS_IN_STORE.items()}
+
+    list(TopologicalSorter(graph).static_order())  # raises where it finds one
 
 
 def test_sandbox_and_product_meet_on_the_wire_only() -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine as Database
 
 from app import logs
 from app.services import services
-from app.store import portals
+from app.store.portals import portals
 from app.web.admin.frame import sessions
 from tests.product import ENVIRONMENT, a_portal, product
 from tests.test_error_reports import Sentry, serving_sentry

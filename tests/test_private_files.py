@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.services import services
-from app.store.spool import Spool, SpooledCall
+from app.store.database.spool import Spool, SpooledCall
 from tests.product import a_portal, product
 
 

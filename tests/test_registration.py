@@ -16,9 +16,10 @@ from click.testing import Result
 from app.bitrix.client import PortalClient
 from app.domain.retry import Timing
 from app.registration import InPortal, NotNow, compare, reconcile
-from app.store import installations, portals, senders
 from app.store.database import utcnow, writing
+from app.store.portals import portals, senders
 from app.store.tables import portals as portals_table
+from app.store.upkeep import installations
 from app.words.sender_names import descriptions as product_descriptions
 from app.words.sender_names import languages
 from tests.portal_world import PortalWorld, portal_world

@@ -13,18 +13,20 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.domain.messages import IncomingMessage, Message
+from app.domain.messages import HandedMessage, Message
 from app.domain.portals import Portal
 from app.engine import Engine
 from app.jobs import retention as retention_job
 from app.jobs import sweep
 from app.services import Services, services
-from app.store import messages, portals, retention
 from app.store.database import db, statement, utcnow, writing
-from app.store.rows import add_event
+from app.store.messages import messages
+from app.store.messages.rows import add_event
+from app.store.portals import portals
 from app.store.tables import attempts, job_runs, message_events, parts
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
+from app.store.upkeep import retention
 from tests.portal_world import HintList
 from tests.product import a_portal, product
 
@@ -56,7 +58,7 @@ def _message(portal: Portal, message_id: str, *, days: float, **values: Any) -> 
     """A message of so many days ago, at its end and told unless `values` say otherwise."""
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    incoming = IncomingMessage(
+    incoming = HandedMessage(
         message_id=message_id,
         recipient="+4915112345678",
         text=TEXT,
@@ -177,7 +179,7 @@ def test_what_is_not_at_its_end_is_never_touched(app: Flask, unfinished: dict[st
 
 
 def test_more_than_one_batch_goes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.store.retention.BATCH", 3)
+    monkeypatch.setattr("app.store.upkeep.retention.BATCH", 3)
     portal = _keep(a_portal(), text_days=1, row_days=30)
     for number in range(8):
         _message(portal, f"old{number}", days=40)
@@ -194,7 +196,7 @@ def test_a_repeat_of_the_call_is_still_known_and_nothing_can_be_sent_again(app: 
     _purge(app)
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    again = IncomingMessage(message_id="m1", recipient="+4915112345678", text=TEXT, sender_code="sms")
+    again = HandedMessage(message_id="m1", recipient="+4915112345678", text=TEXT, sender_code="sms")
 
     repeat = messages.accept(handler, again, now=utcnow(), timing=services().timing)
     resent = app.test_cli_runner().invoke(args=["messages", "resend", portal.member_id, "m1"])
@@ -283,7 +285,7 @@ def test_a_portal_that_keeps_no_text_waits_a_minute_at_most(wired: Services) -> 
 
 def test_a_long_purge_goes_on_where_it_stopped(wired: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_job, "ROUND_S", 0.0)
-    monkeypatch.setattr("app.store.retention.BATCH", 2)
+    monkeypatch.setattr("app.store.upkeep.retention.BATCH", 2)
     portal = _keep(a_portal(), text_days=1)
     for number in range(5):
         _message(portal, f"m{number}", days=2)

@@ -6,7 +6,7 @@ from app.domain.life import may_be_resolved
 from app.domain.messages import Message
 from app.domain.status import MessageStatus
 from app.services import Services
-from app.store import messages
+from app.store.messages import messages
 
 
 def resolve(services: Services, seen: Message, found: MessageStatus) -> bool:

@@ -6,7 +6,7 @@ from app.domain.life import Again, may_send_again
 from app.domain.messages import Message
 from app.engine import PRIORITY_SINGLE
 from app.services import Services
-from app.store import messages
+from app.store.messages import messages
 
 CHANGED = Again("no", "on_its_way")
 

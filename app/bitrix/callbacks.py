@@ -16,7 +16,7 @@ from typing import Any
 from app.bitrix.cards import binding_of_document
 from app.bitrix.forms import BadBody, node_of, parse_form, text_of
 from app.domain.hosts import ascii_host
-from app.domain.messages import CallAuth, IncomingMessage
+from app.domain.messages import CallAuth, HandedMessage
 from app.domain.texts import clean
 
 MAX_MESSAGE_ID = 128
@@ -43,7 +43,7 @@ _OWN_FIELDS = frozenset(
 )
 
 
-def parse_message(body: bytes) -> IncomingMessage:
+def parse_message(body: bytes) -> HandedMessage:
     """A HANDLER call. Without a text or a number it is a message all the same: one that fails, and the portal
     hears of it.
 
@@ -60,7 +60,7 @@ def parse_message(body: bytes) -> IncomingMessage:
     text, flags = clean(raw_text)
     recipient, _ = clean(raw_recipient.strip()[:MAX_RECIPIENT])
     message_id, _ = clean(message_id)
-    return IncomingMessage(
+    return HandedMessage(
         message_id=message_id,
         recipient=recipient,
         text=text,

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from app.bitrix.errors import ClientRefused, PortalError
 from app.services import services
-from app.store import accounts, health, job_runs, portals, tokens
+from app.store import job_runs
+from app.store.accounts import accounts
 from app.store.database import StoreUnavailable
-from app.store.secrets import SecretUnreadable
-from app.store.trouble import explain
+from app.store.database.secrets import SecretUnreadable
+from app.store.database.trouble import explain
+from app.store.figures import operations
+from app.store.portals import portals, tokens
 from app.transport import HttpAnswer, HttpClient, NotSent, Reach, TransportError
 
 WITHIN_S = 5.0
@@ -26,7 +29,7 @@ ASK_THE_DATABASE = "the database does not answer"
 
 def clock() -> str:
     try:
-        apart = abs((health.database_time() - datetime.now(UTC)).total_seconds())
+        apart = abs((operations.database_time() - datetime.now(UTC)).total_seconds())
     except StoreUnavailable:
         return f"{ASK_THE_DATABASE}, so its clock cannot be compared"
     wrong = f"this machine and the database are {apart:.0f} s apart; set up time synchronisation"
@@ -35,16 +38,16 @@ def clock() -> str:
 
 def database() -> str:
     try:
-        return health.problem() or _too_few_connections()
+        return operations.problem() or _too_few_connections()
     except StoreUnavailable as error:
         return explain(error)
 
 
 def _too_few_connections() -> str:
     """Of this machine: its web processes and one worker. Other machines come on top."""
-    allowed = health.connections_allowed()
+    allowed = operations.connections_allowed()
     config = services().config
-    needed = (config.web_processes + 1) * health.connections_of_a_process()
+    needed = (config.web_processes + 1) * operations.connections_of_a_process()
     if allowed is None or needed <= allowed:
         return ""
     return (
@@ -61,7 +64,7 @@ def engine() -> str:
 
 def worker() -> str:
     try:
-        alive = health.sweeper_is_alive(services().now(), within=services().timing.worker_patience)
+        alive = operations.sweeper_is_alive(services().now(), within=services().timing.worker_patience)
         others = _other_workers()
     except StoreUnavailable:
         return ASK_THE_DATABASE

@@ -15,8 +15,9 @@ from app.cli.output import as_json, fail, portal_of, show
 from app.domain.numbers import NumberRefused, parse_recipient
 from app.domain.portals import Portal, PortalState
 from app.services import services
-from app.store import erasure, installations, spool
-from app.store.erasure import NumberEraser, Scope
+from app.store.database import spool
+from app.store.upkeep import erasure, installations
+from app.store.upkeep.erasure import NumberEraser, Scope
 
 erase_group = AppGroup("erase", help="Forget one phone number or one portal, and prove it.")
 

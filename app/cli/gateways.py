@@ -13,8 +13,9 @@ from app.cli.output import as_json, fail, portal_of, show
 from app.gateway_accounts import AccountChanged, connect, keep_webhooks, move_webhooks
 from app.gateways.base import SettingsInvalid
 from app.services import services
-from app.store import accounts, renewing
-from app.store.accounts import PortalRemoved
+from app.store.accounts import accounts
+from app.store.accounts.accounts import PortalRemoved
+from app.store.portals import renewing
 
 gateways_group = AppGroup("gateways", help="SMS gateways and the portals' accounts with them.")
 

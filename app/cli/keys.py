@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, show
-from app.store import rotation
-from app.store.secrets import SecretUnreadable
+from app.store.database.secrets import SecretUnreadable
+from app.store.upkeep import rotation
 
 keys_group = AppGroup("keys", help="The keys of secrets at rest.")
 

@@ -17,9 +17,11 @@ from app.domain.messages import Message
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import message_log, messages, story
-from app.store.message_log import Filters
-from app.store.rows import attempts_of, timeline
+from app.store.messages import log as message_log
+from app.store.messages import messages
+from app.store.messages import timeline as message_timeline
+from app.store.messages.log import Filters
+from app.store.messages.timeline import attempts_of, timeline
 
 messages_group = AppGroup("messages", help="The message log.")
 FOLLOW_S = 0.2
@@ -145,10 +147,10 @@ def _message(member_id: str, message_id: str) -> Message:
 def messages_follow(member_id: str, from_start: bool, as_json: bool) -> None:
     """Print each step of a portal's messages as it happens, until Ctrl-C."""
     portal = portal_of(member_id)
-    row_id, event_id = (0, 0) if from_start else story.newest()
+    row_id, event_id = (0, 0) if from_start else message_timeline.newest()
     while True:
-        received = story.receipts_after(portal.id, row_id)
-        steps = story.steps_after(portal.id, event_id)
+        received = message_timeline.receipts_after(portal.id, row_id)
+        steps = message_timeline.steps_after(portal.id, event_id)
         row_id = received[-1].position if received else row_id
         event_id = steps[-1].position if steps else event_id
         for step in sorted(received + steps, key=lambda step: step.at):
@@ -156,5 +158,5 @@ def messages_follow(member_id: str, from_start: bool, as_json: bool) -> None:
         time.sleep(FOLLOW_S)
 
 
-def _step_line(step: story.Step) -> str:
+def _step_line(step: message_timeline.Step) -> str:
     return f"{step.at:%H:%M:%S.%f}  {step.message_id}  {mask(step.recipient)}  {step.event}  {step.detail}"

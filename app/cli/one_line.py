@@ -12,14 +12,14 @@ import click
 
 from app.cli.output import fail
 from app.store.database import StoreUnavailable
-from app.store.secrets import SecretUnreadable
-from app.store.trouble import explain
+from app.store.database.secrets import SecretUnreadable
+from app.store.database.trouble import explain
 
 
 @contextmanager
 def told_once() -> Iterator[None]:
     """A command says itself what these would write into the log of a server."""
-    loggers = [logging.getLogger(name) for name in ("app.store.watch", "app.engine")]
+    loggers = [logging.getLogger(name) for name in ("app.store.database.watchdog", "app.engine")]
     for logger in loggers:
         logger.disabled = True
     try:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from app.domain.portals import Portal
-from app.store import portals
+from app.store.portals import portals
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -12,7 +12,9 @@ from app.bitrix.errors import is_known_code
 from app.cli.output import as_json, plain, portal_of, show
 from app.domain.portals import Portal
 from app.services import services
-from app.store import accounts, messages, portal_events, portals, rest_log, senders, tokens
+from app.store.accounts import accounts
+from app.store.messages import messages
+from app.store.portals import events, portals, rest_log, senders, tokens
 from app.words.portal_states import meaning_of
 
 portals_group = AppGroup("portals", help="Portals that installed the application.")
@@ -112,7 +114,7 @@ def portals_errors(member_id: str | None, as_json: bool) -> None:
 @as_json
 def portals_events(member_id: str, limit: int, as_json: bool) -> None:
     """What the portal told us of its life, newest first, and what became of it."""
-    found = portal_events.latest(portal_of(member_id).member_id, limit=limit)
+    found = events.latest(portal_of(member_id).member_id, limit=limit)
     data = [{"at": at, "event": event, "result": result} for at, event, result in found]
     lines = [f"{at:%Y-%m-%d %H:%M:%S}  {event:<18} {result or 'waits'}" for at, event, result in found]
     show(data, lines or ["no event"], as_json=as_json)

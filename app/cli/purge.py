@@ -10,9 +10,10 @@ import click
 from app.cli.output import as_json, show
 from app.domain.portals import Portal
 from app.services import services
-from app.store import portals, retention
 from app.store.database import overwrite_deleted
-from app.store.retention import Removed
+from app.store.portals import portals
+from app.store.upkeep import retention
+from app.store.upkeep.retention import Removed
 
 
 @click.command()

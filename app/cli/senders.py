@@ -16,7 +16,7 @@ from app.domain.portals import Portal, PortalState
 from app.domain.senders import InLanguages, SenderInvalid, changed, is_language
 from app.registration import reconcile
 from app.services import services
-from app.store import portals, renewing, senders
+from app.store.portals import portals, renewing, senders
 from app.transport import TransportError
 
 senders_group = AppGroup("senders", help="Our senders in the portals.")

@@ -10,7 +10,8 @@ from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, portal_of, show
 from app.services import services
-from app.store import counts, portals
+from app.store.figures import counts
+from app.store.portals import portals
 
 statistics_group = AppGroup("statistics", help="The counts behind the statistics.")
 

@@ -67,7 +67,7 @@ class CallAuth:
 
 
 @dataclass(frozen=True)
-class IncomingMessage:
+class HandedMessage:
     """One outgoing SMS as the portal handed it over at the HANDLER."""
 
     message_id: str

@@ -106,7 +106,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class InboundHttp:
+class GatewayCall:
     """A call of a gateway at its report URL. `url` is the public one, as the gateway called it."""
 
     method: str
@@ -289,7 +289,7 @@ class Gateway:
 
     # --- delivery reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         """Read a call at the report URL; pure. Junk may raise ValueError or KeyError: answered 400.
 
         A call without any report in it (a console's probe, an event of another kind) is `Reports(())`: it
@@ -300,7 +300,7 @@ class Gateway:
         """
         raise NotImplementedError
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """The same for a person who tries a sample: without the signature, where that can be left out."""
         return self.parse_reports(request)
 

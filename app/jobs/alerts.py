@@ -11,8 +11,9 @@ from app.domain.incidents import IncidentKind
 from app.domain.portals import Portal
 from app.domain.retry import pause_before
 from app.services import Services
-from app.store import incidents, portals, tokens
-from app.store.incidents import Notice
+from app.store.figures import incidents
+from app.store.figures.incidents import Notice
+from app.store.portals import portals, tokens
 from app.transport import TransportError
 from app.words.notices import notice_text
 

@@ -10,8 +10,8 @@ from app.domain.incidents import FAILED_CHECKS_TO_TELL
 from app.gateway_accounts import keep_webhooks
 from app.gateways.base import CheckResult, Gateway
 from app.services import Services
-from app.store import accounts
-from app.store.accounts import Check
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Check
 from app.transport import TransportError
 
 log = logging.getLogger(__name__)

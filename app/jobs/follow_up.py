@@ -11,7 +11,9 @@ from app.domain.status import MessageStatus
 from app.gateways.base import Submitted
 from app.jobs.submit import answered, hint_push, may_repeat
 from app.services import Services
-from app.store import accounts, claims, messages, outcomes, portals, reports
+from app.store.accounts import accounts
+from app.store.messages import claims, messages, outcomes, reports
+from app.store.portals import portals
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,11 @@ from app.gateways.smpp.receipts import is_receipt, other_spellings, receipt_of
 from app.jobs import submit
 from app.jobs.tick import keep_counts
 from app.services import Services
-from app.store import accounts, reports
-from app.store import lines as store
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts import lines as store
+from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
+from app.store.messages import reports
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,10 @@ from app.jobs.removal import NotYet, act_on_removal
 from app.jobs.submit import hint_push
 from app.registration import TRY_AGAIN, NotNow, reconcile
 from app.services import Services
-from app.store import accounts, messages, portal_events, portals, tokens
-from app.store.portal_events import StoredEvent
+from app.store.accounts import accounts
+from app.store.messages import messages
+from app.store.portals import events, portals, tokens
+from app.store.portals.events import StoredEvent
 from app.transport import TransportError
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ HELD_AGAIN = timedelta(minutes=1)
 
 def act_on_event(services: Services, event_id: int) -> None:
     """Act on one stored event; one that could not be verified at its arrival is verified first."""
-    event = portal_events.claim(
+    event = events.claim(
         event_id, now=services.now(), lease_s=CALLS_FOR_AN_EVENT * services.timing.portal_call_s
     )
     if event is None:
@@ -47,21 +49,21 @@ def act_on_event(services: Services, event_id: int) -> None:
         result = f"refused: {refused}"
         log.warning("forged event", extra={"event_name": event.event, "why": str(refused)})
     except NotYet as wait:
-        portal_events.postpone(event, wait.until)
+        events.postpone(event, wait.until)
         return
     except (PortalError, TransportError, portals.StaleProof) as error:
         now = services.now()
         if not _is_too_late(event, now):
             pause = pause_before(event.tries + 1, base_s=services.timing.retry_base_s)
-            portal_events.postpone(event, now + pause)
+            events.postpone(event, now + pause)
             return
         result = f"given up: {error}"
-    portal_events.close(event, result)
+    events.close(event, result)
 
 
 def _is_too_late(event: StoredEvent, now: datetime) -> bool:
     """A removal is asked about for a month: nothing else would tell us."""
-    if event.event == portal_events.REMOVAL:
+    if event.event == events.REMOVAL:
         return now >= event.received_at + REMOVALS_ASKED
     return event.tries >= EVENT_TRIES
 
@@ -73,7 +75,7 @@ def _act(services: Services, event: StoredEvent) -> str:
         return _installed_or_updated(services, event, auth, portal)
     if portal is None:
         return "no such portal"
-    if event.event == portal_events.REMOVAL:
+    if event.event == events.REMOVAL:
         return act_on_removal(services, event, portal)
     if event.event == "ONAPPPAYMENT":
         return _looked(services, event, portal)
@@ -140,7 +142,7 @@ def _looked(services: Services, event: StoredEvent, portal: Portal) -> str:
         raise NotYet(until)
     keep_in_step(services, portal.id, only_missing=True)
     result = f"looked: {portals.by_id(portal.id).state}"
-    portal_events.close_answered(event, result, before=began)
+    events.close_answered(event, result, before=began)
     return result
 
 

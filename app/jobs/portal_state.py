@@ -26,7 +26,7 @@ from app.bitrix.errors import (
 )
 from app.domain.portals import Portal, PortalState
 from app.services import Services
-from app.store import portals, rest_log, tokens
+from app.store.portals import portals, rest_log, tokens
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from app.domain.retry import pause_before
 from app.jobs.drain import drain
 from app.jobs.portal_state import note_portal_error
 from app.services import Services
-from app.store import outbox, portals
-from app.store.outbox import Push
+from app.store.messages import telling
+from app.store.messages.telling import Push
+from app.store.portals import portals
 from app.transport import NoAnswer, TransportError
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def push_statuses(services: Services, portal_id: int) -> None:
     """Tell one portal everything that is due. One worker at a time does this for a portal."""
     drain(Statuses(services, portal_id))
     # What is due soon had its hint turned away while we were at it.
-    delay_s = outbox.seconds_to_push(portal_id, now=services.now())
+    delay_s = telling.seconds_to_push(portal_id, now=services.now())
     if delay_s and delay_s < services.timing.sweep_s:
         services.engine.hint("push", portal_id, delay_s=delay_s)
 
@@ -58,7 +59,7 @@ class Statuses:
             portals.release_push(self._portal_id, self._lease)
 
     def has_due(self) -> bool:
-        return outbox.seconds_to_push(self._portal_id, now=self._services.now()) == 0
+        return telling.seconds_to_push(self._portal_id, now=self._services.now()) == 0
 
     def work(self) -> bool:
         services, portal = self._services, portals.by_id(self._portal_id)
@@ -90,19 +91,19 @@ def _lease_s(services: Services) -> float:
 
 def _filled_batch(services: Services, portal_id: int) -> list[Push]:
     """What is due; when more follows at once, wait that moment and take it along in the same call."""
-    due = outbox.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
+    due = telling.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
     fill_s = services.timing.push_fill_s
     soon = services.now() + services.timing.span("push_fill_s")
-    if due and len(due) < BATCH_LIMIT and outbox.count_due(portal_id, soon) > len(due):
+    if due and len(due) < BATCH_LIMIT and telling.count_due(portal_id, soon) > len(due):
         time.sleep(fill_s)
-        due = outbox.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
+        due = telling.due_pushes(portal_id, now=services.now(), limit=BATCH_LIMIT)
     return due
 
 
 def _push_batch(services: Services, portal: Portal, client: PortalClient, due: list[Push]) -> bool:
     """False when the portal must rest."""
     silent = [push for push in due if push.word is None]
-    outbox.record_nothing_to_tell(silent, now=services.now())
+    telling.record_nothing_to_tell(silent, now=services.now())
     due = [push for push in due if push.word is not None]
     if not due:
         return True
@@ -110,12 +111,12 @@ def _push_batch(services: Services, portal: Portal, client: PortalClient, due: l
         answers = client.update_message_statuses([_update_of(push) for push in due])
     except (PortalError, TransportError) as error:
         if isinstance(error, NoAnswer):
-            outbox.record_no_answer(due, now=services.now())
+            telling.record_no_answer(due, now=services.now())
         _rest(services, portal, client, error)
         return False
     now = services.now()
     told = [push for push in due if answers[f"m_{push.row_id}"] is None]
-    outbox.record_told(told, now=now, timing=services.timing)
+    telling.record_told(told, now=now, timing=services.timing)
     if told:
         portals.note_pushed(portal.id, now)
     services.counts.add("sms_portal_push_total", len(told), result="told")
@@ -152,10 +153,10 @@ def _record_failure(
     """One command of a batch failed; it never holds up the others. The error, when all are concerned."""
     match error:
         case MessageNotFound():
-            outbox.record_not_found(push, now=now, timing=services.timing)
+            telling.record_not_found(push, now=now, timing=services.timing)
             return None
         case Refused() | MethodMissing():
-            outbox.record_push_failed(push, str(error), next_try=None, now=now)
+            telling.record_push_failed(push, str(error), next_try=None, now=now)
             log.error(
                 "status refused for good",
                 extra={"install": portal.id, "message_row": push.row_id, "why": str(error)},
@@ -164,22 +165,22 @@ def _record_failure(
         case AccessDenied():  # nothing is wrong with the message: whoever has the rights tells it at once
             return error
     pause = pause_before(push.tries + 1, base_s=services.timing.retry_base_s)
-    outbox.record_push_failed(push, str(error), next_try=now + pause, now=now)
+    telling.record_push_failed(push, str(error), next_try=now + pause, now=now)
     return error
 
 
 def _push_as_authors(services: Services, portal: Portal, client: PortalClient) -> None:
     """No admin's token works. Who wrote a message may tell of it, as long as the token of his call lives."""
-    for push, token in outbox.due_with_author(portal.id, now=services.now(), limit=BATCH_LIMIT):
+    for push, token in telling.due_with_author(portal.id, now=services.now(), limit=BATCH_LIMIT):
         now = services.now()
         if push.word is None:
-            outbox.record_nothing_to_tell([push], now=now)
+            telling.record_nothing_to_tell([push], now=now)
             continue
         try:
             client.update_status_as_author(_update_of(push), token)
         except MessageNotFound:
-            outbox.record_not_found(push, now=now, timing=services.timing)
+            telling.record_not_found(push, now=now, timing=services.timing)
         except (PortalError, TransportError) as error:
-            outbox.record_push_failed(push, str(error), next_try=now + AUTHOR_AGAIN, now=now)
+            telling.record_push_failed(push, str(error), next_try=now + AUTHOR_AGAIN, now=now)
         else:
-            outbox.record_told([push], now=now, timing=services.timing)
+            telling.record_told([push], now=now, timing=services.timing)

@@ -27,10 +27,11 @@ from app.bitrix.errors import (
 from app.domain.portals import Portal, PortalState
 from app.jobs.portal_state import serves_others
 from app.services import Services
-from app.store import installations, portal_events, portals, tokens
-from app.store.installations import Look
-from app.store.portal_events import StoredEvent
-from app.store.tokens import Credential, PortalTokens
+from app.store.portals import events, portals, tokens
+from app.store.portals.events import StoredEvent
+from app.store.portals.tokens import Credential, PortalTokens
+from app.store.upkeep import installations
+from app.store.upkeep.installations import Look
 from app.transport import TransportError
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def act_on_removal(services: Services, event: StoredEvent, portal: Portal) -> st
     if _any_answers(services, portal, held):
         if event.tries == 0:  # the portal may still be at it
             raise PortalBusy("STILL_INSTALLED", "asked again in a moment")
-        portal_events.close_answered(event, STILL_INSTALLED, before=began)
+        events.close_answered(event, STILL_INSTALLED, before=began)
         return STILL_INSTALLED
     silent_since = None
     if not _lived_then(held, event.received_at):

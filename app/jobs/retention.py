@@ -6,9 +6,10 @@ import logging
 import time
 
 from app.services import Services
-from app.store import portals, retention
 from app.store.database import overwrite_deleted
-from app.store.retention import Removed
+from app.store.portals import portals
+from app.store.upkeep import retention
+from app.store.upkeep.retention import Removed
 
 log = logging.getLogger(__name__)
 

@@ -29,10 +29,12 @@ from app.gateways.base import Context, Gateway, Outgoing
 from app.gateways.submission import submit_all
 from app.jobs.drain import drain
 from app.services import Services
-from app.store import accounts, claims, messages, outbox, outcomes, portals, senders
-from app.store.accounts import Account
-from app.store.claims import Ruling, Sending, Taken
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from app.store.database import StoreRefused, StoreUnavailable
+from app.store.messages import claims, messages, outcomes, telling
+from app.store.messages.claims import Ruling, Sending, Taken
+from app.store.portals import portals, senders
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
@@ -544,6 +546,6 @@ def _note_fault(services: Services, row_id: int, why: str) -> None:
 
 def hint_push(services: Services, portal_id: int) -> None:
     """Wake somebody when the portal's next status is due, unless the sweeper comes by before."""
-    delay_s = outbox.seconds_to_push(portal_id, now=services.now())
+    delay_s = telling.seconds_to_push(portal_id, now=services.now())
     if delay_s is not None:
         services.engine.hint("push", portal_id, delay_s=delay_s)

@@ -11,21 +11,12 @@ from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
 from app.jobs import check_account, removal
 from app.services import Services
-from app.store import (
-    accounts,
-    claims,
-    counts,
-    incidents,
-    job_runs,
-    messages,
-    outbox,
-    portal_events,
-    portals,
-    reports,
-    rest_log,
-    retention,
-    tokens,
-)
+from app.store import job_runs
+from app.store.accounts import accounts
+from app.store.figures import counts, incidents
+from app.store.messages import claims, messages, reports, telling
+from app.store.portals import events, portals, rest_log, tokens
+from app.store.upkeep import retention
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +43,8 @@ def sweep(services: Services) -> None:
         return
     try:
         _sweep_messages(services)
-        _hint_all(services, "push", outbox.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
-        _hint_all(services, "portal_event", portal_events.due(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "push", telling.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "portal_event", events.due(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "check_account", accounts.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "tell_incident", incidents.due_notices(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
@@ -122,12 +113,12 @@ def _hourly(services: Services) -> None:
     now = services.now()
     _hint(services, "purge", 0)
     rest_log.purge(now)
-    portal_events.purge(now - EVENTS_KEPT)
+    events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
     check_account.plan_checks(services)
     _hint_all(services, "close_account", check_account.accounts_over(services))
     removal.erase_what_was_kept(services)
-    outbox.drop_stale(now=now, timing=services.timing)
+    telling.drop_stale(now=now, timing=services.timing)
     reports.drop_parked(now=now, timing=services.timing)
     idle = now - timedelta(seconds=services.timing.keep_alive_s)
     _hint_all(services, "keep_alive", tokens.idle_since(idle, limit=PORTALS_A_SWEEP))

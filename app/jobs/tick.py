@@ -6,9 +6,9 @@ import logging
 
 from app.jobs.sweep import sweep
 from app.services import Services
-from app.store import worker_counts
 from app.store.database import StoreUnavailable
-from app.store.trouble import explain
+from app.store.database.trouble import explain
+from app.store.figures import worker_counts
 
 log = logging.getLogger(__name__)
 

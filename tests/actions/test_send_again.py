@@ -9,7 +9,7 @@ import pytest
 
 from app.actions.send_again import send_again
 from app.domain.life import Again
-from app.store import messages
+from app.store.messages import messages
 from tests.fault_world import FaultWorld, fault_world
 from tests.fields import set_message
 

@@ -14,8 +14,8 @@ from app.bitrix import client, rest
 from app.bitrix.errors import BucketFull, PortalBusy, PortalError, TokenRefused
 from app.bitrix.oauth import OAuth
 from app.domain.portals import PortalState
-from app.store import limits, portals, tokens
-from app.store.tokens import PortalTokens
+from app.store.portals import portals, rest_budget, tokens
+from app.store.portals.tokens import PortalTokens
 from app.transport import TransportError
 from sandbox.serving import Server
 from tests.portal_world import PortalWorld
@@ -305,14 +305,14 @@ def test_running_time_is_watched_before_the_portal_blocks(installed: PortalWorld
     installed.client().app_info()
 
     portal_id, now = installed.row.id, installed.now()
-    assert limits.take_call(portal_id, ["app.info"], now=now, rate=2, burst=40) > 500
-    assert limits.take_call(portal_id, ["profile"], now=now, rate=2, burst=40) == 0
+    assert rest_budget.take_call(portal_id, ["app.info"], now=now, rate=2, burst=40) > 500
+    assert rest_budget.take_call(portal_id, ["profile"], now=now, rate=2, burst=40) == 0
 
 
 def test_bucket_holds_for_all_processes_of_a_portal(installed: PortalWorld) -> None:
     portal_id, now = installed.row.id, installed.now()
 
-    waits = [limits.take_call(portal_id, ["x"], now=now, rate=2, burst=40) for _ in range(60)]
+    waits = [rest_budget.take_call(portal_id, ["x"], now=now, rate=2, burst=40) for _ in range(60)]
 
     assert waits.count(0.0) <= 40
     assert max(waits) <= 0.5

@@ -13,7 +13,7 @@ import pytest
 
 from app.bitrix.errors import OAUTH_CODES, PORTAL_CODES
 from app.domain.portals import PortalState
-from app.store import rest_log, senders
+from app.store.portals import rest_log, senders
 from sandbox.portal.errors import COMMERCIAL_PLANS, DOCS, KERNEL, RestError
 from tests.portal_world import PortalWorld, portal_world
 

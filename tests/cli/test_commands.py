@@ -12,10 +12,12 @@ from click.testing import Result
 from cryptography.fernet import Fernet
 from flask import Flask
 
-from app.domain.messages import IncomingMessage
+from app.domain.messages import HandedMessage
 from app.services import services
-from app.store import accounts, messages, portals, tokens
+from app.store.accounts import accounts
 from app.store.database import utcnow
+from app.store.messages import messages
+from app.store.portals import portals, tokens
 from tests.product import a_portal, product
 
 MEMBER = "a" * 32
@@ -42,7 +44,7 @@ def a_message(message_id: str = "m1", *, recipient: str = "+4915112345678") -> N
     assert portal is not None
     handler_portal = portals.by_handler_secret(portals.handler_secret(portal.id))
     assert handler_portal is not None
-    incoming = IncomingMessage(message_id=message_id, recipient=recipient, text="Hello", sender_code="sms")
+    incoming = HandedMessage(message_id=message_id, recipient=recipient, text="Hello", sender_code="sms")
     messages.accept(handler_portal, incoming, now=utcnow(), timing=services().timing)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.domain.messages import IncomingMessage
+from app.domain.messages import HandedMessage
 from app.jobs.submit import submit_messages
 from app.services import services
-from app.store import accounts, messages, portals
+from app.store.accounts import accounts
 from app.store.database import utcnow
+from app.store.messages import messages
+from app.store.portals import portals
 from tests.gateways.peer import Peer, answer
 from tests.gateways.world import sample
 from tests.product import a_portal, product
@@ -30,7 +32,7 @@ def test_every_call_of_an_adapter_goes_to_its_double(tmp_path: Path) -> None:
         assert set_up.exit_code == 0, set_up.output
         handler = portals.by_handler_secret(portals.handler_secret(portal.id))
         assert handler is not None
-        incoming = IncomingMessage("m1", "+14155552345", "Hello", "sms")
+        incoming = HandedMessage("m1", "+14155552345", "Hello", "sms")
         row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
         assert row_id is not None
         (account,) = accounts.of_portal(portal.id)

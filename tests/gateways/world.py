@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from app.gateways.base import Context, Gateway, InboundHttp
+from app.gateways.base import Context, Gateway, GatewayCall
 from app.gateways.kit.case import MESSAGE, Rerouted, inbound
 from app.gateways.registry import load_registry
 from app.gateways.settings import validate_settings
@@ -63,17 +63,17 @@ def make(slug: str, http: Any, **changes: str) -> Gateway:
     return adapter(settings, Context(http))
 
 
-def form(slug: str, fields: Mapping[str, str], *, reference: str = "") -> InboundHttp:
+def form(slug: str, fields: Mapping[str, str], *, reference: str = "") -> GatewayCall:
     """A report in form fields."""
     return _report(slug, "POST", body=urlencode(fields).encode(), reference=reference)
 
 
-def query(slug: str, fields: Mapping[str, str], *, reference: str = "") -> InboundHttp:
+def query(slug: str, fields: Mapping[str, str], *, reference: str = "") -> GatewayCall:
     """A report in the query of a GET."""
     return _report(slug, "GET", query=urlencode(fields), reference=reference)
 
 
-def posted_json(slug: str, body: Any, *, reference: str = "", **headers: str) -> InboundHttp:
+def posted_json(slug: str, body: Any, *, reference: str = "", **headers: str) -> GatewayCall:
     """A report in JSON; header names are written with _ for -."""
     return _report(slug, "POST", body=json.dumps(body).encode(), reference=reference, headers=headers)
 
@@ -86,12 +86,12 @@ def _report(
     query: str = "",
     reference: str = "",
     headers: Mapping[str, str] | None = None,
-) -> InboundHttp:
+) -> GatewayCall:
     kind = "application/json" if body[:1] in (b"{", b"[") else "application/x-www-form-urlencoded"
     named = {name.lower().replace("_", "-"): value for name, value in (headers or {}).items()}
     path = f"https://sms.example.org/reports/{slug}/K7" + (f"/{reference}" if reference else "")
     url = f"{path}?{query}" if query else path
-    return InboundHttp(method, url, query, {"content-type": kind, **named}, body, reference)
+    return GatewayCall(method, url, query, {"content-type": kind, **named}, body, reference)
 
 
 def page(slug: str) -> str:

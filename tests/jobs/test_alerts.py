@@ -16,11 +16,14 @@ from app.domain.retry import BAD_CALLS_TO_PAUSE, Timing
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
-from app.store import accounts, counts, incidents, installations, portals, tokens
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from app.store.database import utcnow, writing
+from app.store.figures import counts, incidents
+from app.store.portals import portals, tokens
 from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
+from app.store.upkeep import installations
 from tests import stopped
 from tests.portal_world import PortalWorld, portal_world
 from tests.product import MAY_SEE_METRICS

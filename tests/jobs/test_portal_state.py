@@ -10,7 +10,8 @@ import pytest
 from app.bitrix.errors import PortalError
 from app.domain.portals import PortalState
 from app.domain.retry import Timing
-from app.store import installations, portals, tokens
+from app.store.portals import portals, tokens
+from app.store.upkeep import installations
 from app.words.portal_states import meaning_of
 from tests.portal_world import PortalWorld, portal_world
 

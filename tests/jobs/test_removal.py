@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from app.domain.portals import PortalState
 from app.jobs import portal_life
-from app.store import accounts, erasure, installations, portal_events, portals, tokens
+from app.store.accounts import accounts
 from app.store.database import statement, writing
+from app.store.portals import events, portals, tokens
 from app.store.tables import credentials, messages
 from app.store.tables import portal_events as event_rows
 from app.store.tables import portals as portal_rows
+from app.store.upkeep import erasure, installations
 from tests.portal_world import PortalWorld, portal_world
 
 REMOVAL = "ONAPPUNINSTALL"
@@ -46,7 +48,7 @@ def look_again(world: PortalWorld, times: int = 3) -> None:
 
 def results(world: PortalWorld) -> list[str]:
     """What became of the removals that were told, newest first."""
-    found = portal_events.latest(world.row.member_id, limit=100)
+    found = events.latest(world.row.member_id, limit=100)
     return [result for _, event, result in found if event == REMOVAL]
 
 
@@ -507,7 +509,7 @@ def test_one_worker_at_a_time_acts_on_an_event(world: PortalWorld, monkeypatch: 
         begun.append(1)
         for _ in range(3):
             world.pass_time(seconds=5)
-            for event_id in portal_events.due(world.now(), limit=10):
+            for event_id in events.due(world.now(), limit=10):
                 portal_life.act_on_event(world.services, event_id)
         return "done"
 
@@ -519,31 +521,29 @@ def test_one_worker_at_a_time_acts_on_an_event(world: PortalWorld, monkeypatch: 
 
 
 def test_who_was_too_slow_closes_nothing_that_another_worker_took_over(world: PortalWorld) -> None:
-    event_id = portal_events.store(
-        world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now()
-    )
-    slow = portal_events.claim(event_id, now=world.now(), lease_s=10)
+    event_id = events.store(world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now())
+    slow = events.claim(event_id, now=world.now(), lease_s=10)
     world.pass_time(seconds=11)
-    assert portal_events.claim(event_id, now=world.now(), lease_s=10)
+    assert events.claim(event_id, now=world.now(), lease_s=10)
     assert slow is not None
 
-    portal_events.close(slow, "done by the slow one")
-    portal_events.postpone(slow, world.now())
+    events.close(slow, "done by the slow one")
+    events.postpone(slow, world.now())
 
     assert results(world) == [""]
-    assert portal_events.due(world.now(), limit=10) == []
+    assert events.due(world.now(), limit=10) == []
 
 
 def test_an_event_without_a_content_is_closed(world: PortalWorld) -> None:
     """Its content was erased: nobody can act on it, and nobody tries for ever."""
-    portal_events.store(world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now())
+    events.store(world.row.member_id, REMOVAL, {"is_clean": ""}, is_verified=True, now=world.now())
     with writing() as connection:
         connection.execute(sa.update(event_rows).values(payload=""))
 
     world.sweep()
 
     assert results(world) == ["given up: its content is gone"]
-    assert portal_events.due(world.now() + timedelta(days=1), limit=10) == []
+    assert events.due(world.now() + timedelta(days=1), limit=10) == []
 
 
 def test_an_erased_portal_has_no_event_left_to_act_on(world: PortalWorld) -> None:
@@ -557,5 +557,5 @@ def test_an_erased_portal_has_no_event_left_to_act_on(world: PortalWorld) -> Non
     world.pass_time(minutes=30)
     world.sweep()
 
-    assert portal_events.due(world.now() + timedelta(days=1), limit=10) == []
+    assert events.due(world.now() + timedelta(days=1), limit=10) == []
     assert world.row.state is PortalState.UNINSTALLED

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.store import job_runs, portals
+from app.store import job_runs
+from app.store.portals import portals
 from tests.portal_world import PortalWorld, portal_world
 
 

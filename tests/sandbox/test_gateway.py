@@ -21,7 +21,7 @@ import pytest
 
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
 from app.gateways.adapters.http import HttpGateway
-from app.gateways.base import Context, InboundHttp, Outgoing
+from app.gateways.base import Context, GatewayCall, Outgoing
 from app.gateways.settings import validate_settings
 from app.transport import HttpClient, NoAnswer
 from sandbox.gateway.app import GatewayApp
@@ -51,7 +51,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.reports: list[dict[str, Any]] = []
-        self.requests: list[InboundHttp] = []
+        self.requests: list[GatewayCall] = []
         self.statuses: list[int] = []
         self.server = Server(self).start()
         self.url = f"http://127.0.0.1:{self.server.port}/reports/http/secret"
@@ -61,7 +61,7 @@ class Receiver:
         query = environ["QUERY_STRING"]
         kind = environ["CONTENT_TYPE"]
         self.requests.append(
-            InboundHttp(environ["REQUEST_METHOD"], self.url, query, {"content-type": kind}, body)
+            GatewayCall(environ["REQUEST_METHOD"], self.url, query, {"content-type": kind}, body)
         )
         parsed = json.loads(body) if "json" in kind else dict(parse_qsl(query or body.decode()))
         self.reports += parsed if isinstance(parsed, list) else [parsed]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import portals
+from app.store.portals import portals
 from sandbox.processes import PROJECT
 from tests.product import ENVIRONMENT, a_portal, product
 from tests.serving.conftest import Serve

@@ -20,10 +20,12 @@ from app.domain.delivery_times import tenths_of
 from app.domain.messages import Reason
 from app.domain.portals import Portal
 from app.domain.status import MessageStatus
-from app.store import accounts, counts, erasure, retention, statistics
+from app.store.accounts import accounts
 from app.store.database import db, statement, utcnow, writing
-from app.store.statistics import Span
+from app.store.figures import counts, statistics
+from app.store.figures.statistics import Span
 from app.store.tables import attempts, cost_counts, delivery_counts, message_counts, messages
+from app.store.upkeep import erasure, retention
 from tests.product import a_portal, product
 
 DAY = Span(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))

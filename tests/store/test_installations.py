@@ -11,8 +11,9 @@ from flask import Flask
 
 from app.domain.portals import PortalState
 from app.domain.retry import Timing
-from app.store import installations, portals
 from app.store.database import utcnow
+from app.store.portals import portals
+from app.store.upkeep import installations
 from tests.product import a_portal, product
 
 TIMING = Timing()

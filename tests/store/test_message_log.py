@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.domain.status import MessageStatus
-from app.store import counts, figures, message_log, statistics, story
 from app.store.database import db, utcnow
-from app.store.message_log import Filters, Position
-from app.store.statistics import Span
+from app.store.figures import counts, overview, statistics
+from app.store.figures.statistics import Span
+from app.store.messages import log as message_log
+from app.store.messages import timeline
+from app.store.messages.log import Filters, Position
 from tests.product import product
 
 NOW = utcnow()
@@ -114,8 +116,8 @@ def test_what_is_to_be_counted_is_found_without_looking_at_the_rest(plans: list[
 
 
 def test_the_newest_message_is_not_sorted_for(plans: list[str]) -> None:
-    figures.last_received_at(1)
-    story.receipts_after(1, 7)
+    overview.last_received_at(1)
+    timeline.receipts_after(1, 7)
 
     assert not [step for step in plans if "TEMP B-TREE FOR ORDER BY" in step]
     assert any("ix_messages_log (portal_id=?)" in step for step in plans)

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.domain.messages import IncomingMessage, Message, Reason
+from app.domain.messages import HandedMessage, Message, Reason
 from app.domain.portals import Portal
 from app.services import services
-from app.store import messages, outbox, portals
 from app.store.database import utcnow, writing
+from app.store.messages import messages, telling
+from app.store.portals import portals
 from app.store.tables import messages as rows
 from tests.product import a_portal, product
 
@@ -28,7 +29,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 def _waiting(portal: Portal, until: datetime) -> int:
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    incoming = IncomingMessage("m1", "+4915112345678", "Hello", "sms")
+    incoming = HandedMessage("m1", "+4915112345678", "Hello", "sms")
     row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
     assert row_id is not None
     with writing() as connection:
@@ -58,10 +59,10 @@ def test_a_message_deleted_meanwhile_takes_nothing_from_the_rest_of_its_batch() 
     """The portal heard both words; what we know of the one that is left is kept."""
     portal, now = a_portal(), utcnow()
     kept, gone = (_failed(portal, name, now) for name in ("kept", "gone"))
-    due = outbox.due_pushes(portal.id, now=now, limit=10)
+    due = telling.due_pushes(portal.id, now=now, limit=10)
     with writing() as connection:
         connection.execute(sa.delete(rows).where(rows.c.id == gone))
-    outbox.record_told(due, now=now, timing=services().timing)
+    telling.record_told(due, now=now, timing=services().timing)
 
     assert {push.row_id for push in due} == {kept, gone}
     assert _row(portal, kept).told == "failed"
@@ -70,7 +71,7 @@ def test_a_message_deleted_meanwhile_takes_nothing_from_the_rest_of_its_batch() 
 def _failed(portal: Portal, name: str, now: datetime) -> int:
     handler = portals.for_test_message(portal.id)
     assert handler is not None
-    incoming = IncomingMessage(name, "+4915112345678", "Hello", "sms")
+    incoming = HandedMessage(name, "+4915112345678", "Hello", "sms")
     row_id = messages.accept(handler, incoming, now=now, timing=services().timing).row_id
     assert row_id is not None
     failed = {"origin": "portal", "status": "failed", "work": "closed", "push_due_at": now}

@@ -15,8 +15,8 @@ from alembic.operations import Operations
 from alembic.script import Script, ScriptDirectory
 from flask_migrate import downgrade, upgrade
 
-from app.store import senders
 from app.store.database import db, utcnow
+from app.store.portals import senders
 from tests.product import a_portal, product
 
 FOLDER = Path(__file__).parents[2] / "migrations"

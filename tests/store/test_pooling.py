@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.services import services
-from app.store import messages, portals
 from app.store.database import db, is_behind_pooler, statement, writing
+from app.store.messages import messages
+from app.store.portals import portals
 from sandbox.databases import PgBouncer, Postgres, ServiceMissing
 from tests.product import a_portal, product
 

@@ -19,8 +19,10 @@ from flask import Flask
 
 from app.domain.portals import Opener, Portal, TokenPair
 from app.domain.retry import Timing
-from app.store import accounts, outbox, tokens
+from app.store.accounts import accounts
 from app.store.database import db, statement, utcnow
+from app.store.messages import telling
+from app.store.portals import tokens
 from app.store.tables import credentials, gateway_accounts, messages
 from tests.product import a_portal, product
 
@@ -144,7 +146,7 @@ def test_one_who_writes_many_rows_locks_them_in_the_order_of_their_ids(app: Flas
 
         def drop() -> int:
             with app.app_context():
-                return outbox.drop_stale(now=now, timing=Timing())
+                return telling.drop_stale(now=now, timing=Timing())
 
         teller.execute(one.where(messages.c.id == 1001))
         dropped = pool.submit(drop)

@@ -11,9 +11,11 @@ import pytest
 from app.domain.portals import PortalState
 from app.gateway_accounts import connect
 from app.services import Services
-from app.store import accounts, portals, renewing, rotation
+from app.store.accounts import accounts
 from app.store.database import statement
+from app.store.portals import portals, renewing
 from app.store.tables import old_secrets
+from app.store.upkeep import rotation
 from app.transport import HttpAnswer
 from app.web.calls import known
 from tests.portal_world import PortalWorld, portal_world

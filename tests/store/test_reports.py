@@ -17,9 +17,10 @@ from flask import Flask
 from app.domain.outcomes import DeliveryReport
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
-from app.store import accounts, reports
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from app.store.database import db, statement, utcnow, writing
+from app.store.messages import reports
 from app.store.tables import attempts, messages, parked_reports, parts
 from tests.product import a_portal, product
 

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.domain.life import Answered, may_send_again
-from app.domain.messages import Claim, IncomingMessage, Message, Reason, Work
+from app.domain.messages import Claim, HandedMessage, Message, Reason, Work
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Unknown
 from app.domain.retry import Timing
 from app.domain.status import FINAL, MessageStatus
-from app.store import accounts, claims, messages, outbox, outcomes, portals, reports
+from app.store.accounts import accounts
 from app.store.database import db, utcnow
-from app.store.outbox import Push
+from app.store.messages import claims, messages, outcomes, reports, telling
+from app.store.messages.telling import Push
+from app.store.portals import portals
 from tests.claiming import claim_some
 from tests.product import a_portal, product
 
@@ -64,7 +66,7 @@ class Rules(RuleBasedStateMachine):
         self.portal = portal
         self.ids = []
         for number in range(3):
-            incoming = IncomingMessage(f"m{number}", "+4915112345678", f"text {number}", "sms")
+            incoming = HandedMessage(f"m{number}", "+4915112345678", f"text {number}", "sms")
             row_id = messages.accept(seen, incoming, now=self.now, timing=TIMING).row_id
             assert row_id is not None
             self.ids.append(row_id)
@@ -134,7 +136,7 @@ class Rules(RuleBasedStateMachine):
 
     @rule()
     def begin_push(self) -> None:
-        due = outbox.due_pushes(self.portal.id, now=self.now, limit=50)
+        due = telling.due_pushes(self.portal.id, now=self.now, limit=50)
         if due:
             self.pushes.append(due)
 
@@ -143,13 +145,13 @@ class Rules(RuleBasedStateMachine):
     def end_push(self, data: st.DataObject, dies: bool) -> None:
         """The portal hears the words now, in whatever order the workers get to it."""
         due = self.pushes.pop(data.draw(st.integers(0, len(self.pushes) - 1)))
-        outbox.record_nothing_to_tell([push for push in due if push.word is None], now=self.now)
+        telling.record_nothing_to_tell([push for push in due if push.word is None], now=self.now)
         due = [push for push in due if push.word is not None]
         for push in due:
             assert push.word is not None and push.word is not MessageStatus.UNKNOWN
             self.heard[push.row_id].append(push.word)
         if not dies:
-            outbox.record_told(due, now=self.now, timing=TIMING)
+            telling.record_told(due, now=self.now, timing=TIMING)
 
     @rule(which=st.integers(0, 2))
     def resend(self, which: int) -> None:

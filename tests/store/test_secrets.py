@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from cryptography.fernet import Fernet
 
-from app.store.secrets import SecretBox, SecretUnreadable
+from app.store.database.secrets import SecretBox, SecretUnreadable
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 

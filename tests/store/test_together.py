@@ -13,8 +13,8 @@ from flask import Flask
 from sqlalchemy.engine import Connection
 
 from app.store.database import StoreUnavailable, db, statement, turn_to_write
-from app.store.together import Together
-from app.store.watch import within
+from app.store.database.deadlines import within
+from app.store.database.together import Together
 from tests.product import product
 
 

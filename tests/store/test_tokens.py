@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.store import portals, tokens
 from app.store.database import statement, utcnow
+from app.store.portals import portals, tokens
 from app.store.tables import credentials
 from tests.product import a_portal, product
 

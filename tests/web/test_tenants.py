@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.services import services
-from app.store import senders
 from app.store.database import db, statement
+from app.store.portals import senders
 from tests.web.visitor import Visitor
 
 CANARY, NUMBER = "a text that belongs to another portal", "+4915112345688"

@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.domain.messages import IncomingMessage, Message
+from app.domain.messages import HandedMessage, Message
 from app.domain.portals import Portal
 from app.services import services
-from app.store import messages, portals
+from app.store.messages import messages
+from app.store.portals import portals
 from sandbox.client import PortalSandbox
 
 _META = re.compile(r'<meta name="s" content="([^"]+)">')
@@ -97,7 +98,7 @@ class Visitor:
 
     def message(self, text: str = "Hello", to: str = "+4915112345678", **values: Any) -> Message:
         """A message as the portal's queue would bring it."""
-        incoming = IncomingMessage(
+        incoming = HandedMessage(
             message_id=f"m{len(text)}-{id(values):x}", recipient=to, text=text, sender_code="sms", **values
         )
         handler = portals.for_test_message(self.portal.id)

@@ -17,7 +17,7 @@ from app.domain.outcomes import (
     Unknown,
 )
 from app.domain.status import MessageStatus
-from app.gateways.base import Capabilities, CheckResult, Field, Gateway, InboundHttp, Outgoing, Submitted
+from app.gateways.base import Capabilities, CheckResult, Field, Gateway, GatewayCall, Outgoing, Submitted
 
 _MARK = "demo"
 
@@ -87,7 +87,7 @@ class Demo(Gateway):
         found = (_report(part.gateway_message_id) for part in sent)
         return [report for report in found if report is not None]
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         raise ValueError("the demo gateway makes no calls")
 
     def balance(self) -> Balance:

@@ -33,7 +33,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     Submitted,
 )
@@ -237,7 +237,7 @@ class Infobip(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         """Up to a hundred reports in one call; our reference is in each."""
         results = at_path(request.json, "results")
         if not isinstance(results, list):

@@ -13,7 +13,7 @@ from app.gateways.base import (
     CheckResult,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
 )
 from app.transport import HttpAnswer, TransportError
@@ -135,7 +135,7 @@ class Kannel(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         given = request.args
         raw, answer = word(given["d"]), given.get("answer", "")
         if not request.reference:

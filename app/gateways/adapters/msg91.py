@@ -15,7 +15,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     SettingsInvalid,
 )
@@ -193,7 +193,7 @@ class Msg91(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         """A list of requests in a form field, each with its numbers; or one flat report in JSON."""
         return Reports(tuple(_reports_in(_content(request))))
 
@@ -238,7 +238,7 @@ def _outcome(body: Any) -> Outcome:
     return Accepted((request_id,), MessageStatus.QUEUED)
 
 
-def _content(request: InboundHttp) -> list[Any]:
+def _content(request: GatewayCall) -> list[Any]:
     if request.body.lstrip()[:1] == b"[":
         return list(request.json)
     content = json.loads(request.fields["data"]) if "data" in request.fields else request.fields

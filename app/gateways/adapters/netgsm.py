@@ -27,7 +27,7 @@ from app.gateways.answers import (
     word,
     word_at,
 )
-from app.gateways.base import Capabilities, Field, Gateway, InboundHttp, Outgoing, Submitted
+from app.gateways.base import Capabilities, Field, Gateway, GatewayCall, Outgoing, Submitted
 from app.transport import HttpAnswer
 
 # https://www.netgsm.com.tr/dokuman/#sms-rapor, and the names in the vendor's JavaScript client.
@@ -205,7 +205,7 @@ class Netgsm(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         raise ValueError("Netgsm makes no calls")
 
 

@@ -16,7 +16,7 @@ from app.gateways.base import (
     CheckResult,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
     SettingsInvalid,
@@ -136,7 +136,7 @@ class Smpp(Gateway):
             )
         return self.context.line(message)
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         raise ReportRejected("receipts come over the line")
 
     def check(self) -> CheckResult:

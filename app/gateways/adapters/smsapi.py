@@ -31,7 +31,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
 )
 from app.gateways.batches import send_in_batches
@@ -225,7 +225,7 @@ class SmsApi(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         """Up to five reports at once, each field a list with commas; the answer must be exactly OK."""
         given = request.fields
         ids = given["MsgId"].split(",")

@@ -26,7 +26,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
     SettingsInvalid,
@@ -215,14 +215,14 @@ class Smsc(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         given = request.fields
         if (secret := self.settings["report_secret"]) and not _is_incoming(given):
             signed = ":".join([given["id"], given["phone"], given["status"], secret])
             _check_signature(given, signed)
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """One message in form or query; an incoming message comes to the same address and is none of ours."""
         given = request.fields
         if _is_incoming(given):

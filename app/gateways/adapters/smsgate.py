@@ -27,7 +27,7 @@ from app.gateways.base import (
     CheckResult,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
     Submitted,
@@ -202,12 +202,12 @@ class SmsGate(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         if key := self.settings["signing_key"]:
             _check_signature(request, key, self.context.now())
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """One event of one message; those of other kinds are none of ours."""
         body = request.json
         kind, _, raw = word_at(body, "event").partition(":")
@@ -260,7 +260,7 @@ def sign(key: str, body: bytes, timestamp: str) -> str:
     return hmac.new(key.encode(), body + timestamp.encode(), hashlib.sha256).hexdigest()
 
 
-def _check_signature(request: InboundHttp, key: str, now: datetime) -> None:
+def _check_signature(request: GatewayCall, key: str, now: datetime) -> None:
     given, timestamp = request.headers.get("x-signature", ""), request.headers.get("x-timestamp", "")
     expected = sign(key, request.body, timestamp)
     if not hmac.compare_digest(given.strip().lower().encode(), expected.encode()):

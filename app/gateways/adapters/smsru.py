@@ -34,7 +34,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
     Submitted,
@@ -235,7 +235,7 @@ class SmsRu(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         signed = self.settings["api_id"] + "".join(_entries(request))
         expected = hashlib.sha256(signed.encode()).hexdigest()
         given = request.form.get("hash", "").lower()
@@ -243,7 +243,7 @@ class SmsRu(Gateway):
             raise ReportRejected("SMS.ru's hash is missing or wrong")
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """Up to a hundred entries, one in each field `data[n]`: its kind, id, status and time, line by line.
 
         Source: https://sms.ru/api/callback. Entries of other kinds are signed along and are none of ours.
@@ -288,7 +288,7 @@ def _polled(part: Submitted, item: Any) -> DeliveryReport | None:
     )
 
 
-def _entries(request: InboundHttp) -> list[str]:
+def _entries(request: GatewayCall) -> list[str]:
     entries = [value for name, value in request.form_fields if name.startswith("data[")]
     if not entries:
         raise ValueError("no entries")

@@ -35,7 +35,7 @@ from app.gateways.base import (
     CheckResult,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
     SettingsInvalid,
@@ -286,12 +286,12 @@ class Twilio(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         if not is_signed(request, self.settings["auth_token"], self.settings["signing_key"]):
             raise ReportRejected("Twilio's signature is missing or wrong")
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """One message in a form."""
         form = request.form
         if form.get("AccountSid", self.settings["account_sid"]) != self.settings["account_sid"]:
@@ -357,7 +357,7 @@ def sign(url: str, form: Mapping[str, Sequence[str]], key: str, algorithm: str =
     return base64.b64encode(digest).decode()
 
 
-def is_signed(request: InboundHttp, auth_token: str, signing_key: str = "") -> bool:
+def is_signed(request: GatewayCall, auth_token: str, signing_key: str = "") -> bool:
     """Whether a call carries Twilio's signature over the public URL that it was sent to.
 
     Accounts with a shared key for webhooks say so in a header and sign with that key. A body that is not

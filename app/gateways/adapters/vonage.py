@@ -28,7 +28,7 @@ from app.gateways.base import (
     Capabilities,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
     ReportRejected,
 )
@@ -226,12 +226,12 @@ class Vonage(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         if secret := self.settings["signature_secret"]:
             self._check_signature(request, request.fields, secret)
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         """GET, a form or JSON, as the account's console has it."""
         given = request.fields
         if "status" not in given and "text" in given:
@@ -247,7 +247,7 @@ class Vonage(Gateway):
         )
         return Reports((report,))
 
-    def _check_signature(self, request: InboundHttp, given: Mapping[str, str], secret: str) -> None:
+    def _check_signature(self, request: GatewayCall, given: Mapping[str, str], secret: str) -> None:
         token = request.headers.get("authorization", "")
         if "sig" not in given and token.lower().startswith("bearer "):
             claims = _claims(token[7:].strip(), secret)

@@ -23,7 +23,7 @@ from app.gateways.base import (
     CheckResult,
     Field,
     Gateway,
-    InboundHttp,
+    GatewayCall,
     Outgoing,
 )
 from app.transport import HttpAnswer, TransportError
@@ -159,7 +159,7 @@ class Zenvia(Gateway):
 
     # --- reports
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         events = request.json if isinstance(request.json, list) else [request.json]
         return Reports(tuple(_reports_in(events)))
 

@@ -22,7 +22,7 @@ from app.domain.outcomes import (
     Unknown,
 )
 from app.gateways.answers import QuestionRefused, refusal, word_at
-from app.gateways.base import Capabilities, CheckResult, Gateway, InboundHttp, Outgoing, Submitted
+from app.gateways.base import Capabilities, CheckResult, Gateway, GatewayCall, Outgoing, Submitted
 from app.gateways.generic.content import items_at, value_of
 from app.gateways.generic.plan import Plan
 from app.gateways.generic.reading import outcome_of_answer
@@ -271,11 +271,11 @@ class GenericGateway(Gateway):
     def _report_secret(self) -> str:
         return fill(self.plan.text("report_secret"), self._own_values)
 
-    def parse_reports(self, request: InboundHttp) -> Reports:
+    def parse_reports(self, request: GatewayCall) -> Reports:
         check_report(self.plan, request, self._report_secret)
         return self.read_unproved(request)
 
-    def read_unproved(self, request: InboundHttp) -> Reports:
+    def read_unproved(self, request: GatewayCall) -> Reports:
         items = read_reports(self.plan, request)
         return Reports(items, reply_body=self.plan.text("report_reply", "OK"))
 

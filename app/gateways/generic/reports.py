@@ -8,7 +8,7 @@ from typing import Any
 
 from app.domain.outcomes import DeliveryReport
 from app.gateways.answers import at_path, word, word_at
-from app.gateways.base import InboundHttp
+from app.gateways.base import GatewayCall
 from app.gateways.generic.content import items_at, value_of
 from app.gateways.generic.plan import Plan
 from app.transport import decode_text, parse_json
@@ -17,7 +17,7 @@ _NESTED = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
 _LINES_LIMIT = 20_000
 
 
-def read_reports(plan: Plan, request: InboundHttp) -> tuple[DeliveryReport, ...]:
+def read_reports(plan: Plan, request: GatewayCall) -> tuple[DeliveryReport, ...]:
     """The reports of one call; none when all of it is about other events.
 
     Raises:
@@ -72,7 +72,7 @@ def _is_about_messages(plan: Plan, item: Mapping[str, Any]) -> bool:
     return not kind or kind in [value.casefold() for value in values]
 
 
-def _items(plan: Plan, request: InboundHttp) -> list[Any]:
+def _items(plan: Plan, request: GatewayCall) -> list[Any]:
     value = _value(plan, request)
     path = plan.text("report_items_path")
     if path:
@@ -88,7 +88,7 @@ def _items(plan: Plan, request: InboundHttp) -> list[Any]:
     return inner or [value]
 
 
-def _value(plan: Plan, request: InboundHttp) -> Any:
+def _value(plan: Plan, request: GatewayCall) -> Any:
     """The body as a value, whatever its Content-Type calls it; the query where there is no body."""
     if not request.body.strip():
         return _form(plan, request.arg_fields)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from app.gateways.base import InboundHttp, ReportRejected
+from app.gateways.base import GatewayCall, ReportRejected
 from app.gateways.generic.plan import Plan
 
 ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
@@ -22,7 +22,7 @@ ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 SIGNED_PART = re.compile(r"\{(body|url|secret|(?:header|field)\.[A-Za-z0-9_\[\]-]{1,60})\}")
 
 
-def check_report(plan: Plan, request: InboundHttp, secret: str) -> None:
+def check_report(plan: Plan, request: GatewayCall, secret: str) -> None:
     """Refuse a call that is not proved. The secret in the path is proof enough where nothing else is set.
 
     Raises:
@@ -35,28 +35,28 @@ def check_report(plan: Plan, request: InboundHttp, secret: str) -> None:
         raise ReportRejected("the report's signature is missing or wrong")
 
 
-def _by_header(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_header(plan: Plan, request: GatewayCall, secret: str) -> bool:
     return _same(request.headers.get(plan.text("report_check_name").lower(), ""), secret)
 
 
-def _by_query(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_query(plan: Plan, request: GatewayCall, secret: str) -> bool:
     return _same(request.args.get(plan.text("report_check_name"), ""), secret)
 
 
-def _by_hmac(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_hmac(plan: Plan, request: GatewayCall, secret: str) -> bool:
     algorithm = plan.text("report_check_algorithm", "sha256")
     signed = signed_bytes(plan.text("report_signed", "{body}"), request, secret)
     return _is_digest(_given(plan, request), hmac.new(secret.encode(), signed, algorithm).digest())
 
 
-def _by_hash(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_hash(plan: Plan, request: GatewayCall, secret: str) -> bool:
     """A plain hash over a text that has the secret in it."""
     algorithm = plan.text("report_check_algorithm", "sha256")
     signed = signed_bytes(plan.text("report_signed", "{body}{secret}"), request, secret)
     return _is_digest(_given(plan, request), hashlib.new(algorithm, signed).digest())
 
 
-def _by_ed25519(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_ed25519(plan: Plan, request: GatewayCall, secret: str) -> bool:
     """Telnyx and others; `secret` is the account's public key in base64."""
     signed = signed_bytes(plan.text("report_signed", "{body}"), request, "")
     try:
@@ -67,7 +67,7 @@ def _by_ed25519(plan: Plan, request: InboundHttp, secret: str) -> bool:
     return True
 
 
-def _by_plivo(_: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_plivo(_: Plan, request: GatewayCall, secret: str) -> bool:
     """Plivo's V3, under the two names that messaging is reported to use, and V2 where there is no V3."""
     nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
     named = ("x-plivo-signature-v3", "x-plivo-signature-ma-v3")
@@ -101,7 +101,7 @@ def plivo_v3(url: str, form: Mapping[str, str] | None, nonce: str, token: str) -
 _JWT_HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 
-def _by_jwt(plan: Plan, request: InboundHttp, secret: str) -> bool:
+def _by_jwt(plan: Plan, request: GatewayCall, secret: str) -> bool:
     """A JWT whose claims are hashes of the URL and of the body, as MessageBird makes it."""
     head, _, signature = _given(plan, request).rpartition(".")
     try:
@@ -121,7 +121,7 @@ def _unpadded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-_CHECKS: dict[str, Callable[[Plan, InboundHttp, str], bool]] = {
+_CHECKS: dict[str, Callable[[Plan, GatewayCall, str], bool]] = {
     "header": _by_header,
     "query": _by_query,
     "hmac": _by_hmac,
@@ -132,7 +132,7 @@ _CHECKS: dict[str, Callable[[Plan, InboundHttp, str], bool]] = {
 }
 
 
-def signed_bytes(template: str, request: InboundHttp, secret: str) -> bytes:
+def signed_bytes(template: str, request: GatewayCall, secret: str) -> bytes:
     """What a signature covers, byte for byte as it came."""
     pieces: list[bytes] = []
     position = 0
@@ -142,7 +142,7 @@ def signed_bytes(template: str, request: InboundHttp, secret: str) -> bytes:
     return b"".join([*pieces, template[position:].encode()])
 
 
-def _part(name: str, request: InboundHttp, secret: str) -> bytes:
+def _part(name: str, request: GatewayCall, secret: str) -> bytes:
     if name == "body":
         return request.body
     if name == "url":
@@ -155,7 +155,7 @@ def _part(name: str, request: InboundHttp, secret: str) -> bytes:
     return {**request.args, **request.form}.get(what, "").encode()
 
 
-def _given(plan: Plan, request: InboundHttp) -> str:
+def _given(plan: Plan, request: GatewayCall) -> str:
     """The signature that came: in a header, else in the query or the form."""
     name = plan.text("report_check_name")
     found = request.headers.get(name.lower()) or {**request.args, **request.form}.get(name, "")

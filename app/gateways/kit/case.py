@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from app.gateways.base import Context, Gateway, Http, InboundHttp, Outgoing
+from app.gateways.base import Context, Gateway, GatewayCall, Http, Outgoing
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer, HttpClient, Reach
 
@@ -96,9 +96,9 @@ class Case:
         return "report" in self.sample
 
 
-def inbound(report: dict[str, Any], **changes: Any) -> InboundHttp:
+def inbound(report: dict[str, Any], **changes: Any) -> GatewayCall:
     """A call at a report URL, from a sample."""
-    request = InboundHttp(
+    request = GatewayCall(
         method=report["method"],
         url=report["url"],
         query=urlsplit(report["url"]).query,

@@ -12,7 +12,7 @@ from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused, PortalNotListed, UnknownServer
 from app.domain.portals import Opener, PortalState
 from app.services import services
-from app.store import portals, tokens
+from app.store.portals import portals, tokens
 from app.transport import NotSent, TransportError
 from app.web.admin import overview
 from app.web.admin.frame import document, headers, sessions

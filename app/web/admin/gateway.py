@@ -13,8 +13,10 @@ from app.domain.incidents import IncidentKind
 from app.gateway_accounts import AccountChanged, Draft
 from app.gateways.base import CheckResult, Context, Gateway, SettingsInvalid
 from app.services import services
-from app.store import accounts, messages, renewing
-from app.store.accounts import Account, Check
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account, Check
+from app.store.messages import messages
+from app.store.portals import renewing
 from app.transport import TransportError
 from app.web.admin.frame import document, sessions
 from app.web.admin.parts import gateway_form

@@ -9,12 +9,13 @@ from flask import Response, abort, request, url_for
 
 from app.domain.outcomes import DeliveryReport
 from app.gateways.adapters.http import HttpGateway
-from app.gateways.base import Context, Gateway, InboundHttp, Outgoing, ReportRejected, SettingsInvalid
+from app.gateways.base import Context, Gateway, GatewayCall, Outgoing, ReportRejected, SettingsInvalid
 from app.gateways.dry_run import dry_run
 from app.gateways.generic.examples import Example, NotUnderstood, read_example
 from app.services import services
-from app.store import accounts, reports
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
+from app.store.messages import reports
 from app.web.admin.frame import document, sessions
 from app.web.admin.gateway import draft_of, facts
 from app.web.admin.parts import gateway_form
@@ -83,15 +84,15 @@ def try_report() -> Response:
     return _fragment("_gateway_sample.html", read=read, count=len(found), problems=[])
 
 
-def _call(text: str) -> InboundHttp:
+def _call(text: str) -> GatewayCall:
     """A call that says what was pasted: a body, or an address or query for gateways that call with GET."""
     is_body = text[:1] in ("{", "[", "<") or ("\n" in text and "?" not in text.partition("\n")[0])
     query = text.partition("?")[2] if text.startswith(("http", "/", "?")) else ""
     if query and not is_body:
-        return InboundHttp("GET", text, query, {}, b"", "REFERENCE")
+        return GatewayCall("GET", text, query, {}, b"", "REFERENCE")
     kind = "application/json" if text[:1] in ("{", "[") else "application/x-www-form-urlencoded"
     url = f"{services().config.public_url}/reports"
-    return InboundHttp("POST", url, "", {"content-type": kind}, text.encode(), "REFERENCE")
+    return GatewayCall("POST", url, "", {"content-type": kind}, text.encode(), "REFERENCE")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from flask import Response, abort, url_for
 
 from app.domain.portals import Portal, PortalState
 from app.services import services
-from app.store import messages
-from app.store.rest_log import LoggedCall
+from app.store.messages import messages
+from app.store.portals.rest_log import LoggedCall
 from app.web.admin.frame import document, sessions
 from app.web.admin.overview import gateway_light
 from app.web.admin.parts.diagnosis import Diagnosis, diagnose

@@ -19,9 +19,10 @@ from app.domain.prices import parse_price, totals
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.services import services
-from app.store import message_log, messages
-from app.store.message_log import Count, Position
-from app.store.rows import attempts_of, timeline
+from app.store.messages import log as message_log
+from app.store.messages import messages
+from app.store.messages.log import Count, Position
+from app.store.messages.timeline import attempts_of, timeline
 from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.parts import filters, log_columns, log_csv
 from app.web.admin.parts.days import day_of

@@ -16,9 +16,11 @@ from app.domain.messages import Message
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import accounts, figures, portals, senders, statistics
-from app.store.accounts import Account
-from app.store.senders import Sender
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
+from app.store.figures import overview, statistics
+from app.store.portals import portals, senders
+from app.store.portals.senders import Sender
 from app.transport import TransportError
 from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.frame.sessions import Session
@@ -95,9 +97,9 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "is_registered": _is_registered(sender),
         "account": account,
         "gateway": gateway_light(account),
-        "last_received_at": figures.last_received_at(portal.id),
+        "last_received_at": overview.last_received_at(portal.id),
         "figures": _figures(statistics.by_status(portal.id, since)),
-        "troubled": [_troubled(m) for m in figures.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
+        "troubled": [_troubled(m) for m in overview.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
     }
 
 
@@ -117,9 +119,9 @@ def _is_registered(sender: Sender | None) -> bool:
 
 def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
     registered = _is_registered(sender) and portal.state is not PortalState.NEW
-    is_used = figures.last_received_at(portal.id) is not None
+    is_used = overview.last_received_at(portal.id) is not None
     can_send = account is not None and not is_trial(account)
-    works = portal.last_pushed_at is not None or figures.has_delivered(portal.id)
+    works = portal.last_pushed_at is not None or overview.has_delivered(portal.id)
     return [
         Step(
             _("The app is installed"),

@@ -17,8 +17,8 @@ from app.bitrix.errors import PortalBusy, PortalError, portal_error
 from app.domain.senders import ENGLISH, SenderInvalid, SenderProblem, Text
 from app.registration import InPortal
 from app.services import services
-from app.store import renewing, senders
-from app.store.senders import FIRST_CODE, Sender
+from app.store.portals import renewing, senders
+from app.store.portals.senders import FIRST_CODE, Sender
 from app.transport import TransportError
 from app.web.admin import overview
 from app.web.admin.frame import document, sessions

@@ -13,8 +13,8 @@ from flask import Response, request
 
 from app.domain.portals import PortalSettings
 from app.services import services
-from app.store import portals
-from app.store.portals import SettingsConflict
+from app.store.portals import portals
+from app.store.portals.portals import SettingsConflict
 from app.web.admin.frame import document, sessions
 from app.web.admin.words import language
 from app.web.admin.words.language import gettext as _

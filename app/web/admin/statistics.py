@@ -14,8 +14,9 @@ from app.domain.delivery_times import time_within
 from app.domain.prices import Price, parse_price, totals
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import message_log, statistics
-from app.store.statistics import Span, Tally
+from app.store.figures import statistics
+from app.store.figures.statistics import Span, Tally
+from app.store.messages import log as message_log
 from app.web.admin.frame import document, sessions
 from app.web.admin.parts.chart import Bar, stacked_bars
 from app.web.admin.parts.days import begin_of, day_of

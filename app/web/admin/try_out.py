@@ -8,14 +8,16 @@ from typing import Any
 
 from flask import Response, abort, request
 
-from app.domain.messages import CallAuth, IncomingMessage, Message, Work
+from app.domain.messages import CallAuth, HandedMessage, Message, Work
 from app.domain.numbers import NumberRefused, Recipient, parse_recipient
 from app.domain.texts import clean, measure
 from app.engine import PRIORITY_SINGLE
 from app.services import services
-from app.store import accounts, messages, portals
-from app.store.rows import timeline
-from app.store.senders import FIRST_CODE
+from app.store.accounts import accounts
+from app.store.messages import messages
+from app.store.messages.timeline import timeline
+from app.store.portals import portals
+from app.store.portals.senders import FIRST_CODE
 from app.web.admin.frame import document, sessions
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import reason_text, status_label, status_tone, steps, summary, visible
@@ -97,7 +99,7 @@ def _refusal(number: NumberRefused) -> str:
 def _accept(number: str, text: str) -> Message:
     session = sessions.this()
     portal = portals.for_test_message(session.portal.id) or abort(404)
-    incoming = IncomingMessage(
+    incoming = HandedMessage(
         message_id=f"test-{secrets.token_hex(8)}",
         recipient=number,
         text=text,

@@ -14,8 +14,8 @@ from flask import Blueprint, Response, request
 from app.bitrix.callbacks import PortalEvent, parse_event
 from app.bitrix.forms import BadBody
 from app.services import services
-from app.store import portal_events, portals
 from app.store.database import StoreUnavailable
+from app.store.portals import events, portals
 from app.web.calls import bodies
 from app.web.rates import Rate
 
@@ -64,7 +64,7 @@ def _take(event: PortalEvent) -> Response:
         "sent_at": event.sent_at.timestamp() if event.sent_at else None,
         "server_endpoint": event.server_endpoint,
     }
-    event_id = portal_events.store(auth.member_id, event.event, payload, is_verified=is_verified, now=now)
+    event_id = events.store(auth.member_id, event.event, payload, is_verified=is_verified, now=now)
     services().engine.hint("portal_event", event_id)
     return _text(200, "ok")
 
@@ -86,7 +86,7 @@ def _has_room(event: PortalEvent) -> bool:
     is_known = portals.by_member(member_id) is not None
     if not is_known and event.event not in INSTALLING:
         return False  # there is nothing to look at
-    if is_known and portal_events.count_open(member_id) >= OPEN_LIMIT:
+    if is_known and events.count_open(member_id) >= OPEN_LIMIT:
         log.warning("event dropped: too many unproved ones wait", extra={"event_name": event.event})
         return False
     limit = AN_HOUR if is_known else STRANGERS_AN_HOUR

@@ -13,11 +13,12 @@ from app.bitrix.forms import BadBody
 from app.domain.messages import Lane
 from app.engine import PRIORITY_SINGLE
 from app.services import services
-from app.store import messages, portals
 from app.store.database import StoreUnavailable
-from app.store.portals import HandlerPortal
-from app.store.spool import SpooledCall
-from app.store.watch import within
+from app.store.database.deadlines import within
+from app.store.database.spool import SpooledCall
+from app.store.messages import messages
+from app.store.portals import portals
+from app.store.portals.portals import HandlerPortal
 from app.web.calls import bodies, spooling
 from app.web.calls.known import Known
 from app.web.operator import metrics

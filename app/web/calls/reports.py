@@ -10,12 +10,13 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from app.domain.outcomes import DeliveryReport, Reports
-from app.gateways.base import Gateway, InboundHttp, ReportRejected
+from app.gateways.base import Gateway, GatewayCall, ReportRejected
 from app.services import services
-from app.store import accounts, reports
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
-from app.store.watch import within
+from app.store.database.deadlines import within
+from app.store.messages import reports
 from app.web.calls import bodies
 from app.web.calls.known import Known
 from app.web.operator import metrics
@@ -88,7 +89,7 @@ class _NotTaken:
     why: str
 
 
-def _parse(known: tuple[Account, Gateway], call: InboundHttp) -> Reports | _NotTaken:
+def _parse(known: tuple[Account, Gateway], call: GatewayCall) -> Reports | _NotTaken:
     try:
         found = known[1].parse_reports(call)
         return replace(found, items=tuple(found.items))
@@ -112,9 +113,9 @@ def _take(account: Account, items: Sequence[DeliveryReport], now: datetime) -> N
         services().engine.hint("push", account.portal_id, delay_s=delay_s)
 
 
-def _inbound(reference: str) -> InboundHttp:
+def _inbound(reference: str) -> GatewayCall:
     query = request.query_string.decode("latin-1")
-    return InboundHttp(
+    return GatewayCall(
         method=request.method,
         # As the gateway called it: signatures cover the public address, not the one behind our proxy.
         url=services().config.public_url + request.path + (f"?{query}" if query else ""),

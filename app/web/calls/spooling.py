@@ -12,7 +12,7 @@ from flask import Flask, current_app
 
 from app.services import services
 from app.store.database import StoreUnavailable, database_is_down
-from app.store.spool import Spool, SpooledCall
+from app.store.database.spool import Spool, SpooledCall
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,12 @@ from prometheus_client.registry import Collector
 
 from app.bitrix.errors import is_known_code
 from app.services import services
-from app.store import health, incidents, messages, rest_log
 from app.store.database import StoreUnavailable
+from app.store.database.deadlines import within
+from app.store.figures import incidents, operations
 from app.store.job_runs import last_runs
-from app.store.watch import within
+from app.store.messages import messages
+from app.store.portals import rest_log
 from app.version import VERSION
 from app.web.operator.worker_figures import WorkerFigures
 
@@ -46,7 +48,7 @@ def readyz() -> Response:
     """Fit for traffic: the database takes writes and has our schema."""
     try:
         with within(STORE_WITHIN_S):
-            problem = health.problem()
+            problem = operations.problem()
     except StoreUnavailable as error:
         problem = f"it does not answer ({error})"
     return _text(503, f"the database: {problem}") if problem else _text(200, "ready")
@@ -103,7 +105,7 @@ class _Rows(Collector):
             "sms_worker_heartbeat_age_seconds", "Since a worker last swept; no line before the first"
         )
         try:
-            if (last := health.last_message_at()) is not None:
+            if (last := operations.last_message_at()) is not None:
                 handler.add_metric([], last.timestamp())
             if (swept := last_runs().get("sweep")) is not None:
                 heartbeat.add_metric([], max(0.0, (services().now() - swept).total_seconds()))
@@ -111,14 +113,14 @@ class _Rows(Collector):
                 open_incidents.add_metric([kind], count)
             for code, count in _unknown_codes().items():
                 unknown.add_metric([code], count)
-            for why, count in health.attention().items():
+            for why, count in operations.attention().items():
                 attention.add_metric([why], count)
-            for trouble, count in health.accounts_by_trouble().items():
+            for trouble, count in operations.accounts_by_trouble().items():
                 troubled.add_metric([trouble], count)
             for stage, count in messages.backlog().items():
                 depth.add_metric([stage], count)
-            oldest.add_metric([], health.oldest_due_s(services().now()))
-            for state, count in health.portals_by_state().items():
+            oldest.add_metric([], operations.oldest_due_s(services().now()))
+            for state, count in operations.portals_by_state().items():
                 states.add_metric([state], count)
         except StoreUnavailable:
             pass  # the counters of this process are still worth showing

@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from app.domain.counting import SECONDS, Series
-from app.store import worker_counts
 from app.store.database import StoreUnavailable
+from app.store.figures import worker_counts
 
 COUNTERS = {
     "sms_gateway_requests": "Submissions by gateway and outcome",

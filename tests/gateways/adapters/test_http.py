@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
 from app.gateways.adapters.http import HttpGateway
-from app.gateways.base import InboundHttp, SettingsInvalid
+from app.gateways.base import GatewayCall, SettingsInvalid
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer
 from tests.gateways.world import MESSAGE, Recorded, inbound, json_answer, make, sample
@@ -251,7 +251,7 @@ def test_check_without_an_address_is_honest_and_shows_no_key() -> None:
 # --- reports
 
 
-def _report(**changes: Any) -> InboundHttp:
+def _report(**changes: Any) -> GatewayCall:
     return inbound(sample("http")["report"], **changes)
 
 
@@ -277,7 +277,7 @@ def test_reports_as_a_list_with_a_path() -> None:
         _report(body=b'{"status": "DELIVRD"}', reference="r1"),
     ],
 )
-def test_reports_as_form_query_or_by_the_address(request_: InboundHttp) -> None:
+def test_reports_as_form_query_or_by_the_address(request_: GatewayCall) -> None:
     (report,) = make("http", None, report_id_path="").parse_reports(request_).items
 
     assert (report.reference, report.status) == ("r1", MessageStatus.DELIVERED)

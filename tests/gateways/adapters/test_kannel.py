@@ -14,7 +14,7 @@ import pytest
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
 from app.gateways.adapters.kannel import _STATUSES
-from app.gateways.base import Gateway, InboundHttp
+from app.gateways.base import Gateway, GatewayCall
 from app.transport import HttpAnswer, HttpClient
 from sandbox.client import PortalSandbox
 from sandbox.kannel import KannelMissing, RealKannel
@@ -51,14 +51,14 @@ class _Reports(ThreadingHTTPServer):
     """Our report URL, as Kannel sees it: keeps the calls."""
 
     def __init__(self) -> None:
-        self.calls: list[InboundHttp] = []
+        self.calls: list[GatewayCall] = []
         calls = self.calls
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path, _, query = self.path.partition("?")
                 reference = path.rpartition("/")[2]
-                calls.append(InboundHttp("GET", self.path, query, {}, b"", reference))
+                calls.append(GatewayCall("GET", self.path, query, {}, b"", reference))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -12,7 +12,7 @@ from smsapi.client import SmsApiComClient, SmsApiPlClient
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
 from app.gateways.adapters.smsapi import _CODES, _STATUSES, SmsApi
-from app.gateways.base import InboundHttp
+from app.gateways.base import GatewayCall
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours, vendor_calls
 from tests.gateways.world import MESSAGE, Recorded, assert_page_has, form, json_answer, make, query
@@ -210,7 +210,7 @@ _BATCH = {
 
 
 @pytest.mark.parametrize("kind", [form, query])
-def test_reports_of_a_list_are_all_read(kind: Callable[..., InboundHttp]) -> None:
+def test_reports_of_a_list_are_all_read(kind: Callable[..., GatewayCall]) -> None:
     reports = make("smsapi", None).parse_reports(kind("smsapi", _BATCH, reference="r9"))
 
     assert [(report.gateway_message_id, report.reference, report.status) for report in reports.items] == [

@@ -20,7 +20,7 @@ from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
 from app.gateways.adapters.smsgate import _EVENTS, _STATUSES, SmsGate, sign
 from app.gateways.answers import QuestionRefused
-from app.gateways.base import Context, Gateway, InboundHttp, ReportRejected, Submitted
+from app.gateways.base import Context, Gateway, GatewayCall, ReportRejected, Submitted
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import Sent, ours, vendor_calls
 from tests.gateways.world import MESSAGE, Recorded, assert_page_has, json_answer, make, posted_json
@@ -210,7 +210,7 @@ def _gateway() -> Gateway:
 
 def _call(
     event: str = "sms:delivered", *, at: datetime = _NOW, key: str = "key", **payload: Any
-) -> InboundHttp:
+) -> GatewayCall:
     call = posted_json(
         "smsgate", {"event": event, "payload": {"messageId": "r1", "phoneNumber": "+14155552345", **payload}}
     )
@@ -246,7 +246,7 @@ def test_events_of_other_kinds_are_none_of_ours(event: str) -> None:
     assert _gateway().parse_reports(_call(event)).items == ()
 
 
-def _without(name: str) -> InboundHttp:
+def _without(name: str) -> GatewayCall:
     call = _call()
     headers: Mapping[str, str] = {key: value for key, value in call.headers.items() if key != name}
     return replace(call, headers=headers)
@@ -263,7 +263,7 @@ def _without(name: str) -> InboundHttp:
         _call(at=_NOW + timedelta(minutes=6)),
     ],
 )
-def test_forged_and_old_events_are_refused(call: InboundHttp) -> None:
+def test_forged_and_old_events_are_refused(call: GatewayCall) -> None:
     with pytest.raises(ReportRejected):
         _gateway().parse_reports(call)
 

@@ -21,7 +21,7 @@ from twilio.rest import Client
 from app.domain.outcomes import Accepted, RefusalKind, Refused
 from app.domain.status import MessageStatus
 from app.gateways.adapters.twilio import _ERRORS, _STATUSES, Twilio, is_signed, sign
-from app.gateways.base import InboundHttp, ReportRejected, SettingsInvalid, Submitted
+from app.gateways.base import GatewayCall, ReportRejected, SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours
@@ -294,9 +294,9 @@ def test_originators_are_the_numbers_that_can_send() -> None:
 _VECTOR = {"MessageSid": _SID, "MessageStatus": "delivered", "To": "+14155552345"}
 
 
-def _call(form: dict[str, str], url: str = _URL, **headers: str) -> InboundHttp:
+def _call(form: dict[str, str], url: str = _URL, **headers: str) -> GatewayCall:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return InboundHttp("POST", url, url.partition("?")[2], named, urlencode(form).encode(), reference="r1")
+    return GatewayCall("POST", url, url.partition("?")[2], named, urlencode(form).encode(), reference="r1")
 
 
 def test_published_vector() -> None:

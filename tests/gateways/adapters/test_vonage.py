@@ -20,7 +20,7 @@ from vonage_sms import Sms, SmsMessage
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
 from app.gateways.adapters.vonage import _ERRORS, _STATUSES, Vonage, sign
-from app.gateways.base import Context, Gateway, InboundHttp, ReportRejected
+from app.gateways.base import Context, Gateway, GatewayCall, ReportRejected
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours, vendor_calls
 from tests.gateways.world import (
@@ -183,7 +183,7 @@ def test_answer_without_status_and_id_is_an_unknown_outcome(body: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [form, query, posted_json])
-def test_reports_are_read_wherever_they_stand(kind: Callable[..., InboundHttp]) -> None:
+def test_reports_are_read_wherever_they_stand(kind: Callable[..., GatewayCall]) -> None:
     fields = {
         "msisdn": "14155552345",
         "messageId": "id-1",
@@ -264,12 +264,12 @@ _SIGNED = _VECTOR | {"sig": sign(_VECTOR, _SECRET, "sha256")}
     ],
 )
 @pytest.mark.parametrize("kind", [form, query, posted_json])
-def test_forged_and_old_reports_are_refused(kind: Callable[..., InboundHttp], fields: dict[str, str]) -> None:
+def test_forged_and_old_reports_are_refused(kind: Callable[..., GatewayCall], fields: dict[str, str]) -> None:
     with pytest.raises(ReportRejected):
         _gateway().parse_reports(kind("vonage", fields))
 
 
-def _with_token(body: Any, **claims: Any) -> InboundHttp:
+def _with_token(body: Any, **claims: Any) -> GatewayCall:
     call = posted_json("vonage", body)
     digest = hashlib.sha256(call.body).hexdigest()
     token = jwt.encode({"iat": _NOW.timestamp(), "payload_hash": digest, **claims}, _SECRET * 4, "HS256")

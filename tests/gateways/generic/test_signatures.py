@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from app.gateways.base import InboundHttp, ReportRejected
+from app.gateways.base import GatewayCall, ReportRejected
 from app.gateways.generic.signatures import plivo_v3
 from tests.gateways.world import make
 
@@ -22,13 +22,13 @@ _KEY = "key-of-the-reports"
 _READS = {"report_status_path": "status", "report_id_path": "id", "id_path": "id"}
 
 
-def _call(body: bytes = _BODY, query: str = "", **headers: str) -> InboundHttp:
+def _call(body: bytes = _BODY, query: str = "", **headers: str) -> GatewayCall:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     url = f"{_URL}?{query}" if query else _URL
-    return InboundHttp("POST", url, query, {"content-type": "application/json", **named}, body)
+    return GatewayCall("POST", url, query, {"content-type": "application/json", **named}, body)
 
 
-def _is_taken(call: InboundHttp, **settings: str) -> bool:
+def _is_taken(call: GatewayCall, **settings: str) -> bool:
     gateway = make("http", None, **_READS, report_secret=_KEY, **settings)
     try:
         return len(gateway.parse_reports(call).items) == 1
@@ -90,7 +90,7 @@ def test_hash_over_named_fields_with_the_secret_in_it() -> None:
     }
     form = {"content-type": "application/x-www-form-urlencoded"}
 
-    def call(**changes: str) -> InboundHttp:
+    def call(**changes: str) -> GatewayCall:
         return replace(_call(urlencode({**fields, "md5": digest, **changes}).encode()), headers=form)
 
     assert _is_taken(call(), **settings)
@@ -102,7 +102,7 @@ def test_hash_over_named_fields_with_the_secret_in_it() -> None:
 def test_shared_secret_in_a_header_or_the_query(way: str) -> None:
     settings = {"report_check": way, "report_check_name": "X-Token"}
 
-    def call(secret: str) -> InboundHttp:
+    def call(secret: str) -> GatewayCall:
         return _call(x_token=secret) if way == "header" else _call(query=f"X-Token={secret}")
 
     assert _is_taken(call(_KEY), **settings)
@@ -129,7 +129,7 @@ _PLIVO = {"auth_token": "canary-plivo-token"}
 
 def _plivo(headers: dict[str, str], body: bytes = b"MessageUUID=u1&Status=delivered") -> bool:
     url = "https://sms.example.org/reports/plivo/K7/r1"
-    call = InboundHttp("POST", url, "", {"content-type": "x", **headers}, body, "r1")
+    call = GatewayCall("POST", url, "", {"content-type": "x", **headers}, body, "r1")
     try:
         return bool(make("plivo", None, **_PLIVO).parse_reports(call).items)
     except ReportRejected:
@@ -155,7 +155,7 @@ def test_reports_of_telnyx_are_checked_as_soon_as_the_public_key_is_known() -> N
     body = json.dumps(
         {"data": {"event_type": "message.sent", "payload": {"id": "1", "to": [{"status": "sent"}]}}}
     )
-    call = InboundHttp("POST", _URL, "", {"content-type": "application/json"}, body.encode(), "r1")
+    call = GatewayCall("POST", _URL, "", {"content-type": "application/json"}, body.encode(), "r1")
 
     assert make("telnyx", None, public_key="").parse_reports(call).items
     assert not make("telnyx", None, public_key="").active_capabilities.signed_callback
@@ -170,6 +170,6 @@ def test_token_of_bird_with_another_algorithm_is_refused() -> None:
     claims = part({"url_hash": hashlib.sha256(_URL.encode()).hexdigest()})
     for algorithm in ("none", "RS256", None):
         token = f"{part({'alg': algorithm})}.{claims}."
-        call = InboundHttp("GET", _URL, "id=1&status=delivered", {"messagebird-signature-jwt": token}, b"")
+        call = GatewayCall("GET", _URL, "id=1&status=delivered", {"messagebird-signature-jwt": token}, b"")
         with pytest.raises(ReportRejected):
             make("bird", None).parse_reports(call)

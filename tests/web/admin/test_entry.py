@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from app.bitrix.opener import OpenerCheck
 from app.domain.portals import PortalState
-from app.store import accounts, portals, tokens
+from app.store.accounts import accounts
 from app.store.database import statement
+from app.store.portals import portals, tokens
 from app.store.tables import credentials
 from sandbox.client import PortalSandbox
 from sandbox.serving import Server

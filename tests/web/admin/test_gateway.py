@@ -6,7 +6,8 @@ import pytest
 
 from app.gateways.registry import load_registry
 from app.services import Services
-from app.store import accounts, portals
+from app.store.accounts import accounts
+from app.store.portals import portals
 from tests.gateways.peer import Peer, answer
 from tests.gateways.world import Recorded, json_answer
 from tests.web.visitor import Visitor

@@ -15,8 +15,10 @@ from app.domain.portals import PortalState
 from app.domain.rest_calls import RestCall
 from app.gateways.adapters.demo import Demo
 from app.services import services
-from app.store import accounts, job_runs, portals, rest_log, tokens
+from app.store import job_runs
+from app.store.accounts import accounts
 from app.store.database import db, utcnow, writing
+from app.store.portals import portals, rest_log, tokens
 from app.store.tables import (
     attempts,
     credentials,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.services import services
-from app.store import portals
 from app.store.database import writing
+from app.store.portals import portals
 from app.store.tables import messages as rows
 from app.store.tables import preferences
 from tests.web.visitor import Visitor
@@ -89,8 +89,8 @@ def test_hidden_texts_cannot_be_searched(admin: Visitor) -> None:
 def test_a_search_looks_so_far_and_says_where_to_go_on(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.message_log._NEAR_IN_TEXTS", 1)
-    monkeypatch.setattr("app.store.message_log._FAR_IN_TEXTS", 2)
+    monkeypatch.setattr("app.store.messages.log._NEAR_IN_TEXTS", 1)
+    monkeypatch.setattr("app.store.messages.log._FAR_IN_TEXTS", 2)
     wanted = admin.message("the needle").id
     for n in range(1, 6):
         admin.message("x" * n)
@@ -130,7 +130,7 @@ def test_each_status_says_how_many_messages_the_other_filters_leave(admin: Visit
 def test_no_status_is_counted_further_than_a_thousand(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.message_log.COUNTED", 2)
+    monkeypatch.setattr("app.store.messages.log.COUNTED", 2)
     for n in range(1, 4):
         admin.message("x" * n)
 

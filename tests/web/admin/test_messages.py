@@ -21,9 +21,11 @@ from app.domain.status import MessageStatus
 from app.gateways.adapters import twilio
 from app.gateways.adapters.twilio import Twilio
 from app.services import services
-from app.store import accounts, messages, portals
+from app.store.accounts import accounts
 from app.store.database import writing
-from app.store.rows import add_event
+from app.store.messages import messages
+from app.store.messages.rows import add_event
+from app.store.portals import portals
 from app.store.tables import attempts, senders
 from app.store.tables import messages as rows
 from app.web.admin.parts.log_csv import _written, harmless
@@ -269,7 +271,7 @@ def _exported(admin: Visitor, **filters: str) -> list[list[str]]:
 def test_the_export_has_every_message_of_the_filter_in_full(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.message_log._BATCH", 2)
+    monkeypatch.setattr("app.store.messages.log._BATCH", 2)
     ids = [admin.message("x" * n, to=f"+4915112345{n:03}").id for n in range(1, 6)]
     for row_id in ids[1:]:
         _set(row_id, status="failed", reason="refused")

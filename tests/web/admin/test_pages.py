@@ -13,9 +13,12 @@ import pytest
 from app.domain.messages import Reason, Work
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import accounts, message_log, messages, portals
+from app.store.accounts import accounts
 from app.store.database import writing
-from app.store.rows import timeline
+from app.store.messages import log as message_log
+from app.store.messages import messages
+from app.store.messages.timeline import timeline
+from app.store.portals import portals
 from app.store.tables import messages as rows
 from app.web.admin.words import messages as words
 from tests.web.visitor import Visitor

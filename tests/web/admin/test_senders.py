@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.store import senders
+from app.store.portals import senders
 from tests.web.visitor import Visitor
 
 
@@ -139,7 +139,7 @@ def test_the_command_has_the_same_rules(admin: Visitor) -> None:
 def test_more_senders_than_a_portal_can_have_are_refused(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.senders.LIMIT", 1)
+    monkeypatch.setattr("app.store.portals.senders.LIMIT", 1)
 
     answer = admin.submit("/ui/senders/new", originator="ACME")
 

@@ -12,9 +12,11 @@ import pytest
 from app.domain.portals import PortalSettings
 from app.domain.retry import Timing
 from app.services import services
-from app.store import installations, messages, portals
 from app.store.database import writing
+from app.store.messages import messages
+from app.store.portals import portals
 from app.store.tables import messages as rows
+from app.store.upkeep import installations
 from tests.web.visitor import Visitor
 
 TYPED = {

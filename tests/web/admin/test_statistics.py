@@ -13,9 +13,11 @@ from app.domain.delivery_times import time_within
 from app.domain.outcomes import DeliveryReport
 from app.domain.status import MessageStatus
 from app.services import services
-from app.store import accounts, messages, reports, statistics
+from app.store.accounts import accounts
 from app.store.database import writing
-from app.store.statistics import Span
+from app.store.figures import statistics
+from app.store.figures.statistics import Span
+from app.store.messages import messages, reports
 from app.store.tables import attempts
 from app.store.tables import messages as rows
 from app.web.admin.parts.chart import Bar, stacked_bars

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.services import services
-from app.store import messages
 from app.store.database import utcnow
+from app.store.messages import messages
 from tests.web.visitor import Visitor
 
 

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from app.domain.portals import PortalState
-from app.store import portal_events, portals, tokens
 from app.store.database import statement
+from app.store.portals import events as portal_events
+from app.store.portals import portals, tokens
 from app.store.tables import credentials, senders
 from app.store.tables import portal_events as event_rows
 from app.store.tables import portals as portal_rows

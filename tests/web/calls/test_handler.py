@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.store import portals
 from app.store.database import statement, utcnow
+from app.store.portals import portals
 from app.store.tables import messages
 from sandbox.client import PortalSandbox
 from tests.conftest import StackFactory

@@ -11,8 +11,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.gateways.adapters.twilio import sign
-from app.store import accounts
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
 from app.store.database import utcnow
 from tests.product import ENVIRONMENT, a_portal, product
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from app.gateway_accounts import connect
-from app.store.accounts import Account
+from app.store.accounts.accounts import Account
 from tests.fault_world import FaultWorld, fault_world
 from tests.gateways.peer import Peer, answer
 

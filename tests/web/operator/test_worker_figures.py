@@ -9,8 +9,8 @@ from flask import Flask
 
 from app.jobs.tick import keep_counts
 from app.services import services
-from app.store import worker_counts
 from app.store.database import StoreUnavailable
+from app.store.figures import worker_counts
 from tests.product import product
 
 

@@ -11,7 +11,8 @@ from jinja2 import Undefined
 from app.domain.incidents import GatewayCause, IncidentKind, Symptom
 from app.domain.portals import PortalState
 from app.services import services
-from app.store import accounts, incidents
+from app.store.accounts import accounts
+from app.store.figures import incidents
 from app.web.admin.frame.sessions import Session
 from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _

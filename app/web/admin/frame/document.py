@@ -11,7 +11,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from app.services import services
-from app.store.accounts import PortalRemoved
+from app.store.accounts.accounts import PortalRemoved
 from app.store.database import StoreUnavailable
 from app.web import outward
 from app.web.admin.frame import banner, headers, sessions, static

@@ -17,8 +17,8 @@ from flask import g
 from app.domain.messages import Message, TimelineEntry
 from app.domain.numbers import mask, written_forms
 from app.services import services
-from app.store import preferences as stored
-from app.store.preferences import Preferences
+from app.store.portals import preferences as stored
+from app.store.portals.preferences import Preferences
 from app.web.admin.frame import sessions
 
 SHOWN_FOR = timedelta(minutes=15)  # then lists mask numbers again by themselves

@@ -18,7 +18,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from app.bitrix.callbacks import Entry
 from app.domain.portals import Opener, Portal, PortalState
 from app.services import services
-from app.store import portals
+from app.store.portals import portals
 from app.web import outward
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,15 @@ from app.bitrix.errors import is_known_code
 from app.domain.portals import Portal
 from app.registration import EVENTS
 from app.services import services
-from app.store import accounts, figures, health, messages, rest_log, senders, tokens, trouble
-from app.store.accounts import Account
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account
+from app.store.database import trouble
+from app.store.figures import operations, overview
 from app.store.job_runs import last_runs
-from app.store.rest_log import LoggedCall
-from app.store.senders import Sender
+from app.store.messages import messages
+from app.store.portals import rest_log, senders, tokens
+from app.store.portals.rest_log import LoggedCall
+from app.store.portals.senders import Sender
 
 ERRORS_SHOWN = 10
 
@@ -74,14 +78,14 @@ def diagnose(portal: Portal) -> Diagnosis:
         schema=trouble.head_revision() or "",
         engine_answers=services().engine.pending() is not None,
         swept_at=last_runs().get("sweep"),
-        worker_is_alive=health.sweeper_is_alive(now, within=services().timing.worker_patience),
+        worker_is_alive=operations.sweeper_is_alive(now, within=services().timing.worker_patience),
         token_refreshed_at=credential.refreshed_at if credential else None,
         token_problem=credential.broken if credential else "NO_TOKENS",
         administrators=len(tokens.administrators(portal.id)),
         senders=tuple(sender for sender in senders.of_portal(portal.id) if not sender.is_removed),
         bound_events=len(registration.get("events", ())),
         refused_events=tuple(sorted(registration.get("refused_events", ()))),
-        last_received_at=figures.last_received_at(portal.id),
+        last_received_at=overview.last_received_at(portal.id),
         account=account,
         gateway_reports=gateway is not None and gateway.active_capabilities.reports in ("callback", "both"),
         backlog=messages.backlog(portal.id),

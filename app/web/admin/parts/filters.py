@@ -11,7 +11,7 @@ from typing import Any
 from app.domain.status import MessageStatus
 from app.domain.texts import clean
 from app.services import services
-from app.store.message_log import Filters, Position, gateways_of, sender_codes_of
+from app.store.messages.log import Filters, Position, gateways_of, sender_codes_of
 from app.web.admin.frame import privacy
 from app.web.admin.parts import searching
 from app.web.admin.parts.days import begin_of, day_of

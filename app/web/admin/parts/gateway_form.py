@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import request
 
 from app.gateways.base import Field, Gateway
-from app.store.accounts import Account
+from app.store.accounts.accounts import Account
 from app.web.admin.words.adapters import problem_text, text_of
 from app.web.admin.words.language import gettext as _
 

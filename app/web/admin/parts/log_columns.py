@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from app.store import preferences
+from app.store.portals import preferences
 from app.web.admin.frame import privacy, sessions
 from app.web.admin.words.language import gettext as _
 from app.words.catalogues import N_

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from app.domain.numbers import Recipient, parse_recipient
-from app.store import message_log
-from app.store.message_log import Filters
+from app.store.messages import log as message_log
+from app.store.messages.log import Filters
 from app.web.admin.frame import privacy, sessions
 from app.web.admin.frame.document import ROW_LIMIT
 

@@ -14,8 +14,8 @@ from app.domain.messages import Message
 from app.domain.numbers import mask
 from app.domain.portals import Portal
 from app.services import services
-from app.store import accounts
-from app.store.rows import attempts_of, timeline
+from app.store.accounts import accounts
+from app.store.messages.timeline import attempts_of, timeline
 from app.web.admin.parts.diagnosis import Diagnosis, diagnose
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")

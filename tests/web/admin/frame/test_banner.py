@@ -11,9 +11,11 @@ import pytest
 from app.domain.rest_calls import RestCall
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.services import services
-from app.store import accounts, counts, portals, rest_log
-from app.store.accounts import Account, Check
+from app.store.accounts import accounts
+from app.store.accounts.accounts import Account, Check
 from app.store.database import utcnow, writing
+from app.store.figures import counts
+from app.store.portals import portals, rest_log
 from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
 from tests import stopped

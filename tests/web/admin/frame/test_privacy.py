@@ -12,10 +12,12 @@ import pytest
 from app.domain.portals import PortalSettings
 from app.domain.retry import Timing
 from app.services import services
-from app.store import installations, messages, portals, tokens
 from app.store.database import writing
-from app.store.rows import add_event
+from app.store.messages import messages
+from app.store.messages.rows import add_event
+from app.store.portals import portals, tokens
 from app.store.tables import messages as rows
+from app.store.upkeep import installations
 from tests.web.visitor import Visitor
 
 NUMBER = "+4915112345678"

@@ -15,7 +15,8 @@ from flask import Flask
 from app.domain.portals import PortalState
 from app.domain.retry import Timing
 from app.services import services
-from app.store import installations, portals
+from app.store.portals import portals
+from app.store.upkeep import installations
 from app.web.admin.frame import sessions
 from app.web.admin.frame.sessions import Session
 from tests.web.visitor import Visitor

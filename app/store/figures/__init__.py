@@ -1,0 +1,1 @@
+"""What is counted and shown: the statistics, the overview, incidents, and the figures of the operator."""

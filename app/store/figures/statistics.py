@@ -1,0 +1,177 @@
+"""Figures of a portal's messages over some days: from the counts, and the rows that are not counted yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.domain.status import MessageStatus
+from app.store.database import UtcDateTime, snapshot
+from app.store.figures.counts import (
+    KIND_COLUMNS,
+    QUARTER_S,
+    Kind,
+    changes,
+    cost_not_counted,
+    in_the_index_alone,
+    not_counted,
+    quarter_of,
+)
+from app.store.tables import (
+    attempts,
+    cost_counts,
+    delivery_counts,
+    gateway_accounts,
+    message_counts,
+    messages,
+)
+
+_BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
+_QUARTER = timedelta(seconds=QUARTER_S)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time, from one quarter of an hour to another; `until` is the first moment after it."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Messages that were received in one of the spans, by what became of them and who carried them."""
+
+    span: int
+    status: MessageStatus
+    account_id: int | None
+    reason: str
+    count: int
+    segments: int
+
+
+def tallies(portal_id: int, spans: Sequence[Span]) -> list[Tally]:
+    """How many messages were received in each span; `Tally.span` is its place in the sequence."""
+    counts: Counter[tuple[int, MessageStatus, int | None, str]] = Counter()
+    segments: Counter[tuple[int, MessageStatus, int | None, str]] = Counter()
+    with snapshot() as connection:
+        for place, status, account_id, reason, count, parts in connection.execute(_counted(portal_id, spans)):
+            key = (place, MessageStatus(status), account_id or None, reason)
+            counts[key] += int(count)
+            segments[key] += int(parts)
+        for at, kind, sign in _not_counted(connection, portal_id, Span(spans[0].since, spans[-1].until)):
+            for place, span in enumerate(spans):
+                if span.since <= at < span.until:
+                    key = (place, kind.status, kind.account_id, kind.reason)
+                    counts[key] += sign
+                    segments[key] += sign * kind.segments
+    return [Tally(*key, counts[key], segments[key]) for key in counts if counts[key] > 0]
+
+
+def _counted(portal_id: int, spans: Sequence[Span]) -> sa.Select[Any]:
+    days = (
+        sa.values(
+            sa.column("place", sa.Integer),
+            sa.column("since", UtcDateTime),
+            sa.column("until", UtcDateTime),
+            name="days",
+        )
+        .data([(place, span.since, span.until) for place, span in enumerate(spans)])
+        .cte("days")
+    )
+    c = message_counts.c
+    kind = (days.c.place, c.status, c.account_id, c.reason)
+    return (
+        sa.select(*kind, sa.func.sum(c.count), sa.func.sum(c.segments))
+        .join_from(
+            days,
+            message_counts,
+            sa.and_(c.portal_id == portal_id, c.quarter >= days.c.since, c.quarter < days.c.until),
+        )
+        .group_by(*kind)
+    )
+
+
+def _not_counted(connection: Connection, portal_id: int, span: Span) -> Iterator[tuple[datetime, Kind, int]]:
+    """What the counts lack: the moment of receipt, the kind, and 1 or -1.
+
+    The time is no part of the query: with it SQLite would look through all that came in it.
+    """
+    query = not_counted(messages.c.received_at, *KIND_COLUMNS).where(messages.c.portal_id == portal_id)
+    in_the_index_alone(connection)
+    for row in connection.execute(query):
+        if span.since <= row.received_at < span.until:
+            for kind, sign in changes(row):
+                yield row.received_at, kind, sign
+
+
+def reasons(portal_id: int, span: Span) -> dict[str, int]:
+    """Why messages of the span did not arrive."""
+    found: Counter[str] = Counter()
+    for tally in tallies(portal_id, [span]):
+        if tally.status in _BAD:
+            found[tally.reason] += tally.count
+    return dict(found)
+
+
+def delivery_times(portal_id: int, span: Span) -> dict[float, int]:
+    """How often a delivery took so many seconds, to two digits; what a person sent again is left out."""
+    c = delivery_counts.c
+    query = (
+        sa.select(c.tenths, sa.func.sum(c.count))
+        .where(c.portal_id == portal_id, c.quarter >= span.since, c.quarter < span.until)
+        .group_by(c.tenths)
+    )
+    with snapshot() as connection:
+        found: Counter[int] = Counter({tenths: int(count) for tenths, count in connection.execute(query)})
+        for _, kind, sign in _not_counted(connection, portal_id, span):
+            if kind.tenths is not None:
+                found[kind.tenths] += sign
+    return {tenths / 10: count for tenths, count in found.items() if count > 0}
+
+
+def costs(portal_id: int, span: Span) -> dict[str, int]:
+    """What attempts that began in the span cost: the gateways' words, and how often each came."""
+    c = cost_counts.c
+    counted = (
+        sa.select(c.cost, sa.func.sum(c.count))
+        .where(c.portal_id == portal_id, c.quarter >= span.since, c.quarter < span.until)
+        .group_by(c.cost)
+    )
+    mine = sa.select(gateway_accounts.c.id).where(gateway_accounts.c.portal_id == portal_id)
+    lacking = cost_not_counted(attempts.c.started_at, attempts.c.cost, attempts.c.counted_cost).where(
+        attempts.c.account_id.in_(mine)
+    )
+    with snapshot() as connection:
+        found: Counter[str] = Counter({cost: int(count) for cost, count in connection.execute(counted)})
+        in_the_index_alone(connection)
+        for row in connection.execute(lacking):
+            if span.since <= row.started_at < span.until:
+                found[row.cost] += 1
+                found[row.counted_cost] -= 1
+    return {cost: count for cost, count in found.items() if cost and count > 0}
+
+
+def by_status(portal_id: int, since: datetime) -> dict[MessageStatus, int]:
+    """How many messages were received since then, by what became of them."""
+    first = quarter_of(since) + _QUARTER
+    found: Counter[MessageStatus] = Counter()
+    for tally in tallies(portal_id, [Span(first, datetime.max.replace(tzinfo=since.tzinfo))]):
+        found[tally.status] += tally.count
+    beginning = sa.select(messages.c.status, sa.func.count()).where(
+        messages.c.portal_id == portal_id,
+        # All there are: with them SQLite begins at `since` in the index, else it reads every message.
+        messages.c.status.in_(list(MessageStatus)),
+        messages.c.received_at >= since,
+        messages.c.received_at < first,
+    )
+    with snapshot() as connection:
+        for status, count in connection.execute(beginning.group_by(messages.c.status)):
+            found[MessageStatus(status)] += count
+    return dict(found)

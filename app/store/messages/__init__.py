@@ -1,0 +1,1 @@
+"""Messages: accepted, handed over, reported, told; what each file does is one stop of their walk."""

@@ -1,0 +1,145 @@
+"""What every file on messages needs of their rows: read them, lock them, write what `life` says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.domain.life import COLUMNS, AttemptEnd, Change, State
+from app.domain.messages import Message, Work
+from app.domain.status import MessageStatus
+from app.store.database import AnyRow
+from app.store.tables import attempts, message_events, messages
+
+FIELDS = [f.name for f in fields(Message)]
+
+
+def message_columns() -> list[sa.Column[Any]]:
+    return [messages.c[name] for name in FIELDS]
+
+
+def message_of(row: AnyRow) -> Message:
+    values = {name: row._mapping[name] for name in FIELDS}
+    values["status"] = MessageStatus(values["status"])
+    values["work"] = Work(values["work"])
+    values["told"] = MessageStatus(values["told"]) if values["told"] else None
+    values["bindings"] = tuple(values["bindings"])
+    return Message(**values)
+
+
+def state_of(row: AnyRow) -> State:
+    return State.of(dict(row._mapping))
+
+
+# A message without its content. The hash goes too: a text of four digits can be found by trying.
+NO_CONTENT: Mapping[str, Any] = {
+    "text": "",
+    "bindings": [],
+    "extra": {},
+    "body_hash": "",
+    "author_token": "",
+    "author_token_until": None,
+}
+
+
+def state_columns() -> list[sa.Column[Any]]:
+    """A message without its contents."""
+    return [messages.c[name] for name in ("id", "portal_id", "account_id", *COLUMNS)]
+
+
+def locked(connection: Connection, row_id: int) -> AnyRow | None:
+    """The whole row, locked until the commit: what is read here is still true when we write."""
+    return connection.execute(sa.select(messages).where(messages.c.id == row_id).with_for_update()).first()
+
+
+def locked_where(
+    connection: Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> Sequence[AnyRow]:
+    """Many rows, without their contents, locked in the order of their ids: writers that meet wait for each
+    other, and never in a circle."""
+    query = (
+        sa.select(*state_columns()).where(*conditions).order_by(messages.c.id).limit(limit).with_for_update()
+    )
+    return connection.execute(query).all()
+
+
+def lock_in_order(connection: Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Before one statement that writes many rows: by itself it would lock them in an order of its own."""
+    query = sa.select(messages.c.id).where(*conditions).order_by(messages.c.id)
+    connection.execute(query.with_for_update()).all()
+
+
+def write(connection: Connection, row: AnyRow, change: Change, now: datetime, **more: Any) -> None:
+    """Write one locked row's change, with columns that are not part of its life."""
+    write_all(connection, [(row, change)], now, {row.id: more})
+
+
+def write_all(
+    connection: Connection,
+    changes: Sequence[tuple[AnyRow, Change]],
+    now: datetime,
+    more: Mapping[int, Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the changes of locked rows: one statement for the rows, one for their timelines.
+
+    `more` are columns that are not part of a message's life, by row: the same ones for all that have any.
+    """
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row, change in sorted(changes, key=lambda each: each[0].id):
+        values = {**change.state.changed_from(state_of(row)), **(more or {}).get(row.id, {})}
+        if "due_at" in values:
+            values["hinted_at"] = None
+        if values:
+            written = {"row_id_": row.id, **{f"to_{name}": value for name, value in values.items()}}
+            alike.setdefault(tuple(sorted(values)), []).append(written)
+    for names, rows in alike.items():
+        connection.execute(_update_of(names), rows)
+    steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
+    add_events(connection, steps)
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> sa.Update:
+    """Made once for each set of columns: putting it together cost more than running it."""
+    values: dict[str, Any] = {name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names}
+    return sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values)
+
+
+def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]], now: datetime) -> None:
+    """Write how submissions ended."""
+    rows = [
+        {
+            "attempt_id_": attempt_id,
+            "to_outcome": end.outcome,
+            "to_code": end.code[:60],
+            "to_text": end.text[:2000],
+            "to_cost": end.cost[:40],
+        }
+        for attempt_id, end in sorted(ends, key=lambda each: each[0])
+    ]
+    if not rows:
+        return
+    values: dict[str, Any] = {
+        name: sa.bindparam(f"to_{name}") for name in ("outcome", "code", "text", "cost")
+    }
+    update = sa.update(attempts).where(attempts.c.id == sa.bindparam("attempt_id_"))
+    connection.execute(update.values(**values, finished_at=now), rows)
+
+
+def add_event(connection: Connection, row_id: int, at: datetime, event: str, detail: str = "") -> None:
+    add_events(connection, [(row_id, at, event, detail)])
+
+
+def add_events(connection: Connection, steps: Iterable[tuple[int, datetime, str, str]]) -> None:
+    rows = [
+        {"message_row_id": row_id, "at": at, "event": event, "detail": detail[:2000]}
+        for row_id, at, event, detail in steps
+    ]
+    if rows:
+        connection.execute(sa.insert(message_events), rows)

@@ -1,0 +1,1 @@
+"""Portals: who they are and how they stand, their tokens, senders and events, the limits of their calls."""

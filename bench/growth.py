@@ -67,7 +67,7 @@ def _measure(mode: str, many: int, repeats: int) -> tuple[Times, Times]:
         few = _deeds(portal, account, "few", repeats)
         _fill(portal, account, "many", many)
         _count()
-        _analyze()
+        analyze()
         return few, _deeds(portal, account, "many", repeats)
 
 
@@ -121,7 +121,7 @@ def _count() -> None:
         pass
 
 
-def _analyze() -> None:
+def analyze() -> None:
     """What the database's own upkeep does in time."""
     with within(PATIENCE_S), statement() as connection:
         if is_sqlite():

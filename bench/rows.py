@@ -20,7 +20,8 @@ PATIENCE_S = 3600.0
 
 
 def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> None:
-    """Store so many delivered messages of now, with other values where some are given."""
+    """Store so many delivered messages of now, with other values where some are given; one that is a function
+    makes each row's own, of its number."""
     now = utcnow()
     row = {
         "portal_id": portal.id,
@@ -39,7 +40,10 @@ def fill(portal: Portal, count: int, *, prefix: str = "m", **values: Any) -> Non
     }
     for start in range(0, count, _CHUNK):
         numbers = _numbers(start, min(start + _CHUNK, count))
-        made = [sa.literal(value, messages.c[name].type) for name, value in row.items()]
+        made = [
+            value(numbers.c.n) if callable(value) else sa.literal(value, messages.c[name].type)
+            for name, value in row.items()
+        ]
         ids = sa.literal(f"{prefix}-").concat(sa.cast(numbers.c.n, sa.String))
         rows = sa.select(*made, ids).select_from(numbers)
         with bulk_writing() as connection:

@@ -74,6 +74,15 @@ def test_growth_measures_the_same_deeds_beside_few_and_many() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_every_page_is_measured_by_the_processor_time_that_it_takes() -> None:
+    found = _figures("pages")["SQLite"]
+
+    assert {"overview", "statistics, 30 days", "log"} <= set(found)
+    assert min(found.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_walk_shows_what_each_stop_enters() -> None:
     stops = walk(SQLITE, 2)
 

@@ -30,6 +30,7 @@ from app.jobs import (
     push_status,
     retention,
     submit,
+    weekly,
 )
 from app.private_files import make_private
 from app.services import Services, write_down_for
@@ -73,6 +74,7 @@ JOBS = {
     "close_account": check_account.close_account,
     "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
+    "tell_week": weekly.tell_week,
 }
 OWNER_JOBS = ("submit", "push")  # named by a portal; they work off everything of it
 BLUEPRINTS = (

@@ -19,8 +19,9 @@ from flask import current_app
 from app.domain.portals import Portal
 from app.gateways.adapters.demo import Demo
 from app.services import services
-from app.store import accounts, counts
+from app.store.accounts import accounts
 from app.store.database import is_sqlite, statement, utcnow
+from app.store.figures import counts
 from app.web.admin.frame.sessions import Session, issue
 from bench.growth import analyze
 from bench.rows import fill

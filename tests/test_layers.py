@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},
     "registration": {"bitrix", "domain", "services", "store", "transport", "words"},
     "gateway_accounts": {"domain", "gateways", "store", "transport"},
-    "actions": {"domain", "engine", "services", "store"},
+    "actions": {"bitrix", "domain", "engine", "services", "store", "transport", "words"},
     "jobs": {
         "actions",
         "bitrix",

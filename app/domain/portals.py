@@ -71,16 +71,26 @@ class PortalSettings:
     low_balance: str = ""  # a plain decimal number in the gateway's currency; empty: no warning
     employees_see_log: bool = False
     employees_see_own: bool = False  # the messages that they wrote, where they do not see all of them
+    notices: str = "all"  # which administrators get them: "all", "some" (`notice_users`) or "none"
+    notice_users: tuple[str, ...] = ()  # by their number in the portal
+    weekly_summary: bool = False  # on Monday morning, of the week before
+    time_zone: str = ""  # in which that morning comes: of whoever saved the settings last
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PortalSettings:
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
-        values["countries"] = tuple(values.get("countries", ()))
+        for name in ("countries", "notice_users"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "countries": list(self.countries)}
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def wants_notices(self, user_id: str) -> bool:
+        """Whether this administrator is told of troubles, and of the week."""
+        return self.notices == "all" or (self.notices == "some" and user_id in self.notice_users)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from app.actions.test_notice import SCOPE
 from app.bitrix.client import PortalClient
 from app.bitrix.errors import AccessDenied, PortalError, Refused
 from app.domain.incidents import IncidentKind
@@ -19,7 +20,6 @@ from app.words.notices import notice_text
 
 log = logging.getLogger(__name__)
 
-SCOPE = "im"
 TRIES = 5  # over some two hours; who has not heard by then finds the banner in the app
 FIRST_PAUSE_S = 60.0
 LEASE = timedelta(minutes=5)  # longer than telling a portal's few administrators takes
@@ -53,7 +53,8 @@ def _tell(services: Services, portal: Portal, notice: Notice, told: list[str]) -
         if SCOPE not in client.granted_scope():
             return True
         for user_id, language in tokens.administrators(portal.id):
-            if user_id not in told and _notify(services, client, portal, notice, user_id, language):
+            wants_it = portal.settings.wants_notices(user_id) and user_id not in told
+            if wants_it and _notify(services, client, portal, notice, user_id, language):
                 told.append(user_id)
     except (PortalError, TransportError) as error:
         log.warning("notice not told", extra={"install": portal.id, "kind": notice.kind, "why": str(error)})

@@ -106,6 +106,7 @@ def _periodically(services: Services, name: str, every_s: float, job: Callable[[
 
 def _minutely(services: Services) -> None:
     _hint_all(services, "purge_portal", retention.with_texts_at_end())
+    _hint_all(services, "tell_week", portals.with_weekly_due(services.now(), limit=PORTALS_A_SWEEP))
     job_runs.note_setup(services.fingerprints(), now=services.now())
 
 

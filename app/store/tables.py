@@ -75,6 +75,7 @@ portals = sa.Table(
     Column("suspect_since", UtcDateTime),  # first heard that the app is not installed; to be confirmed
     Column("erased_at", UtcDateTime),  # its data, some time after the app was removed
     Column("last_pushed_at", UtcDateTime),
+    Column("weekly_due_at", UtcDateTime),  # the next weekly summary; none: nobody wants it
     _now("created_at"),
     sqlite_autoincrement=True,
 )

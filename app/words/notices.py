@@ -5,7 +5,12 @@ A notice leaves our pages, so nothing of a gateway's words, of messages or of nu
 
 from __future__ import annotations
 
+from math import floor
+
+from babel.numbers import format_decimal, format_percent
+
 from app.domain.incidents import GatewayCause, IncidentKind
+from app.domain.weeks import WeekFigures
 from app.words.catalogues import N_, PORTAL, catalogue
 from app.words.languages import locale_of
 
@@ -48,10 +53,37 @@ _OVER = {
 }
 
 
+_TEST = N_("This is a test notice. Notices of this app get through to you.")
+# Without plurals, which would be other ones in each language.
+_WEEK = N_("Last week. Messages: %(messages)s. Delivered: %(share)s. Need a look: %(to_look_at)s.")
+
+
 def notice_text(kind: IncidentKind, cause: str, *, is_over: bool, language: str, app_name: str) -> str:
     """One notice in a language of Bitrix24; in English where there is none in it."""
     text = _OVER[kind] if is_over else _begun(kind, cause)
-    return f"{app_name}: {catalogue(PORTAL, locale_of(language)).gettext(text)}"
+    return _told(text, language, app_name)
+
+
+def test_text(*, language: str, app_name: str) -> str:
+    return _told(_TEST, language, app_name)
+
+
+def week_text(figures: WeekFigures, *, language: str, app_name: str) -> str:
+    """The week in one line, with numbers as they are written in the language."""
+    locale = locale_of(language)
+    share = figures.delivered_share
+    values = {
+        "messages": format_decimal(figures.messages, locale=locale),
+        # Rounded down: "100%" is said of nothing that lacks one.
+        "share": "–" if share is None else format_percent(floor(share * 100) / 100, locale=locale),
+        "to_look_at": format_decimal(figures.to_look_at, locale=locale),
+    }
+    return _told(_WEEK, language, app_name, **values)
+
+
+def _told(text: str, language: str, app_name: str, **values: str) -> str:
+    words = catalogue(PORTAL, locale_of(language)).gettext(text)
+    return f"{app_name}: {words % values if values else words}"
 
 
 def _begun(kind: IncidentKind, cause: str) -> str:

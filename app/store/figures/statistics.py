@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,13 +15,11 @@ from app.domain.status import MessageStatus
 from app.store.database import UtcDateTime, snapshot
 from app.store.figures.counts import (
     KIND_COLUMNS,
-    QUARTER_S,
     Kind,
     changes,
     cost_not_counted,
     in_the_index_alone,
     not_counted,
-    quarter_of,
 )
 from app.store.tables import (
     attempts,
@@ -33,7 +31,6 @@ from app.store.tables import (
 )
 
 _BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
-_QUARTER = timedelta(seconds=QUARTER_S)
 
 
 @dataclass(frozen=True)
@@ -158,20 +155,9 @@ def costs(portal_id: int, span: Span) -> dict[str, int]:
     return {cost: count for cost, count in found.items() if cost and count > 0}
 
 
-def by_status(portal_id: int, since: datetime) -> dict[MessageStatus, int]:
-    """How many messages were received since then, by what became of them."""
-    first = quarter_of(since) + _QUARTER
+def by_status(portal_id: int, span: Span) -> dict[MessageStatus, int]:
+    """How many messages were received in the span, by what became of them."""
     found: Counter[MessageStatus] = Counter()
-    for tally in tallies(portal_id, [Span(first, datetime.max.replace(tzinfo=since.tzinfo))]):
+    for tally in tallies(portal_id, [span]):
         found[tally.status] += tally.count
-    beginning = sa.select(messages.c.status, sa.func.count()).where(
-        messages.c.portal_id == portal_id,
-        # All there are: with them SQLite begins at `since` in the index, else it reads every message.
-        messages.c.status.in_(list(MessageStatus)),
-        messages.c.received_at >= since,
-        messages.c.received_at < first,
-    )
-    with snapshot() as connection:
-        for status, count in connection.execute(beginning.group_by(messages.c.status)):
-            found[MessageStatus(status)] += count
     return dict(found)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
+from app.domain.weeks import next_summary_at, zone_of
 from app.store import leases
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
 from app.store.database.secrets import new_secret, secret_box
@@ -397,8 +398,10 @@ def knows_application_token(member_id: str, token: str, *, now: datetime) -> boo
     )
 
 
-def save_settings(portal_id: int, settings: PortalSettings, *, version: int) -> None:
-    """Replace the settings that had `version`.
+def save_settings(
+    portal_id: int, settings: PortalSettings, *, version: int, now: datetime | None = None
+) -> None:
+    """Replace the settings that had `version`; with them go the moment of the next weekly summary.
 
     Raises:
         SettingsConflict: they have another version by now.
@@ -407,10 +410,53 @@ def save_settings(portal_id: int, settings: PortalSettings, *, version: int) -> 
         changed = connection.execute(
             sa.update(portals)
             .where(portals.c.id == portal_id, portals.c.settings_version == version)
-            .values(settings=settings.to_json(), settings_version=version + 1)
+            .values(
+                settings=settings.to_json(),
+                settings_version=version + 1,
+                weekly_due_at=_weekly_due_at(settings, now or utcnow()),
+            )
         ).rowcount
     if not changed:
         raise SettingsConflict
+
+
+def _weekly_due_at(settings: PortalSettings, now: datetime) -> sa.ColumnElement[datetime] | None:
+    """One that is due already stays due."""
+    if not settings.weekly_summary:
+        return None
+    due, coming = portals.c.weekly_due_at, next_summary_at(now, zone_of(settings.time_zone))
+    return sa.case((due < coming, due), else_=sa.literal(coming, UtcDateTime()))
+
+
+def with_weekly_due(now: datetime, *, limit: int) -> list[int]:
+    """Portals whose weekly summary is to be told."""
+    query = sa.select(portals.c.id).where(portals.c.weekly_due_at <= now).limit(limit)
+    with statement() as connection:
+        return list(connection.scalars(query))
+
+
+def claim_weekly(portal: Portal, *, now: datetime) -> bool:
+    """The right to tell this portal's summary. Asking and taking are one write, which also plans the next
+    one: so it is told once, and not at all rather than twice if whoever took it dies."""
+    coming = next_summary_at(now, zone_of(portal.settings.time_zone))
+    with writing() as connection:
+        return bool(
+            connection.execute(
+                sa.update(portals)
+                .where(portals.c.id == portal.id, portals.c.weekly_due_at <= now)
+                .values(weekly_due_at=coming)
+            ).rowcount
+        )
+
+
+def put_weekly_off(portal_id: int, until: datetime) -> None:
+    """Nobody was told, for sure: it is tried again then. Not where the summary was switched off meanwhile."""
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, portals.c.weekly_due_at > until)
+            .values(weekly_due_at=until)
+        )
 
 
 def end_sessions(portal_id: int) -> None:

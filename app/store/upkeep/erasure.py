@@ -81,6 +81,7 @@ def blank(connection: Connection, portal: Portal, *, now: datetime) -> Remains:
             settings_version=portals.c.settings_version + 1,
             registration={},
             call_pauses={},
+            weekly_due_at=None,
             erased_at=now,
         )
     )

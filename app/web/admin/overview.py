@@ -19,6 +19,8 @@ from app.services import services
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.figures import overview, statistics
+from app.store.figures.counts import quarter_of
+from app.store.figures.statistics import Span
 from app.store.portals import portals, senders
 from app.store.portals.senders import Sender
 from app.transport import TransportError
@@ -98,7 +100,7 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "account": account,
         "gateway": gateway_light(account),
         "last_received_at": overview.last_received_at(portal.id),
-        "figures": _figures(statistics.by_status(portal.id, since)),
+        "figures": _figures(statistics.by_status(portal.id, Span(quarter_of(since), services().now() + DAY))),
         "troubled": [_troubled(m) for m in overview.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
     }
 

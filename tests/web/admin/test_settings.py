@@ -33,6 +33,9 @@ TYPED = {
     "time_to_live_s": "3600",
     "unknown_policy": "resend",
     "low_balance": "7,50",
+    "notices": "some",
+    "notice_user": ["27", "1", "nobody"],
+    "weekly_summary": "true",
 }
 
 
@@ -64,6 +67,10 @@ def test_everything_that_is_typed_is_saved_and_shown_again(admin: Visitor) -> No
         row_days=90,
         low_balance="7.50",
         employees_see_log=True,
+        notices="some",
+        notice_users=("1", "27"),
+        weekly_summary=True,
+        time_zone="Europe/Berlin",  # of the person who saved
     )
     shown = admin.get("/ui/settings").text
     assert _value(shown, "text_days") == "3"
@@ -93,6 +100,7 @@ def test_a_new_portal_masks_numbers_and_keeps_texts_for_a_month(admin: Visitor) 
         ({"low_balance": "-1"}, "low_balance", "such as 10 or 7.50"),
         ({"low_balance": "NaN"}, "low_balance", "such as 10 or 7.50"),
         ({"country": []}, "countries", "at least one country"),
+        ({"notice_user": []}, "notices", "at least one person"),
     ],
 )
 def test_what_cannot_work_is_said_beside_its_field(
@@ -118,7 +126,7 @@ def test_two_administrators_do_not_overwrite_each_other(admin: Visitor) -> None:
 
     assert answer.status_code == 409
     assert admin.portal.settings.text_days == 10
-    assert "Somebody else saved these settings meanwhile" in answer.text
+    assert "Someone else saved these settings in the meantime" in answer.text
     assert '<a href="#text_days">' in answer.text
     assert _value(answer.text, "text_days") == "3"
     again = _save(admin, version=int(_value(answer.text, "version")))
@@ -134,15 +142,24 @@ def test_a_version_that_never_was_saves_nothing(admin: Visitor, version: str) ->
     assert admin.portal.settings == PortalSettings()
 
 
-def test_a_choice_that_is_none_changes_nothing(admin: Visitor) -> None:
-    answer = _save(
-        admin, theme="pink", time_to_live_s="1", unknown_policy="guess", language="xx", default_country="??"
-    )
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("theme", "pink"),
+        ("time_to_live_s", "1"),
+        ("unknown_policy", "guess"),
+        ("language", "xx"),
+        ("default_country", "??"),
+        ("which_countries", "none"),
+        ("notices", "everybody"),
+    ],
+)
+def test_a_choice_that_is_none_saves_nothing(admin: Visitor, name: str, value: str) -> None:
+    answer = _save(admin, **{name: value})
 
-    kept = admin.portal.settings
-    assert answer.status_code == 200
-    assert (kept.theme, kept.time_to_live_s, kept.unknown_policy) == ("light", 0, "wait")
-    assert (kept.language, kept.default_country) == ("", "")
+    assert answer.status_code == 422
+    assert answer.text.count("Choose one of the list.") == 2  # in the summary and at the field
+    assert admin.portal.settings == PortalSettings()
 
 
 def test_language_and_theme_count_at_once(admin: Visitor) -> None:
@@ -186,3 +203,63 @@ def test_expensive_numbers_are_allowed_by_a_tick(admin: Visitor) -> None:
 
     assert answer.status_code == 200
     assert portals.by_id(admin.portal.id).settings.expensive_numbers
+
+
+def test_the_page_of_an_earlier_release_leaves_alone_what_it_does_not_know(admin: Visitor) -> None:
+    _save(admin)
+    older = {name: value for name, value in TYPED.items() if name not in ("notices", "theme")}
+
+    answer = admin.submit("/ui/settings", **{**older, "version": str(admin.portal.settings_version)})
+
+    assert answer.status_code == 200
+    assert (admin.portal.settings.notices, admin.portal.settings.theme) == ("some", "dark")
+
+
+def test_every_section_has_a_heading_that_can_be_linked_to(admin: Visitor) -> None:
+    page = admin.get("/ui/settings").text
+
+    links = re.findall(r'class="chip" href="#([a-z]+)"', page)
+    assert len(links) == 8
+    assert [f'<h2 id="{name}"' in page for name in links] == [True] * 8
+
+
+def test_who_is_ticked_stays_on_the_list_although_they_never_opened_the_app(admin: Visitor) -> None:
+    _save(admin)
+
+    page = admin.get("/ui/settings").text
+
+    assert 'name="notice_user" value="1" checked' in page
+    assert "You (user 1)" in page
+    assert 'name="notice_user" value="27" checked' in page
+
+
+# --- a notice to try
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "said"),
+    [
+        (["messageservice", "im"], 200, "Sent. Look into your notification center"),
+        (["messageservice"], 502, "may not write notices"),
+    ],
+)
+def test_a_test_notice_comes_or_says_why_not(
+    admin: Visitor, scope: list[str], status: int, said: str
+) -> None:
+    admin.sandbox.configure(scope=scope)
+
+    answer = admin.submit("/ui/settings/test-notice")
+
+    assert (answer.status_code, said in answer.text) == (status, True)
+    told = [entry["text"] for entry in admin.sandbox.ledger("notice") if entry["user"] == 1]
+    assert len(told) == (status == 200)
+
+
+def test_a_portal_that_does_not_answer_is_told_beside_the_button(admin: Visitor) -> None:
+    admin.sandbox.configure(scope=["messageservice", "im"])
+    admin.sandbox.add_fault(method="im.notify.system.add", error="ERROR_CORE", count=1)
+
+    answer = admin.submit("/ui/settings/test-notice")
+
+    assert answer.status_code == 502
+    assert "Bitrix24 refused the notice" in answer.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.actions.test_notice import Told
 from app.bitrix.errors import (
     AccessDenied,
     AlreadyBound,
@@ -191,6 +192,28 @@ def registration_trouble(error: Exception) -> Trouble:
         _("Bitrix24 refused to register the sender"),
         _("The sender may be missing from the list of SMS providers. It said: %(words)s", words=error),
         _("Try again. If it happens again, tell whoever runs this server."),
+    )
+
+
+def notice_trouble(told: Told) -> Trouble:
+    """Why a test notice did not get through."""
+    match told:
+        case Told.NO_SCOPE:
+            return Trouble(
+                _("The app may not write notices in your Bitrix24"),
+                _("Bitrix24 did not grant it “im”, so people only see problems here in the app."),
+                _("Remove the app, install it again and accept all permissions it asks for."),
+            )
+        case Told.REFUSED:
+            return Trouble(
+                _("Bitrix24 refused the notice"),
+                _("You would not be told of problems. Messages are not affected."),
+                _("Check in Bitrix24 that you may use the messenger, then try again."),
+            )
+    return Trouble(
+        _("Bitrix24 did not answer"),
+        _("The test notice was not sent. Messages are not affected."),
+        _("Wait a minute and try again."),
     )
 
 

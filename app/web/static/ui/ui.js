@@ -171,10 +171,52 @@
     if (detail.target.id !== "main") return;
     look();
     title();
+    const anchor = detail.pathInfo?.anchor;
+    const place = anchor && document.getElementById(anchor);
+    if (place) {
+      place.focus({ preventScroll: true });
+      place.scrollIntoView({ block: "start" });
+      return;
+    }
     const wanted = find("#main [data-focus]") || find("#main [aria-invalid=true]") || find("#title");
     if (wanted) wanted.focus({ preventScroll: true });
     scrollTo(0, 0);
     portal.then((b24) => b24.parent.scrollParentWindow(0)).catch(ignore);
+  });
+
+  // --- unsaved changes: `data-guard` marks a form that asks before what was typed into it is lost
+
+  const asRead = new WeakMap();
+  const typed = (form) => new URLSearchParams(new FormData(form)).toString();
+
+  function guard() {
+    for (const form of document.querySelectorAll("[data-guard]"))
+      if (!asRead.has(form)) asRead.set(form, form.dataset.guard ? null : typed(form));
+  }
+  const unsaved = () =>
+    [...document.querySelectorAll("[data-guard]")].find((form) => asRead.has(form) && asRead.get(form) !== typed(form));
+
+  document.addEventListener("input", () => show("[data-unsaved]", Boolean(unsaved())));
+  addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
+
+  let leave = null; // goes on with what was asked for
+  on("confirm", (event) => {
+    const { elt, target, issueRequest } = event.detail;
+    const form = target?.id === "main" && unsaved();
+    if (!form || form === elt) return;
+    event.preventDefault();
+    leave = () => {
+      asRead.set(form, typed(form));
+      issueRequest(true);
+    };
+    complain("#leaving", elt);
+  });
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-stay], [data-leave]");
+    if (!button) return;
+    show("#leaving", false);
+    if ("leave" in button.dataset) leave();
+    else unsaved()?.querySelector("[type=submit]").focus();
   });
 
   // --- parts that live: `data-live` is the address of the page that a part comes from. It is asked again every few
@@ -239,7 +281,9 @@
       if (before.get(row.dataset.row) !== row.textContent) row.classList.add("changed");
   }
   on("afterSettle", live);
+  on("afterSettle", guard);
   live();
+  guard();
   htmx.process(document.body); // now: htmx itself waits until every script has arrived
 
   // --- links to the portal's pages, in its slider; a link like any other while there is no portal around us

@@ -39,6 +39,7 @@ from app.store.database.secrets import SecretBox
 from app.transport import Allowed, HttpClient, Reach
 from app.web import answer_headers, outward
 from app.web.admin import (
+    audit,
     entry,
     gateway,
     gateway_tools,
@@ -93,6 +94,7 @@ BLUEPRINTS = (
     try_out.blueprint,
     messages.blueprint,
     settings.blueprint,
+    audit.blueprint,
     statistics.blueprint,
     help.blueprint,
 )

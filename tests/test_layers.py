@@ -84,11 +84,12 @@ ARROWS_IN_STORE: dict[str, set[str]] = {
     "tables": {"database"},
     "leases": {"database"},
     "job_runs": {"database", "tables"},
-    "portals": {"database", "leases", "tables"},
-    "accounts": {"database", "leases", "portals", "tables"},
-    "messages": {"accounts", "database", "leases", "portals", "tables"},
+    "audit": {"database", "tables"},
+    "portals": {"audit", "database", "leases", "tables"},
+    "accounts": {"audit", "database", "leases", "portals", "tables"},
+    "messages": {"accounts", "audit", "database", "leases", "portals", "tables"},
     "figures": {"database", "job_runs", "messages", "tables"},
-    "upkeep": {"database", "figures", "messages", "portals", "tables"},
+    "upkeep": {"audit", "database", "figures", "messages", "portals", "tables"},
 }
 
 

@@ -13,10 +13,12 @@ from flask.cli import AppGroup
 from app.actions.resolve import resolve
 from app.actions.send_again import send_again
 from app.cli.output import as_json, fail, plain, portal_of, show
+from app.domain.audit import Action
 from app.domain.messages import Message
 from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
+from app.store import audit
 from app.store.messages import log as message_log
 from app.store.messages import messages
 from app.store.messages import timeline as message_timeline
@@ -46,8 +48,9 @@ def _summary(message: Message) -> dict[str, Any]:
 @as_json
 def messages_list(member_id: str, status: str | None, limit: int, as_json: bool) -> None:
     """The newest messages of a portal."""
-    filters = Filters(status=MessageStatus(status) if status else None)
-    found = message_log.page(portal_of(member_id).id, filters, limit=limit)
+    filters, portal = Filters(status=MessageStatus(status) if status else None), portal_of(member_id)
+    audit.note_once(Action.NUMBER_SHOWN, portal.id)
+    found = message_log.page(portal.id, filters, limit=limit)
     data = [_summary(message) for message in found]
     lines = [
         f"{m.received_at:%Y-%m-%d %H:%M:%S}  {m.status:<12} {m.recipient:<17} {m.message_id}" for m in found
@@ -62,6 +65,8 @@ def messages_list(member_id: str, status: str | None, limit: int, as_json: bool)
 def messages_show(member_id: str, message_id: str, as_json: bool) -> None:
     """One message with its timeline."""
     message = _message(member_id, message_id)
+    number = {"number": message.id, "to_number": mask(message.recipient)}
+    audit.note_once(Action.NUMBER_SHOWN, message.portal_id, about=message.message_id, after=number)
     tries = attempts_of(message)
     ids = [gateway_id for attempt in tries for gateway_id in attempt["gateway_message_ids"]]
     data = {

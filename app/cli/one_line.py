@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import click
 
+from app.cli.operator import the_operator
 from app.cli.output import fail
+from app.store import audit
 from app.store.database import StoreUnavailable
 from app.store.database.secrets import SecretUnreadable
 from app.store.database.trouble import explain
+
+LASTING = ("worker", "smpp")  # nobody's doing, and they have a log of their own
 
 
 @contextmanager
@@ -35,14 +39,16 @@ def say_in_one_line(command: click.Command) -> None:
         for inner in command.commands.values():
             say_in_one_line(inner)
     if command.callback is not None and not hasattr(command.callback, "says_in_one_line"):
-        command.callback = _wrapped(command.callback, is_lasting=command.name == "worker")
+        command.callback = _wrapped(command.callback, is_lasting=command.name in LASTING)
 
 
 def _wrapped(callback: Callable[..., Any], *, is_lasting: bool) -> Callable[..., Any]:
     @wraps(callback)
     def run(*args: Any, **options: Any) -> Any:
         try:
-            with nullcontext() if is_lasting else told_once():
+            if is_lasting:
+                return callback(*args, **options)
+            with told_once(), audit.acting_as(the_operator()):
                 return callback(*args, **options)
         except StoreUnavailable as error:
             fail(f"database: {explain(error)}")

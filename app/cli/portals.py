@@ -82,21 +82,21 @@ def portals_end_sessions(member_id: str, as_json: bool) -> None:
 @click.option("--limit", default=50, type=click.IntRange(1, 100_000))
 @as_json
 def portals_calls(member_id: str, method: str, only_errors: bool, limit: int, as_json: bool) -> None:
-    """The REST calls of the last three days, newest first, without secrets."""
+    """The REST calls of the last four days, newest first, without secrets."""
     calls = rest_log.latest(portal_of(member_id).id, limit=limit, method=method, only_errors=only_errors)
     lines = [
         f"{call.at:%Y-%m-%d %H:%M:%S}  {call.http_status:>3} {call.took_ms:>6} ms  {call.method}"
         f"  {call.error or 'ok'}\n    {call.params}\n    {call.answer}"
         for call in calls
     ]
-    show([asdict(call) for call in calls], lines or ["no call in the last three days"], as_json=as_json)
+    show([asdict(call) for call in calls], lines or ["no call in the last four days"], as_json=as_json)
 
 
 @portals_group.command("errors")
 @click.argument("member_id", required=False)
 @as_json
 def portals_errors(member_id: str | None, as_json: bool) -> None:
-    """How often each error came in the last three days, from one portal or from all."""
+    """How often each error came in the last four days, from one portal or from all."""
     counts = rest_log.error_counts(portal_of(member_id).id if member_id else None)
     found = [
         {"error": error, "count": count, "known": is_known_code(error)}
@@ -105,7 +105,7 @@ def portals_errors(member_id: str | None, as_json: bool) -> None:
     lines = [
         f"{f['count']:>8}  {f['error']}{'' if f['known'] else '  (nobody knows this code)'}" for f in found
     ]
-    show(found, lines or ["no error in the last three days"], as_json=as_json)
+    show(found, lines or ["no error in the last four days"], as_json=as_json)
 
 
 @portals_group.command("events")

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from app.cli.output import as_json, show
+from app.domain.audit import Action
 from app.domain.portals import Portal
 from app.services import services
+from app.store import audit
 from app.store.database import overwrite_deleted
 from app.store.portals import portals
 from app.store.upkeep import retention
@@ -24,6 +26,8 @@ def purge(dry_run: bool, as_json: bool) -> None:
 
     The sweeper does the same every hour, in small pieces.
     """
+    if not dry_run:
+        audit.note(Action.MESSAGES_PURGED, None)
     began = time.monotonic()
     found = [(portal, _count(portal) if dry_run else _remove(portal)) for portal in portals.all_portals()]
     if not dry_run:

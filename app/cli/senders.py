@@ -12,10 +12,12 @@ from flask.cli import AppGroup
 
 from app.bitrix.errors import PortalError
 from app.cli.output import as_json, fail, portal_of, show
+from app.domain.audit import Action
 from app.domain.portals import Portal, PortalState
 from app.domain.senders import InLanguages, SenderInvalid, changed, is_language
 from app.registration import reconcile
 from app.services import services
+from app.store import audit
 from app.store.portals import portals, renewing, senders
 from app.transport import TransportError
 
@@ -169,6 +171,7 @@ def senders_reconcile(member_id: str | None, as_json: bool) -> None:
     for portal in chosen:
         if portal.state is PortalState.UNINSTALLED:
             continue
+        audit.note(Action.SENDERS_REGISTERED, portal.id)
         try:
             done = asdict(reconcile(services(), portal))
             results.append({"member_id": portal.member_id, **done})

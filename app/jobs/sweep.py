@@ -11,7 +11,7 @@ from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
 from app.jobs import check_account, removal
 from app.services import Services
-from app.store import job_runs
+from app.store import audit, job_runs
 from app.store.accounts import accounts
 from app.store.figures import counts, incidents
 from app.store.messages import claims, messages, reports, telling
@@ -116,6 +116,7 @@ def _hourly(services: Services) -> None:
     rest_log.purge(now)
     events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
+    audit.purge(now)
     check_account.plan_checks(services)
     _hint_all(services, "close_account", check_account.accounts_over(services))
     removal.erase_what_was_kept(services)

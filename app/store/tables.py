@@ -480,6 +480,25 @@ incidents = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Who did what. Without a portal: a deed of the operator's over all of them, or of one that is erased.
+audit_log = sa.Table(
+    "audit_log",
+    db.metadata,
+    _id(),
+    Column("portal_id", ForeignKey("portals.id", ondelete="CASCADE")),
+    _now("at"),
+    Column("who", String(10), nullable=False),
+    Column("name", String(128), nullable=False, server_default=""),
+    Column("address", String(45), nullable=False, server_default=""),
+    Column("action", String(40), nullable=False),
+    Column("about", String(128), nullable=False, server_default=""),
+    Column("before", sa.JSON, nullable=False),
+    Column("after", sa.JSON, nullable=False),
+    Index("ix_audit_log_portal_id_id", "portal_id", "id"),
+    Index("ix_audit_log_at", "at"),
+    sqlite_autoincrement=True,
+)
+
 job_runs = sa.Table(
     "job_runs",
     db.metadata,

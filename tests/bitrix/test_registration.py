@@ -191,13 +191,15 @@ def test_journal_of_calls_can_be_read_and_holds_no_secret(installed: PortalWorld
     token = installed.portal.mint_tokens()["access_token"]
     assert token not in printed
 
-    installed.pass_time(days=3, hours=1)
+    added = ("portals", "calls", installed.row.member_id, "--method", "messageservice.sender.add")
+    installed.pass_time(days=3, hours=23)
     installed.engine.hints.clear()
     installed.sweep()
-    kept = commanded(
-        installed, "portals", "calls", installed.row.member_id, "--method", "messageservice.sender.add"
-    )
-    assert "no call in the last three days" in kept
+    assert "messageservice.sender.add  ok" in commanded(installed, *added)
+
+    installed.pass_time(hours=2)
+    installed.sweep()
+    assert "no call in the last four days" in commanded(installed, *added)
 
 
 def test_portal_that_cannot_list_its_events_is_installed_all_the_same(installed: PortalWorld) -> None:

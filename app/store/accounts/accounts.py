@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
 from app.domain.messages import Work
 from app.domain.policy import Standing
 from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
-from app.store import leases
+from app.store import audit, leases
 from app.store.database import AnyRow, statement, utcnow, writing
 from app.store.database.secrets import new_secret, secret_box
 from app.store.portals import old_addresses
@@ -215,6 +216,17 @@ def connect(
             .where(columns.portal_id == portal_id, columns.id != account_id, columns.is_default)
             .values(is_default=False)
         )
+        given = {**public, **secrets}
+        was, became = audit.masked(base.settings if base is not None else {}, given, set(secrets))
+        audit.record(
+            connection,
+            Action.GATEWAY_CHANGED if base is not None else Action.GATEWAY_CONNECTED,
+            portal_id,
+            about=slug,
+            before=was,
+            after=became,
+            at=now,
+        )
     return by_id(account_id) if account_id is not None else None
 
 
@@ -246,12 +258,14 @@ def make_default(portal_id: int, account_id: int) -> bool:
     columns = gateway_accounts.c
     with writing() as connection:
         _lock_portal(connection, portal_id)
-        chosen = connection.execute(
+        chosen = connection.scalar(
             sa.update(gateway_accounts)
             .where(columns.id == account_id, columns.portal_id == portal_id, _LIVES)
             .values(is_default=True)
-        ).rowcount
+            .returning(columns.slug)
+        )
         if chosen:
+            audit.record(connection, Action.GATEWAY_CHOSEN, portal_id, about=chosen)
             connection.execute(
                 sa.update(gateway_accounts)
                 .where(columns.portal_id == portal_id, columns.id != account_id, columns.is_default)
@@ -265,18 +279,20 @@ def retire(portal_id: int, account_id: int, *, version: int, now: datetime) -> b
     columns = gateway_accounts.c
     with writing() as connection:
         _lock_portal(connection, portal_id)
-        return bool(
-            connection.execute(
-                sa.update(gateway_accounts)
-                .where(
-                    columns.id == account_id,
-                    columns.portal_id == portal_id,
-                    columns.version == version,
-                    _LIVES,
-                )
-                .values(retired_at=now, is_default=False, version=columns.version + 1, **_FRESH)
-            ).rowcount
+        retired = connection.scalar(
+            sa.update(gateway_accounts)
+            .where(
+                columns.id == account_id,
+                columns.portal_id == portal_id,
+                columns.version == version,
+                _LIVES,
+            )
+            .values(retired_at=now, is_default=False, version=columns.version + 1, **_FRESH)
+            .returning(columns.slug)
         )
+        if retired:
+            audit.record(connection, Action.GATEWAY_REMOVED, portal_id, about=retired, at=now)
+    return bool(retired)
 
 
 def over(before: datetime, *, limit: int) -> list[int]:

@@ -13,11 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain import life
+from app.domain.audit import Action
 from app.domain.life import Change, State
 from app.domain.messages import HandedMessage, Lane, Message, Reason, Work
+from app.domain.numbers import mask
 from app.domain.portals import PortalSettings, PortalState
 from app.domain.retry import Timing, born
 from app.domain.status import MessageStatus
+from app.store import audit
 from app.store.database import StoreUnavailable, insert_of, is_sqlite, single_write, statement, writing
 from app.store.database.secrets import secret_box
 from app.store.database.together import Together
@@ -62,6 +65,8 @@ def accept(
         StoreUnavailable: nothing was stored.
     """
     values = _row_for(portal, incoming, now=now, timing=timing, hold=hold, lane=lane)
+    if incoming.origin == "test":
+        return _store_test(values)
     if is_sqlite():
         return _together.write(values)
     try:
@@ -96,6 +101,16 @@ def _store_by(connection: Connection, values: dict[str, Any]) -> Acceptance:
     )
     # The hash goes with the text when that is removed; then nobody can tell.
     return Acceptance(None, is_repeat=True, is_conflict=stored not in ("", values["body_hash"]))
+
+
+def _store_test(values: dict[str, Any]) -> Acceptance:
+    """A person of the portal wrote it on our page."""
+    with writing() as connection:
+        done = _store_by(connection, values)
+        after = {"number": done.row_id, "to_number": mask(values["recipient"])}
+        about, at = values["message_id"], values["received_at"]
+        audit.record(connection, Action.MESSAGE_TESTED, values["portal_id"], about=about, after=after, at=at)
+    return done
 
 
 _together = Together(_store_by)
@@ -184,13 +199,24 @@ def finish(
     """End a message by our own decision, if it is still where the caller saw it: a report may have come."""
     more = _NOTHING_KEPT if reason is Reason.UNINSTALLED else {}  # the HANDLER had not heard of it yet
     return _write(
-        seen.id, lambda state: life.ended(state, status, reason, text, now, timing), now, seen=seen, **more
+        seen.id,
+        lambda state: life.ended(state, status, reason, text, now, timing),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_ENDED if audit.is_a_person() else None,
+        **more,
     )
 
 
 def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
     """A person found out what became of an unknown outcome. False when it is not what they saw (any more)."""
-    return _write(seen.id, lambda state: life.resolved(state, status, now, timing), now, seen=seen)
+    return _write(
+        seen.id,
+        lambda state: life.resolved(state, status, now, timing),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_RESOLVED,
+    )
 
 
 def close_without_report(row_id: int, *, now: datetime) -> bool:
@@ -212,7 +238,13 @@ def resend(seen: Message, *, now: datetime, timing: Timing) -> bool:
         settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == seen.portal_id))
     lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
     lifetime = timedelta(seconds=lifetime_s)
-    return _write(seen.id, lambda state: life.resent(state, now, timing, lifetime=lifetime), now, seen=seen)
+    return _write(
+        seen.id,
+        lambda state: life.resent(state, now, timing, lifetime=lifetime),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_SENT_AGAIN,
+    )
 
 
 def note_exception(row_id: int, why: str, *, now: datetime, timing: Timing) -> bool:
@@ -232,9 +264,11 @@ def _write(
     now: datetime,
     *,
     seen: Message | None = None,
+    action: Action | None = None,
     **more: Any,
 ) -> bool:
-    """Lock, ask `life`, write. With `seen`, only while portal, attempt, work and status are as they were."""
+    """Lock, ask `life`, write. With `seen`, only while portal, attempt, work and status are as they were.
+    An `action` is somebody's, and goes into the audit log."""
     with writing() as connection:
         row = locked(connection, row_id)
         if row is None or (seen is not None and _version(row) != _version(seen)):
@@ -243,7 +277,22 @@ def _write(
         if change is None:
             return False
         write(connection, row, change, now, **more)
+        if action is not None:
+            _write_down(connection, action, row, change, now)
     return True
+
+
+def _write_down(connection: Connection, action: Action, row: Any, change: Change, now: datetime) -> None:
+    facts = {"number": row.id, "to_number": mask(row.recipient)}
+    audit.record(
+        connection,
+        action,
+        row.portal_id,
+        about=row.message_id,
+        before={"status": row.status},
+        after={**facts, "status": change.state.status, "reason": change.state.reason},
+        at=now,
+    )
 
 
 def _version(seen: Any) -> tuple[object, ...]:
@@ -301,6 +350,7 @@ def mark_unsent_unknown(*, now: datetime, timing: Timing) -> int:
         rows = locked_where(connection, unsent)  # nobody else is at work then
         changes = [(row, life.restored(state_of(row), RESTORED, now, timing)) for row in rows]
         write_all(connection, changes, now)
+        audit.record(connection, Action.MESSAGES_DOUBTED, None, after={"messages": len(rows)}, at=now)
     return len(rows)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
 from app.domain.weeks import next_summary_at, zone_of
-from app.store import leases
+from app.store import audit, leases
 from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
 from app.store.database.secrets import new_secret, secret_box
 from app.store.portals import events, old_addresses
@@ -165,7 +166,7 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
         "app_version": opener.app_version[:40],
     }
     with writing() as connection:
-        connection.execute(
+        is_new = connection.execute(
             insert_or_ignore(connection, portals, "member_id").values(
                 member_id=opener.member_id,
                 state=PortalState.NEW,
@@ -178,7 +179,7 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
                 **_fresh_handler_secret(opener.member_id),
                 **values,
             )
-        )
+        ).rowcount
         row = connection.execute(
             sa.select(portals.c.state, portals.c.state_since, portals.c.handler_secret)
             .where(mine)
@@ -200,7 +201,11 @@ def save_opener(opener: Opener, *, now: datetime) -> Portal:
             }
             events.close_removals(connection, opener.member_id, before=opener.proved_at or now)
         connection.execute(sa.update(portals).where(mine).values(**values))
-        return _portal(connection.execute(sa.select(*_COLUMNS).where(mine)).one())
+        portal = _portal(connection.execute(sa.select(*_COLUMNS).where(mine)).one())
+        if is_new or "generation" in values:
+            facts = {"domain": portal.domain, "version": portal.app_version}
+            audit.record(connection, Action.PORTAL_INSTALLED, portal.id, after=facts, at=now)
+        return portal
 
 
 def _installed_anew(now: datetime) -> dict[str, Any]:
@@ -406,18 +411,23 @@ def save_settings(
     Raises:
         SettingsConflict: they have another version by now.
     """
+    mine = (portals.c.id == portal_id, portals.c.settings_version == version)
     with writing() as connection:
-        changed = connection.execute(
+        before = connection.scalar(sa.select(portals.c.settings).where(*mine).with_for_update())
+        if before is None:
+            raise SettingsConflict
+        after = settings.to_json()
+        connection.execute(
             sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.settings_version == version)
+            .where(*mine)
             .values(
-                settings=settings.to_json(),
+                settings=after,
                 settings_version=version + 1,
                 weekly_due_at=_weekly_due_at(settings, now or utcnow()),
             )
-        ).rowcount
-    if not changed:
-        raise SettingsConflict
+        )
+        was = PortalSettings.from_json(before).to_json()
+        audit.record(connection, Action.SETTINGS_CHANGED, portal_id, before=was, after=after)
 
 
 def _weekly_due_at(settings: PortalSettings, now: datetime) -> sa.ColumnElement[datetime] | None:
@@ -460,7 +470,13 @@ def put_weekly_off(portal_id: int, until: datetime) -> None:
 
 
 def end_sessions(portal_id: int) -> None:
-    _update(portal_id, session_epoch=portals.c.session_epoch + 1)
+    with writing() as connection:
+        connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id)
+            .values(session_epoch=portals.c.session_epoch + 1)
+        )
+        audit.record(connection, Action.SESSIONS_ENDED, portal_id)
 
 
 # --- one push and one refresh at a time ---

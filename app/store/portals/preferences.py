@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
+from app.store import audit
 from app.store.database import statement, upsert, writing
 from app.store.tables import preferences
 
@@ -38,11 +40,14 @@ def choose_columns(portal_id: int, user_id: str, names: Sequence[str]) -> None:
 
 def show_numbers(portal_id: int, user_id: str, until: datetime | None) -> None:
     """Lists show this user numbers in full until then; None: masked from now on."""
-    _write(portal_id, user_id, numbers_until=until)
+    action = Action.NUMBER_SHOWN if until is not None else None
+    _write(portal_id, user_id, action=action, numbers_until=until)
 
 
-def _write(portal_id: int, user_id: str, **chosen: Any) -> None:
+def _write(portal_id: int, user_id: str, *, action: Action | None = None, **chosen: Any) -> None:
     with writing() as connection:
         insert = upsert(connection, preferences).values(portal_id=portal_id, user_id=user_id, **chosen)
         keys = ["portal_id", "user_id"]
         connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=chosen))
+        if action is not None:
+            audit.record(connection, action, portal_id)

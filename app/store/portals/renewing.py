@@ -11,7 +11,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.domain.audit import Action
 from app.domain.portals import Portal, PortalState
+from app.store import audit
 from app.store.database import writing
 from app.store.database.secrets import new_secret, secret_box
 from app.store.portals import reconciling
@@ -48,6 +50,7 @@ def renew_handler(portal: Portal, *, now: datetime) -> None:
         )
         reconciling.want(connection, portal.id, now=now)
         connection.execute(sa.update(senders).where(senders.c.portal_id == portal.id).values(told_hash=""))
+        audit.record(connection, Action.ADDRESS_RENEWED, portal.id, about="handler", at=now)
 
 
 def renew_report(portal: Portal, account_id: int, *, now: datetime) -> None:
@@ -59,7 +62,9 @@ def renew_report(portal: Portal, account_id: int, *, now: datetime) -> None:
     mine = sa.and_(gateway_accounts.c.id == account_id, gateway_accounts.c.portal_id == portal.id)
     with writing() as connection:
         row = connection.execute(
-            sa.select(gateway_accounts.c.report_secret, gateway_accounts.c.report_hash)
+            sa.select(
+                gateway_accounts.c.report_secret, gateway_accounts.c.report_hash, gateway_accounts.c.slug
+            )
             .where(mine)
             .with_for_update()
         ).first()
@@ -74,6 +79,7 @@ def renew_report(portal: Portal, account_id: int, *, now: datetime) -> None:
             .where(mine)
             .values(report_secret=box.seal(portal.member_id, secret), report_hash=box.hashes(secret)[0])
         )
+        audit.record(connection, Action.ADDRESS_RENEWED, portal.id, about=row.slug, at=now)
 
 
 def _keep(

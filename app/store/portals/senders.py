@@ -9,7 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
 from app.domain.senders import InLanguages, Text, changed, check_sender
+from app.store import audit
 from app.store.database import AnyRow, insert_or_ignore, statement, writing
 from app.store.portals.reconciling import want
 from app.store.tables import senders
@@ -97,6 +99,7 @@ def add(portal_id: int, *, originator: str, name: Text, description: Text, now: 
         highest = max((_number(row.code) for row in rows), default=1)
         code = f"{FIRST_CODE}_{highest + 1}"
         connection.execute(sa.insert(senders).values(portal_id=portal_id, code=code, **wanted))
+        audit.record(connection, Action.SENDER_ADDED, portal_id, about=code, after=wanted, at=now)
     return code
 
 
@@ -145,6 +148,10 @@ def change(
         }
         check_sender(**values)
         connection.execute(sa.update(senders).where(senders.c.id == sender.id).values(**values))
+        was = {name: sender._mapping[name] for name in values}
+        audit.record(
+            connection, Action.SENDER_CHANGED, portal_id, about=code, before=was, after=values, at=now
+        )
     return True
 
 
@@ -162,13 +169,14 @@ def remove(portal_id: int, code: str, *, now: datetime) -> bool:
         raise SenderRefused("the first sender belongs to the installation and stays")
     with writing() as connection:
         want(connection, portal_id, now=now)
-        return bool(
-            connection.execute(
-                sa.update(senders)
-                .where(*_is(portal_id, code))
-                .values(removed_at=now, told_hash="", registered_at=None)
-            ).rowcount
-        )
+        removed = connection.execute(
+            sa.update(senders)
+            .where(*_is(portal_id, code))
+            .values(removed_at=now, told_hash="", registered_at=None)
+        ).rowcount
+        if removed:
+            audit.record(connection, Action.SENDER_REMOVED, portal_id, about=code, at=now)
+    return bool(removed)
 
 
 def originator_for(portal_id: int, code: str) -> str:

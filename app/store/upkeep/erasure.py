@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain import life
+from app.domain.audit import Action
 from app.domain.messages import Work
-from app.domain.numbers import Recipient, country_of, numbers_in, parse_recipient, written_forms
+from app.domain.numbers import Recipient, country_of, mask, numbers_in, parse_recipient, written_forms
 from app.domain.portals import Portal, PortalSettings
 from app.domain.retry import Timing
+from app.store import audit
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
 from app.store.messages.rows import NO_CONTENT, locked, state_of, write
 from app.store.portals.events import REMOVAL
@@ -141,6 +143,8 @@ _LEFT_OUT = {
     "portals": {"settings", "member_id", "domain", "client_endpoint"},
     "gateway_accounts": {"settings", "label"},
     "senders": {"code", "name", "description", "originator"},
+    "audit_log": {"address", "action", "who"},
+    "preferences": {"log_columns"},
 }
 _SEALED_OR_HASHED = ("_hash", "_secret", "_token", "secrets", "payload")
 _BETWEEN_DIGITS = " ().-/\xa0"
@@ -166,6 +170,7 @@ class NumberEraser:
         forms = written_forms(number)
         assert forms is not None  # the caller has read the number
         self._number, self._forms, self._scope, self._timing = number, forms, scope, timing
+        self._is_noted = False
         self._country = country_of(number)
         self._tail = "".join(filter(str.isdecimal, number))[-7:]
         with statement() as connection:
@@ -181,6 +186,9 @@ class NumberEraser:
         a repeat of its call is recognised. What is not submitted is not sent any more, and told as failed.
         A message that is being submitted at this moment is left for the next call: see `count_submitting`.
         """
+        if not self._is_noted:
+            audit.note(Action.NUMBER_ERASED, self._scope.portal_id, about=mask(self._number), at=now)
+            self._is_noted = True
         changed: dict[str, int] = {}
         for row_id in self._recipients():
             if self._erase_message(row_id, now):

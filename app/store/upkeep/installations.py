@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.domain.audit import Action
 from app.domain.portals import Portal, PortalState
 from app.domain.retry import Timing
+from app.store import audit
 from app.store.database import AnyRow, overwrite_deleted, statement, writing
 from app.store.messages import messages
 from app.store.portals import tokens
@@ -60,6 +62,8 @@ def uninstall(
         else:
             clean = row.erased_at is not None
         remains = erasure.blank(connection, portal, now=now) if clean else erasure.remains(connection, portal)
+        if row.state != PortalState.UNINSTALLED:
+            _write_down(connection, portal, clean=clean, now=now)
     messages.end_unsent(portal.id, up_to=remains.up_to["messages"], now=now, timing=timing)
     if clean:
         _remove(portal, remains)
@@ -135,8 +139,18 @@ def erase_what_was_kept(portal: Portal, *, now: datetime, kept_for: timedelta = 
         if row is None or row.state != PortalState.UNINSTALLED or row.state_since > now - kept_for:
             return False
         remains = erasure.blank(connection, portal, now=now)
+        _write_down(connection, portal, clean=True, now=now)
     _remove(portal, remains)
     return True
+
+
+def _write_down(connection: Connection, portal: Portal, *, clean: bool, now: datetime) -> None:
+    """An erased portal leaves no name behind, and the row that says so is not its own any more."""
+    if clean:
+        about = audit.fingerprint(portal.member_id)
+        audit.record(connection, Action.PORTAL_ERASED, None, about=about, at=now)
+    else:
+        audit.record(connection, Action.PORTAL_UNINSTALLED, portal.id, at=now)
 
 
 def _remove(portal: Portal, remains: Remains) -> None:

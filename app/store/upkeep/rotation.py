@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
+from app.store import audit
 from app.store.database import AnyRow, statement, writing
 from app.store.database.secrets import secret_box
 from app.store.tables import credentials, gateway_accounts, messages, old_secrets, portal_events, portals
@@ -33,6 +35,7 @@ def rotate_keys() -> dict[str, int]:
     Raises:
         SecretUnreadable: a value that no key opens; what came before it is done, and may be repeated.
     """
+    audit.note(Action.KEYS_ROTATED, None)
     return {table.name: _rotate_table(table, columns, hashes) for table, columns, hashes in _SEALED}
 
 

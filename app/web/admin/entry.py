@@ -99,6 +99,7 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
 
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:
     now = services().now()
+    document.identify(opener.user_id)
     try:
         portal = portals.save_opener(opener, now=now)
     except portals.StaleProof:

@@ -13,12 +13,15 @@ from flask import Response, abort, request, stream_with_context, url_for
 from app.actions.resolve import resolve as write_down
 from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
+from app.domain.audit import Action
 from app.domain.life import may_be_resolved, may_send_again
 from app.domain.messages import Message, Work
+from app.domain.numbers import mask
 from app.domain.prices import parse_price, totals
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.services import services
+from app.store import audit
 from app.store.messages import log as message_log
 from app.store.messages import messages
 from app.store.messages.log import Count, Position
@@ -268,6 +271,7 @@ def export() -> Response:
     portal_id, query = sessions.this().portal.id, _query()
     if message_log.has_more_than(portal_id, query.filters, EXPORT_LIMIT):
         return document.page("_export_too_large.html", status=422, text=export_too_large(EXPORT_LIMIT))
+    audit.note(Action.MESSAGES_EXPORTED, portal_id, after=_without_numbers(query))
     lines = log_csv.lines(
         privacy.exported(message_log.all_of(portal_id, query.filters)),
         costs_of=message_log.costs_of,
@@ -276,13 +280,24 @@ def export() -> Response:
     return Response(stream_with_context(lines), mimetype="text/csv")
 
 
+def _without_numbers(query: LogQuery) -> dict[str, Any]:
+    """What was exported. What was searched for may be a number, or words of a text."""
+    searched = query.chosen.get("q", "")
+    is_id = query.filters.message_id or query.filters.row_id is not None
+    return {**query.chosen, **({"q": searched if is_id else mask(searched)} if searched else {})}
+
+
 # --- one message
 
 
 @blueprint.get(f"/messages/{document.ROW}")
 @document.employees_may_read
 def show_message(row_id: int) -> Response:
-    return document.page("message.html", **_facts(_message(row_id)))
+    message = _message(row_id)
+    if privacy.shows_what_lists_mask():
+        number = {"number": message.id, "to_number": mask(message.recipient)}
+        audit.note_once(Action.NUMBER_SHOWN, message.portal_id, about=message.message_id, after=number)
+    return document.page("message.html", **_facts(message))
 
 
 @blueprint.get(f"/messages/{document.ROW}/again")
@@ -353,7 +368,7 @@ def _facts(row: Message) -> dict[str, Any]:
         "forcing": visible(measure(message.text).forcing) if message.text else "",
         "price": _price([attempt["cost"] for attempt in attempts if attempt["cost"]]),
         "cards": [_card_link(card) for card in cards_of(message.bindings)],
-        "author": _author(message),
+        "author": user_link(message.author_id),
         "told": status_label(message.told) if message.told else "",
         "telling": telling(message, can_be_told=session.portal.state.can_be_told),
         "steps": steps(privacy.shown_entries(row, timeline(row))),
@@ -369,8 +384,8 @@ def _goes_on(message: Message) -> bool:
     return message.work is not Work.CLOSED or message.push_due_at is not None
 
 
-def _author(message: Message) -> CardLink | None:
-    user = message.author_id
+def user_link(user: str) -> CardLink | None:
+    """A user of the portal; None for what is none's number."""
     if not (user.isascii() and user.isdigit() and int(user)):
         return None  # an automatic message has none
     return CardLink(_portal_url(f"/company/personal/user/{user}/"), _("User %(number)s", number=user))

@@ -11,11 +11,13 @@ from flask import Response, url_for
 
 from app import registration
 from app.bitrix.errors import PortalError
+from app.domain.audit import Action
 from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
 from app.domain.messages import Message
 from app.domain.portals import Portal, PortalState
 from app.domain.status import MessageStatus
 from app.services import services
+from app.store import audit
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.figures import overview, statistics
@@ -55,15 +57,21 @@ def show() -> Response:
 def register_again() -> Response:
     """Bring the portal in step now, because somebody asks for it."""
     session = sessions.this()
-    trouble = register(session.portal)
+    trouble = register_as_asked(session.portal)
     return document.page("overview.html", status=502 if trouble else 200, **facts(_anew(session), trouble))
 
 
 @blueprint.post("/install")
 def retry_install() -> Response:
     """The installer page's "Try again"."""
-    trouble = register(sessions.this().portal)
+    trouble = register_as_asked(sessions.this().portal)
     return document.page("install.html", status=502 if trouble else 200, trouble=trouble)
+
+
+def register_as_asked(portal: Portal) -> Trouble | None:
+    """The same because somebody pressed a button for it."""
+    audit.note(Action.SENDERS_REGISTERED, portal.id)
+    return register(portal)
 
 
 def register(portal: Portal) -> Trouble | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from flask_babel import get_locale
 
 from app import registration
 from app.bitrix.errors import PortalBusy, PortalError, portal_error
+from app.domain.portals import Portal
 from app.domain.senders import ENGLISH, SenderInvalid, SenderProblem, Text
 from app.registration import InPortal
 from app.services import services
@@ -41,7 +42,7 @@ def show() -> Response:
 @blueprint.post("/senders")
 def register_again() -> Response:
     """Bring the portal in step now, because somebody asks for it."""
-    return _told(_("All senders are registered in Bitrix24"))
+    return _told(_("All senders are registered in Bitrix24"), overview.register_as_asked)
 
 
 @blueprint.post("/senders/renew-address")
@@ -116,9 +117,9 @@ def _active(portal_id: int) -> list[Sender]:
 # --- the list
 
 
-def _told(done: str) -> Response:
+def _told(done: str, register: Callable[[Portal], Trouble | None] = overview.register) -> Response:
     """What was saved is told to the portal at once; where that fails it stays saved and is repeated."""
-    trouble = overview.register(sessions.this().portal)
+    trouble = register(sessions.this().portal)
     if trouble is None:
         return _list(done=done)
     told_later = Trouble(

@@ -11,7 +11,9 @@ from urllib.parse import urljoin
 from flask import Response, request
 
 from app.actions.test_notice import Told, send_test_notice
+from app.domain.audit import Action
 from app.services import services
+from app.store import audit
 from app.store.portals import portals, tokens
 from app.store.portals.portals import SettingsConflict
 from app.web.admin.frame import document, sessions
@@ -74,6 +76,7 @@ def end_sessions() -> Response:
 
 @blueprint.get("/settings.json")
 def export() -> Response:
+    audit.note(Action.SETTINGS_EXPORTED, sessions.this().portal.id)
     return Response(settings_file.written(sessions.this().portal.settings), mimetype="application/json")
 
 

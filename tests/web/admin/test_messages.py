@@ -28,7 +28,7 @@ from app.store.messages.rows import add_event
 from app.store.portals import portals
 from app.store.tables import attempts, senders
 from app.store.tables import messages as rows
-from app.web.admin.parts.log_csv import _written, harmless
+from app.web.admin.parts.log_csv import harmless, written
 from app.web.admin.words import codes
 from tests.web.visitor import Visitor
 
@@ -320,7 +320,7 @@ def test_a_phone_number_is_no_formula() -> None:
 @given(st.text(alphabet="=+-@＝＋－＠;,|\t\r\n \"'ax1", max_size=12))
 def test_no_cell_begins_a_formula_whatever_separator_a_spreadsheet_goes_by(text: str) -> None:
     assume(not re.fullmatch(r"\+1+", text))  # a phone number is none
-    file = _written([["first", text, "last"]])
+    file = written([["first", text, "last"]])
 
     assert re.search(r"(^|[;,|\t\r\n])[ \"]*[=+\-@＝＋－＠]", file) is None
 

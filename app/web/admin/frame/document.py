@@ -10,10 +10,12 @@ from flask import Blueprint, Flask, Response, current_app, g, render_template, r
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
+from app.domain.audit import THE_APP, Actor, Who
 from app.services import services
+from app.store import audit
 from app.store.accounts.accounts import PortalRemoved
 from app.store.database import StoreUnavailable
-from app.web import outward
+from app.web import caller, outward
 from app.web.admin.frame import banner, headers, sessions, static
 from app.web.admin.frame.sessions import Session
 from app.web.admin.words import language
@@ -35,6 +37,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters["adapter_text"] = text_of
     app.jinja_env.globals["alerts"] = banner.present
     app.register_error_handler(HTTPException, _lost)
+    app.before_request(lambda: audit.act_as(THE_APP))  # the thread has served somebody else before
 
 
 def _lost(error: HTTPException) -> Response | HTTPException:
@@ -108,9 +111,15 @@ def _reads_what_employees_may() -> bool:
 def enter(session: Session) -> None:
     """From here on the request is this person's: language, time zone, and who may frame the answer."""
     g.session = session
+    identify(session.user_id)
     outward.on_behalf_of(session.portal.member_id, is_proved=True)
     language.use(session.portal.settings.language or session.language, session.time_zone)
     headers.allow_framing_by(session.portal.client_endpoint)
+
+
+def identify(user_id: str) -> None:
+    """What this request does from here on is this user's doing."""
+    audit.act_as(Actor(Who.USER, user_id, caller.address()))
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:

@@ -63,6 +63,11 @@ def forget_preferences() -> None:
     g.pop("preferences", None)
 
 
+def shows_what_lists_mask() -> bool:
+    """Whether the page of one message shows more of its number than lists do: that is written down."""
+    return sessions.this().is_admin and are_numbers_masked()
+
+
 def may_search_numbers() -> bool:
     return sessions.this().is_admin
 

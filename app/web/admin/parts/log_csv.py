@@ -31,10 +31,10 @@ def lines(
     gateways: dict[int, str],
 ) -> Iterator[str]:
     """The file piece by piece: the byte order mark and the header, then one piece for each batch."""
-    yield "\ufeff" + _written([_header()])
+    yield "\ufeff" + written([_header()])
     for batch in batches:
         costs = costs_of([message.id for message in batch])
-        yield _written(_cells(message, costs.get(message.id, []), gateways) for message in batch)
+        yield written(_cells(message, costs.get(message.id, []), gateways) for message in batch)
 
 
 def _header() -> list[str]:
@@ -83,8 +83,8 @@ def _amount(price: Price) -> str:
     return f"{price.amount:f}".replace(".", decimal_sign())
 
 
-def _written(rows: Iterable[Sequence[str]]) -> str:
-    """Where the comma stands before decimals, spreadsheets expect a semicolon between the cells."""
+def written(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a file. Where the comma stands before decimals, spreadsheets expect a semicolon."""
     file = io.StringIO()
     writer = csv.writer(
         file, delimiter=";" if decimal_sign() == "," else ",", lineterminator="\r\n", quoting=csv.QUOTE_ALL

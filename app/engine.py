@@ -36,7 +36,7 @@ PRIORITY_NORMAL = 5
 PRIORITY_SINGLE = 10
 BREAK_S = 2.0  # after a failure, do not make the next callers wait for a dead engine
 HINT_WITHIN_S = 0.25  # the HANDLER waits for this
-ASIDE_LIMIT = 500  # jobs that wait for a thread while there is no engine
+ASIDE_LIMIT = 500  # jobs that wait for a thread
 CALLS = 128  # outward calls that one process has open for all owners together
 OWNERS_LIMIT = 200  # owners that one process drains at once
 OWNERS_END_WITHIN_S = 25.0
@@ -44,14 +44,19 @@ SAME_MOMENT_S = (
     0.02  # a drainer looks once more after this, so a hint so shortly after another one is not needed
 )
 PLANNED_LIMIT = 20_000
-CONSUMER_WITHIN_S = 3.0  # more than the second for which a consumer listens
+LISTEN_S = 1.0  # how long a consumer waits for a hint before it looks around
+CONSUMER_WITHIN_S = 3 * LISTEN_S
+LOOK_EVERY_S = 0.015
 
 
 class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
     """Huey's SQLite storage, for a file that may be deleted under it: then it begins a new one.
 
-    Hints need no fsync: whatever is lost with them, the sweeper finds.
+    Hints need no fsync: whatever is lost with them, the sweeper finds. Whoever waits for one looks at the
+    file's log of changes, which costs less than a question, and so at rest next to nothing.
     """
+
+    blocking = True  # for Huey: `dequeue` waits by itself
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._inode: int | None = None
@@ -72,6 +77,25 @@ class _HealingSqliteStorage(SqliteStorage):  # type: ignore[misc]
             return Path(self.filename).stat().st_ino
         except FileNotFoundError:
             return None
+
+    def dequeue(self) -> Any:
+        ends = time.monotonic() + LISTEN_S
+        while True:
+            seen = self._last_change()
+            found = super().dequeue()
+            if found is not None:
+                return found
+            while self._last_change() == seen:
+                if time.monotonic() > ends:
+                    return None
+                time.sleep(LOOK_EVERY_S)
+
+    def _last_change(self) -> tuple[int, int] | None:
+        try:
+            status = Path(f"{self.filename}-wal").stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
 
     @property
     def conn(self) -> Any:
@@ -141,14 +165,13 @@ class Engine:
     def init_app(self, app: Flask, config: Config) -> None:
         options: dict[str, Any] = {"results": False, "serializer": SignedHints(config.secret_keys)}
         self._app = app
-        self._threads = config.worker_threads
         self._aside_waiting = 0
         self._aside = ThreadPoolExecutor(max_workers=config.worker_threads, thread_name_prefix="aside")
         self._redis_url = config.redis_url
         if config.redis_url:
             self.huey = PriorityRedisHuey(
                 "sms",
-                read_timeout=1,
+                read_timeout=int(LISTEN_S),
                 connection_pool=_pool(config.redis_url, HINT_WITHIN_S),
                 **options,
             )
@@ -160,7 +183,7 @@ class Engine:
                 timeout=1,
                 **options,
             )
-        self._task = self.huey.task(name="perform")(self._perform)
+        self._task = self.huey.task(name="perform")(self.perform_aside)
 
     def register(self, name: str, job: Job, *, drains: bool = False) -> None:
         """`drains`: the job works off an owner, on a thread of its own, each owner on one at a time."""
@@ -264,7 +287,8 @@ class Engine:
                 self._note(name, key, error)
 
     def perform_aside(self, name: str, key: int) -> None:
-        """Run one job on a thread of its own, a few at a time: for the sweeper while hints find no engine."""
+        """Run one job on a thread of its own, a few at a time: the listener must not wait for it, nor
+        the sweeper while hints find no engine."""
         if name in self._owner_jobs:
             self._drain(name, key)
             return
@@ -284,12 +308,6 @@ class Engine:
             self.on_failure(name, key, error)
         except Exception:
             log.exception("failure not counted", extra={"job": name, "key": key})
-
-    def _perform(self, name: str, key: int) -> None:
-        if name in self._owner_jobs:
-            self._drain(name, key)
-        else:
-            self.perform(name, key)
 
     def _drain(self, name: str, key: int) -> None:
         """Begin to drain an owner, or tell the thread that is at it."""
@@ -325,11 +343,8 @@ class Engine:
             storage.pool = storage.conn.connection_pool = _pool(self._redis_url, CONSUMER_WITHIN_S)
         consumer = Consumer(
             self.huey,
-            workers=self._threads,
+            workers=1,  # it only listens
             periodic=False,
-            initial_delay=0.05,
-            max_delay=0.5,
-            backoff=1.3,
             scheduler_interval=1,
             check_worker_health=True,
             shutdown_timeout=25,

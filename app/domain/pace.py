@@ -10,16 +10,18 @@ SEEN = timedelta(seconds=2)
 
 
 class Pace:
-    """A rate that the gateway taught us, or none. `next_at`: nothing goes before."""
+    """A rate that the gateway taught us or its adapter declares, or none. `next_at`: nothing goes before."""
 
     def __init__(self) -> None:
         self._rate: float | None = None
         self._next_at: datetime | None = None
         self._accepted: deque[datetime] = deque(maxlen=500)
 
-    def learn(self, rate_per_s: float | None, next_at: datetime | None) -> None:
-        """What the account's row says by now."""
-        self._rate = rate_per_s
+    def learn(
+        self, rate_per_s: float | None, next_at: datetime | None, *, most_per_s: float | None = None
+    ) -> None:
+        """What the account's row says by now. `most_per_s` is the rate that the gateway is known to take."""
+        self._rate = min((rate for rate in (rate_per_s, most_per_s) if rate), default=None)
         if next_at is not None and (self._next_at is None or next_at > self._next_at):
             self._next_at = next_at
 

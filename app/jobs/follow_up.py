@@ -9,7 +9,7 @@ from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.retry import LOOK_UPS_BEFORE_RESEND, pause_of_look_up, pause_of_poll
 from app.domain.status import MessageStatus
 from app.gateways.base import Submitted
-from app.jobs.submit import answered, hint_push, may_repeat
+from app.jobs.submit import answering, hint_push, may_repeat
 from app.services import Services
 from app.store.accounts import accounts
 from app.store.messages import claims, messages, outcomes, reports
@@ -63,7 +63,7 @@ def _look_up(services: Services, message: Message) -> None:
         outcome = None
     match outcome:
         case Accepted() | Refused(kind=RefusalKind.PERMANENT):
-            answer = answered(services, portal, claim, gateway, outcome)
+            answer = answering(services, portal, gateway)(claim, outcome)
             outcomes.record([answer], now=now, timing=timing)
             return
         # "I do not know it" proves nothing while the call may still be on its way to the gateway.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -46,7 +48,6 @@ STORE_TRIES_S = 600.0  # how long an outcome is kept in memory for a database th
 KNOWN_S = 0.25  # how long settings and standing are taken for what they were
 LOOK_EVERY_S = 0.1  # for rows that another process hinted at, while calls are open
 TICK_S = 0.02
-WAIT_HERE_S = 0.3  # for the account's pace
 GATHER_S = 0.004  # what ends in so short a time is recorded together, and
 GATHER_BUSY_S = 0.02  # while many calls are open, when it saves the most and nobody waits for one place
 BUSY = 8
@@ -135,7 +136,7 @@ class Submissions:
         self._open = 0
         self._lease: str | None = None
         self._kept_at = self._known_at = self._looked_at = 0.0
-        self._originators: dict[str, str] = {}
+        self._get_ready()
 
     # --- the owner, as `drain` asks for it
 
@@ -168,19 +169,19 @@ class Submissions:
                     return False
                 elif begun.looked_at == len(begun.poison):
                     wait_s = self._pace.wait_s(self._services.now())
-                    if wait_s > WAIT_HERE_S:
+                    if wait_s > self._services.timing.drain_s / 2:
                         self._come_back(wait_s)
                         return False
                     if not wait_s or not self.has_due():
                         break
-                    time.sleep(wait_s)
+                    self._services.engine.stopping.wait(wait_s)
         finally:
             while self._open:
                 self._record(self._ended(TICK_S))
         return True
 
     def _come_back(self, wait_s: float) -> None:
-        """No thread waits long for the account's pace; the sweeper comes by, too."""
+        """No thread waits longer for the account's pace than its lease lasts; the sweeper comes by, too."""
         if wait_s < self._services.timing.sweep_s:
             self._services.engine.hint("submit", self._portal.id, delay_s=wait_s)
 
@@ -218,13 +219,13 @@ class Submissions:
 
     def _take(self, places: int, now: datetime) -> Taken:
         services, account = self._services, self._account
-        bulk = max(1, self._gateway(None).active_capabilities.bulk_max)
+        bulk = max(1, self._can.bulk_max)
         is_stopped = account.standing.is_stopped
         deadline = time.monotonic() + services.timing.gateway_deadline_s  # the leases begin now
         taken = claims.take(
             self._sending,
             _rule_of(services, self._portal, account),
-            limit=claims.AT_ONCE if is_stopped else places * bulk,
+            limit=places,
             now=now,
             timing=services.timing,
         )
@@ -250,70 +251,72 @@ class Submissions:
         if time.monotonic() - self._known_at < KNOWN_S:
             return True
         account = accounts.by_id(self._account.id)
-        if account is None or self._services.gateway(account) is None:
+        if account is None or self._services.gateways.get(account.slug) is None:
             return False
         self._account, self._portal = account, portals.by_id(account.portal_id)
-        self._originators = {}
-        self._pace.learn(account.rate_per_s, account.next_slot_at)
+        self._get_ready()
         self._known_at = time.monotonic()
         return True
 
+    def _get_ready(self) -> None:
+        """What all calls of the account have in common: to work it out for each cost as much as the call."""
+        services, account = self._services, self._account
+        adapter = services.gateways.adapters[account.slug]
+        self._http = _UntilDeadline(services.gateway_http(account.slug))
+        line = services.line_of(account.id) if services.line_of else None
+        self._gateway = adapter(account.settings, Context(http=self._http, line=line))
+        self._can = self._gateway.active_capabilities
+        self._answered = answering(services, self._portal, self._gateway)
+        self._originators: dict[str, str] = {}
+        self._pace.learn(account.rate_per_s, account.next_slot_at, most_per_s=self._can.rate_per_s)
+
     def _places(self, now: datetime) -> int | None:
-        """How many calls may begin now; None while a silent gateway has to be left alone."""
-        account = self._account
+        """How many messages may go now; None while a silent gateway has to be left alone."""
+        account, bulk = self._account, max(1, self._can.bulk_max)
         if account.standing.is_stopped:
-            return WINDOW  # nothing is called: what is due is held
+            return claims.AT_ONCE  # nothing is called: what is due is held
         if account.is_silent:  # one call into the silence needs no pace
             if self._open:
                 return 0
             if not accounts.begin_probe(account, now=now, breaker_s=self._services.timing.breaker_s):
                 return None
-            return 1
+            return bulk
         window = min(WINDOW, self._services.engine.share_of_calls())
         if account.failures:
             window = min(window, REFUSALS_TO_STOP - account.failures)
         if account.bad_calls:
             window = min(window, BAD_CALLS_TO_PAUSE - account.bad_calls)
-        return self._pace.places(now, max(0, window - self._open))
+        return self._pace.places(now, max(0, window - self._open) * bulk)
 
     def _call(self, batch: Sequence[Claim], deadline: float) -> None:
         """Begin one call on a thread of its own."""
+        now = self._services.now()
         try:
-            outgoing = [self._outgoing(claim) for claim in batch]
+            outgoing = [self._outgoing(claim, now) for claim in batch]
         except Exception as error:
             log.exception("message cannot be handed over", extra={"install": self._portal.id})
             for claim in batch:
-                claims.give_back(claim, now=self._services.now())
+                claims.give_back(claim, now=now)
                 _note_fault(self._services, claim.message.id, type(error).__name__)
             return
-        gateway = self._gateway(deadline)
+        call = _Call(self._gateway, self._http, outgoing, batch, deadline)
         self._open += 1
-        self._services.engine.calls.submit(_make_call, gateway, outgoing, batch, deadline, self._done)
+        self._services.engine.calls.submit(_make, call, self._done)
 
-    def _gateway(self, deadline: float | None) -> Gateway:
-        adapter = self._services.gateways.get(self._account.slug)
-        assert adapter is not None
-        http: Any = self._services.gateway_http(adapter.slug)
-        if deadline is not None:
-            http = _UntilDeadline(http, deadline)
-        line = self._services.line_of(self._account.id) if self._services.line_of else None
-        return adapter(self._account.settings, Context(http=http, line=line))
-
-    def _outgoing(self, claim: Claim) -> Outgoing:
-        services, message = self._services, claim.message
+    def _outgoing(self, claim: Claim, now: datetime) -> Outgoing:
+        message = claim.message
         code = message.sender_code
         if code not in self._originators:
             self._originators[code] = senders.originator_for(claim.portal_id, code)
-        size = measure(message.text)
         return Outgoing(
             reference=claim.reference,
             recipient=message.recipient,
             text=message.text,
-            originator=self._originators[code] or self._gateway(None).originator,
-            report_url=services.report_url(self._account, claim.reference),
-            encoding=size.encoding,
-            segments=size.segments,
-            validity_s=max(60, int((message.expires_at - services.now()).total_seconds())),
+            originator=self._originators[code] or self._gateway.originator,
+            report_url=self._services.report_url(self._account, claim.reference),
+            encoding="gsm7" if message.encoding == "gsm7" else "ucs2",
+            segments=message.segments,
+            validity_s=max(60, int((message.expires_at - now).total_seconds())),
             again=claim.calls > 1,
         )
 
@@ -343,9 +346,8 @@ class Submissions:
             if done.outcomes is None:
                 for claim in done.claims:
                     _keep_trying(partial(claims.give_back, claim, now=services.now()))
-        gateway = self._gateway(None)
         answers = [
-            answered(services, self._portal, claim, gateway, outcome)
+            self._answered(claim, outcome)
             for done in ended
             for claim, outcome in zip(done.claims, done.outcomes or (), strict=False)
         ]
@@ -364,10 +366,10 @@ class Submissions:
 
     def _measure(self, ended: Sequence[_Done]) -> None:
         counts, slug = self._services.counts, self._account.slug
+        names = Counter(type(outcome).__name__ for done in ended for outcome in done.outcomes or ())
+        for name, times in names.items():
+            counts.add("sms_gateway_requests_total", times, gateway=slug, outcome=name)
         for done in ended:
-            for outcome in done.outcomes or ():
-                name = type(outcome).__name__
-                counts.add("sms_gateway_requests_total", gateway=slug, outcome=name)
             if done.outcomes is not None:
                 counts.observe("sms_gateway_duration_seconds", done.took_s, gateway=slug)
 
@@ -421,33 +423,47 @@ class Submissions:
 
 
 class _UntilDeadline:
-    """HTTP for one submission: all its calls together end by one moment, checked before each is written."""
+    """HTTP for submissions: all calls of one together end by one moment, checked before each is written.
 
-    def __init__(self, http: HttpClient, deadline: float) -> None:
-        self._http, self._deadline = http, deadline
+    Each submission has a thread of its own, and says there until when.
+    """
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http, self._thread = http, threading.local()
+
+    def begin(self, deadline: float) -> None:
+        self._thread.deadline = deadline
 
     def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
-        return self._http.request(method, url, deadline=self._deadline, **options)
+        deadline = getattr(self._thread, "deadline", 0.0)  # none was said: it is over
+        return self._http.request(method, url, deadline=deadline, **options)
 
 
-def _make_call(
-    gateway: Gateway,
-    outgoing: Sequence[Outgoing],
-    batch: Sequence[Claim],
-    deadline: float,
-    done: queue.SimpleQueue[_Done],
-) -> None:
+@dataclass(frozen=True)
+class _Call:
+    """One call of a gateway: one message, or as many as it takes at once."""
+
+    gateway: Gateway
+    http: _UntilDeadline
+    outgoing: Sequence[Outgoing]
+    claims: Sequence[Claim]
+    deadline: float
+
+
+def _make(call: _Call, done: queue.SimpleQueue[_Done]) -> None:
     """On a thread of its own. Whatever happens, the gateway is not called after the deadline: then the lease
     is nearly over, and another worker may judge the message."""
-    if time.monotonic() >= deadline:
-        done.put(_Done(batch, None))
-        return
     began = time.monotonic()
+    if began >= call.deadline:
+        done.put(_Done(call.claims, None))
+        return
     try:
-        found = submit_all(gateway, outgoing)
-        done.put(_Done(batch, found, time.monotonic() - began))
+        call.http.begin(call.deadline)
+        found = submit_all(call.gateway, call.outgoing)
+        done.put(_Done(call.claims, found, time.monotonic() - began))
     except BaseException as error:
-        done.put(_Done(batch, [Unknown(f"the call ended by {type(error).__name__}")] * len(batch)))
+        unknown = Unknown(f"the call ended by {type(error).__name__}")
+        done.put(_Done(call.claims, [unknown] * len(call.claims)))
         raise
 
 
@@ -483,21 +499,14 @@ def _count_refusal(
 # --- unknown outcomes ---
 
 
-def answered(
-    services: Services,
-    portal: Portal,
-    claim: Claim,
-    gateway: Gateway | None,
-    outcome: Outcome,
-    *,
-    is_fault: bool = False,
-) -> Answered:
-    """What came of a claim, with what this gateway can do about it: it fetches its reports, it can be asked,
-    or it drops repeats."""
+def answering(
+    services: Services, portal: Portal, gateway: Gateway | None, *, is_fault: bool = False
+) -> Callable[[Claim, Outcome], Answered]:
+    """How to say what came of a claim, with what this gateway can do about it: it fetches its reports, it can
+    be asked, or it drops repeats."""
     can = gateway.active_capabilities if gateway is not None else None
-    return Answered(
-        claim,
-        outcome,
+    return partial(
+        Answered,
         poll_s=can.poll_after_s if can is not None and can.reports in ("poll", "both") else None,
         look_up_s=services.timing.look_up_s if can is not None and can.lookup else None,
         may_repeat=may_repeat(portal, gateway),
@@ -521,7 +530,7 @@ def recover_message(services: Services, row_id: int) -> None:
     gateway = services.gateway(account) if account else None
     why = "the worker stopped before the gateway's answer was recorded"
     portal = portals.by_id(claim.portal_id)
-    lost = answered(services, portal, claim, gateway, Unknown(why), is_fault=True)
+    lost = answering(services, portal, gateway, is_fault=True)(claim, Unknown(why))
     outcomes.record([lost], now=services.now(), timing=services.timing)
     services.counts.add("sms_lease_lost_total")
     log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})

@@ -28,6 +28,15 @@ def test_a_learned_rate_is_kept_over_a_minute() -> None:
     assert 295 <= began <= 305
 
 
+def test_a_declared_rate_is_the_most_whatever_was_learned() -> None:
+    for learned, declared, expected in ((None, 5.0, 5.0), (2.0, 5.0, 2.0), (50.0, 5.0, 5.0)):
+        pace = Pace()
+        pace.learn(learned, NOW, most_per_s=declared)
+        pace.took(10, NOW)
+
+        assert pace.wait_s(NOW) == 10 / expected
+
+
 def test_a_pause_that_the_gateway_asked_for_is_kept() -> None:
     pace = Pace()
     pace.learn(100.0, NOW + timedelta(seconds=60))

@@ -173,7 +173,13 @@ def _claim(
         }
         claims.append(
             Claim(
-                message=replace(message, recipient=send.recipient.number, attempts=attempt.number),
+                message=replace(
+                    message,
+                    recipient=send.recipient.number,
+                    encoding=size.encoding,
+                    segments=size.segments,
+                    attempts=attempt.number,
+                ),
                 lease=lease,
                 attempt_id=attempt.id,
                 reference=attempt.reference,

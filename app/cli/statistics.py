@@ -29,9 +29,13 @@ def statistics_check(member_id: str | None, day: datetime | None, as_json: bool)
     since = day.replace(tzinfo=UTC) if day else _midnight(now) - timedelta(days=1)
     asked = [portal_of(member_id)] if member_id else portals.all_portals()
     whole = [each for each in asked if since > now - timedelta(days=each.settings.row_days)]
-    found = counts.differences([portal.id for portal in whole], since, since + timedelta(days=1))
+    compared = ([portal.id for portal in whole], since, since + timedelta(days=1))
+    found: list[counts.Difference | counts.SplitDifference] = [
+        *counts.differences(*compared),
+        *counts.split_differences(*compared),
+    ]
     lines = [
-        f"portal {each.portal_id}  {each.quarter:%H:%M}  {each.status} {each.reason}  counted {each.counted},"
+        f"portal {each.portal_id}  {each.quarter:%H:%M}  {_what(each)}  counted {each.counted},"
         f" there are {each.rows}"
         for each in found
     ]
@@ -39,6 +43,12 @@ def statistics_check(member_id: str | None, day: datetime | None, as_json: bool)
     show([asdict(each) for each in found], lines or [told], as_json=as_json)
     if found:
         fail(f"{len(found)} counts differ from the messages; please report it with these lines")
+
+
+def _what(found: counts.Difference | counts.SplitDifference) -> str:
+    if isinstance(found, counts.Difference):
+        return f"{found.status} {found.reason}"
+    return f"{found.split} {found.value}"
 
 
 def _midnight(at: datetime) -> datetime:

@@ -51,6 +51,26 @@ class Reason(StrEnum):
     DEAD_LETTER = "dead_letter"  # our own fault, again and again
 
 
+class Author(StrEnum):
+    """Who or what wrote a message, as far as the portal's call says; not which person."""
+
+    PERSON = "person"
+    ROBOT = "robot"  # or a workflow
+    MARKETING = "marketing"
+    AUTOMATIC = "automatic"  # something else without a person
+    TEST = "test"  # our own page
+
+    @classmethod
+    def of(cls, origin: str, module_id: str, author_id: str) -> Author:
+        if origin == "test":
+            return cls.TEST
+        if module_id == "bizproc":
+            return cls.ROBOT
+        if module_id == "sender":
+            return cls.MARKETING
+        return cls.PERSON if author_id.strip("0") else cls.AUTOMATIC
+
+
 @dataclass(frozen=True)
 class CallAuth:
     """The `auth` block of a call; every field may be missing, and none is proof by itself."""

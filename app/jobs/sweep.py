@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
@@ -79,8 +79,12 @@ def _count(services: Services) -> None:
     """For the statistics. What is left after a while waits for the next round."""
     ends = time.monotonic() + COUNT_S
     now = services.now()
-    while counts.fold(now=now) + counts.fold_costs() >= counts.BATCH and time.monotonic() < ends:
+    while _counted(now) >= counts.BATCH and time.monotonic() < ends:
         pass
+
+
+def _counted(now: datetime) -> int:
+    return counts.fold(now=now) + counts.fold_costs() + counts.fold_splits(now=now)
 
 
 def _hint_all(services: Services, job: str, keys: Iterable[int]) -> None:

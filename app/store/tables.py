@@ -183,6 +183,9 @@ COUNT_KEY = (
     " || ' ' || CAST(COALESCE(delivery_ms, -1) AS TEXT) || ' ' || reason"
 )
 NOT_COUNTED = f"counted_as <> {COUNT_KEY}"
+# The same for what is split by sender and author, which never change.
+SPLIT_KEY = "status || ' ' || CAST(segments AS TEXT)"
+NOT_SPLIT = f"split_as <> {SPLIT_KEY}"
 COST_NOT_COUNTED = "counted_cost <> cost"
 QUEUED = "work = 'queued'"
 HAS_AUTHOR = "author_id <> ''"
@@ -243,12 +246,19 @@ messages = sa.Table(
     # A call that told it got no answer: it may run later than the next one.
     Column("push_doubt", Boolean, nullable=False, server_default=sa.false()),
     Column("counted_as", String(120), nullable=False, server_default=""),  # empty: not yet
+    Column("split_as", String(24), nullable=False, server_default=""),
     sa.UniqueConstraint("portal_id", "message_id"),
     Index(
         "ix_messages_not_counted",
         "portal_id",
         postgresql_where=text(NOT_COUNTED),
         sqlite_where=text(NOT_COUNTED),
+    ),
+    Index(
+        "ix_messages_not_split",
+        "portal_id",
+        postgresql_where=text(NOT_SPLIT),
+        sqlite_where=text(NOT_SPLIT),
     ),
     # The log in its order, whole and by status. What it is searched by comes along, so that a search for
     # something rare reads no rows: SQLite took ten seconds for a million of them, and half a second like
@@ -375,6 +385,13 @@ message_counts = _counts(
     Column("account_id", BigId, primary_key=True, autoincrement=False),  # 0: of no account
     Column("reason", String(40), primary_key=True),
     sums=("count", "segments"),
+)
+# One row for each sender and one for each kind of author: few, and never one for each person.
+split_counts = _counts(
+    "split_counts",
+    Column("split", String(8), primary_key=True),  # sender or author
+    Column("value", String(128), primary_key=True),
+    sums=("count", "segments", "delivered", "failed"),
 )
 delivery_counts = _counts("delivery_counts", Column("tenths", sa.BigInteger, primary_key=True))
 cost_counts = _counts("cost_counts", Column("cost", String(40), primary_key=True))

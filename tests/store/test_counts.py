@@ -24,7 +24,7 @@ from app.store.accounts import accounts
 from app.store.database import db, statement, utcnow, writing
 from app.store.figures import counts, statistics
 from app.store.figures.statistics import Span
-from app.store.tables import attempts, cost_counts, delivery_counts, message_counts, messages
+from app.store.tables import attempts, cost_counts, delivery_counts, message_counts, messages, split_counts
 from app.store.upkeep import erasure, retention
 from tests.product import a_portal, product
 
@@ -170,7 +170,7 @@ def test_an_erased_portals_counts_go_with_it_and_do_not_come_back(app: Flask) ->
     folded()
 
     with statement() as connection:
-        for table in (message_counts, delivery_counts, cost_counts):
+        for table in (message_counts, delivery_counts, cost_counts, split_counts):
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
 
 
@@ -222,10 +222,13 @@ def test_many_who_count_and_change_at_once_miss_nothing(tmp_path: Path, postgres
             )
             assert {(status, ""): count for status, count in rows} == told(portal)
         assert counts.differences([portal.id], DAY.since, DAY.until) == []
+        assert counts.split_differences([portal.id], DAY.since, DAY.until) == []
         with counting_reads() as plans:
             counts.fold(now=LATER)
             counts.fold_costs()
+            counts.fold_splits(now=LATER)
             told(portal)
+            shares(portal)
         assert plans
         assert not [plan for plan in plans if re.search("Seq Scan on (messages|attempts)", plan)]
         db.engine.dispose()
@@ -243,6 +246,95 @@ def counting_reads() -> Iterator[list[str]]:
     sa.event.listen(db.engine, "before_cursor_execute", explain)
     yield plans
     sa.event.remove(db.engine, "before_cursor_execute", explain)
+
+
+def shares(portal: Portal) -> dict[str, tuple[int, int, int]]:
+    found = statistics.splits(portal.id, DAY)
+    both = {**found.senders, **found.authors}
+    return {value: (share.count, share.delivered, share.failed) for value, share in both.items()}
+
+
+def test_messages_are_split_by_sender_and_author_before_and_after_they_are_counted(app: Flask) -> None:
+    portal = a_portal()
+    add(portal, "by hand", status="delivered", author_id="7", segments=2)
+    robot = add(portal, "robot", status="sent", module_id="bizproc", sender_code="sms_2")
+    add(portal, "campaign", status="undelivered", module_id="sender", sender_code="sms_2")
+    add(portal, "test", status="failed", origin="test", author_id="7")
+    expected = {
+        "sms": (2, 1, 1),
+        "sms_2": (2, 0, 1),
+        "person": (1, 1, 0),
+        "robot": (1, 0, 0),
+        "marketing": (1, 0, 1),
+        "test": (1, 0, 1),
+    }
+
+    before = shares(portal)
+    assert folded() == 4
+    after = shares(portal)
+
+    assert before == after == expected
+    assert statistics.splits(portal.id, DAY).senders["sms"].segments == 2
+    change(robot, status="delivered")
+    assert shares(portal)["robot"] == (1, 1, 0)
+    folded()
+    assert shares(portal)["robot"] == (1, 1, 0)
+    assert counts.split_differences([portal.id], DAY.since, DAY.until) == []
+
+
+def test_messages_of_the_release_before_are_split_in_the_background_and_once(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = a_portal()
+    for number in range(5):
+        add(portal, f"m{number}", status="delivered", author_id="7")
+    folded()
+    with writing() as connection:  # as the migration finds them
+        connection.execute(sa.update(messages).values(split_as=""))
+        connection.execute(sa.delete(split_counts))
+    monkeypatch.setattr(statistics, "NOT_SPLIT_READ", 3)
+    assert not statistics.splits(portal.id, DAY).is_complete
+
+    assert [counts.fold_splits(now=LATER, limit=3) for _ in range(3)] == [3, 2, 0]
+
+    assert statistics.splits(portal.id, DAY).is_complete
+    assert shares(portal) == {"sms": (5, 5, 0), "person": (5, 5, 0)}
+    assert told(portal) == {("delivered", ""): 5}
+
+
+def test_a_message_that_is_removed_before_it_is_split_is_counted_all_the_same(app: Flask) -> None:
+    portal = a_portal()
+    add(portal, "old", status="delivered", received_at=DAY.since)
+    folded()
+    with writing() as connection:
+        connection.execute(sa.update(messages).values(split_as=""))
+        connection.execute(sa.delete(split_counts))
+
+    list(retention.purge(portal, now=DAY.since + timedelta(days=4000)))
+
+    assert shares(portal)["sms"] == (1, 1, 0)
+
+
+def test_the_check_finds_a_wrong_split(app: Flask) -> None:
+    portal = a_portal()
+    add(portal, "m", status="delivered", received_at=utcnow() - timedelta(hours=1))
+    counts.fold(now=utcnow() + timedelta(hours=1))
+    with writing() as connection:
+        connection.execute(sa.update(split_counts).values(count=3))
+
+    found = app.test_cli_runner().invoke(
+        args=["statistics", "check", f"--day={utcnow() - timedelta(hours=1):%Y-%m-%d}"]
+    )
+
+    assert found.exit_code == 1
+    assert "sender sms  counted 3, there are 1" in found.output
+
+
+@settings(max_examples=50)
+@given(status=st.sampled_from(MessageStatus), segments=st.integers(0, 999))
+def test_what_a_row_was_split_as_is_read_as_it_was_written(status: MessageStatus, segments: int) -> None:
+    assert counts.Part.read(f"{status} {segments}") == counts.Part(status, segments)
+    assert len(f"{status} {segments}") <= 24
 
 
 @settings(max_examples=200)

@@ -4,6 +4,9 @@ A row says itself what it was counted as (`counted_as`). Whatever changes it mak
 partial index has all rows where they do: so nothing is counted twice or missed, by whichever writer, and
 reading is exact at every moment: the counts, and the few rows that are not counted yet. A message is counted
 when it is at its end, or after a while, so that most are counted once.
+
+The same is split by sender and by kind of author, in a table of its own with a mark of its own (`split_as`):
+crossed with all the rest it would have as many rows as there are messages.
 """
 
 from __future__ import annotations
@@ -18,13 +21,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.domain.delivery_times import tenths_of
-from app.domain.messages import Work
+from app.domain.messages import Author, Work
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, is_sqlite, snapshot, upsert, writing
 from app.store.tables import (
     COST_NOT_COUNTED,
     COUNT_KEY,
     NOT_COUNTED,
+    NOT_SPLIT,
+    SPLIT_KEY,
     attempts,
     cost_counts,
     delivery_counts,
@@ -32,6 +37,7 @@ from app.store.tables import (
     message_counts,
     messages,
     portals,
+    split_counts,
 )
 
 BATCH = 200  # SQLite writes so many in some ten milliseconds, and so long the HANDLER may have to wait
@@ -75,6 +81,44 @@ KIND_COLUMNS = [
 ]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a message is among those of its sender, and of its kind of author."""
+
+    status: MessageStatus
+    segments: int
+
+    @classmethod
+    def read(cls, key: str) -> Part | None:
+        """From `split_as`; None for a row that was not counted yet."""
+        status, _, segments = key.partition(" ")
+        return cls(MessageStatus(status), int(segments)) if key else None
+
+    @property
+    def sums(self) -> tuple[int, int, int, int]:
+        """In the order of the table's columns."""
+        failed = self.status in (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
+        return (1, self.segments, int(self.status is MessageStatus.DELIVERED), int(failed))
+
+
+SPLIT_COLUMNS = [
+    *(messages.c.status, messages.c.segments, messages.c.split_as),
+    *(messages.c.sender_code, messages.c.origin, messages.c.module_id, messages.c.author_id),
+]
+
+
+def split_values(row: AnyRow) -> tuple[tuple[str, str], ...]:
+    """By what a message is split, and where it belongs there."""
+    author = Author.of(row.origin, row.module_id, row.author_id)
+    return (("sender", row.sender_code), ("author", author.value))
+
+
+def split_changes(row: AnyRow) -> list[tuple[Part, int]]:
+    """The same as `changes`."""
+    now, before = Part(MessageStatus(row.status), row.segments), Part.read(row.split_as)
+    return [(now, 1), *([(before, -1)] if before is not None else [])]
+
+
 def changes(row: AnyRow) -> list[tuple[Kind, int]]:
     """What a row that is not counted as what it is adds to the counts, and takes away."""
     before = Kind.read(row.counted_as)
@@ -92,6 +136,12 @@ def not_counted(*columns: sa.Column[Any]) -> sa.Select[Any]:
     return sa.select(*columns).where(sa.text(NOT_COUNTED)).with_hint(messages, hint, "sqlite")
 
 
+def not_split(*columns: sa.Column[Any]) -> sa.Select[Any]:
+    """Messages that are not counted as what they are by sender and author."""
+    hint = "INDEXED BY ix_messages_not_split"
+    return sa.select(*columns).where(sa.text(NOT_SPLIT)).with_hint(messages, hint, "sqlite")
+
+
 def cost_not_counted(*columns: sa.Column[Any]) -> sa.Select[Any]:
     """Attempts whose cost is not counted as what it is."""
     hint = "INDEXED BY ix_attempts_cost_not_counted"
@@ -106,8 +156,17 @@ def in_the_index_alone(connection: Connection) -> None:
 
 def fold(*, now: datetime, limit: int = BATCH) -> int:
     """Count some rows that have come to rest, in one commit; how many."""
+    return _fold(not_counted(messages.c.id), now=now, limit=limit)
+
+
+def fold_splits(*, now: datetime, limit: int = BATCH) -> int:
+    """The same for rows that were counted, but not by sender and author: before there was such a thing."""
+    return _fold(not_split(messages.c.id), now=now, limit=limit)
+
+
+def _fold(due: sa.Select[Any], *, now: datetime, limit: int) -> int:
     is_at_rest = sa.or_(messages.c.work == Work.CLOSED, messages.c.received_at < now - SETTLED)
-    due = not_counted(messages.c.id).where(is_at_rest, ~_is_of_erased_portal(messages.c.portal_id))
+    due = due.where(is_at_rest, ~_is_of_erased_portal(messages.c.portal_id))
     with writing() as connection:
         in_the_index_alone(connection)
         ids = connection.scalars(due.limit(limit)).all()
@@ -138,8 +197,12 @@ def before_removal(connection: Connection, row_ids: Sequence[int]) -> None:
 
 
 _MESSAGES = (
-    sa.select(messages.c.id, messages.c.portal_id, messages.c.received_at, *KIND_COLUMNS)
-    .where(sa.text(NOT_COUNTED))
+    sa.select(
+        *dict.fromkeys(
+            (messages.c.id, messages.c.portal_id, messages.c.received_at, *KIND_COLUMNS, *SPLIT_COLUMNS)
+        )
+    )
+    .where(sa.or_(sa.text(NOT_COUNTED), sa.text(NOT_SPLIT)))
     .order_by(messages.c.id)
 )
 _COSTS = (
@@ -158,8 +221,9 @@ def _count_messages(connection: Connection, query: sa.Select[Any]) -> int:
     rows = connection.execute(query).all()
     if rows:
         _add_messages(connection, rows)
+        _add_splits(connection, rows)
         mine = sa.update(messages).where(messages.c.id.in_([row.id for row in rows]))
-        connection.execute(mine.values(counted_as=sa.text(COUNT_KEY)))
+        connection.execute(mine.values(counted_as=sa.text(COUNT_KEY), split_as=sa.text(SPLIT_KEY)))
     return len(rows)
 
 
@@ -196,6 +260,16 @@ def _add_messages(connection: Connection, rows: Iterable[AnyRow]) -> None:
                 times[row.portal_id, quarter, kind.tenths] += sign
     _add(connection, message_counts, {key: (counts[key], segments[key]) for key in counts})
     _add(connection, delivery_counts, {key: (count,) for key, count in times.items()})
+
+
+def _add_splits(connection: Connection, rows: Iterable[AnyRow]) -> None:
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        for split, value in split_values(row):
+            sums = found.setdefault((row.portal_id, quarter_of(row.received_at), split, value), [0, 0, 0, 0])
+            for part, sign in split_changes(row):
+                sums[:] = [have + sign * more for have, more in zip(sums, part.sums, strict=True)]
+    _add(connection, split_counts, {key: tuple(sums) for key, sums in found.items()})
 
 
 def _add(connection: Connection, table: sa.Table, sums: Mapping[tuple[Any, ...], tuple[int, ...]]) -> None:
@@ -258,6 +332,48 @@ def differences(portal_ids: Iterable[int], since: datetime, until: datetime) -> 
     stored = {(r.portal_id, r.quarter, r.status, r.account_id, r.reason): r[5] for r in counted}
     return [
         Difference(*(*key, stored.get(key, 0), seen.get(key, 0)))
+        for key in sorted({*stored, *seen})
+        if stored.get(key, 0) != seen.get(key, 0)
+    ]
+
+
+@dataclass(frozen=True)
+class SplitDifference:
+    """The same by sender or by kind of author."""
+
+    portal_id: int
+    quarter: datetime
+    split: str
+    value: str
+    counted: int
+    rows: int
+
+
+def split_differences(portal_ids: Iterable[int], since: datetime, until: datetime) -> list[SplitDifference]:
+    """The same as `differences` for what is split by sender and author."""
+    c = split_counts.c
+    mine = set(portal_ids)
+    with snapshot() as connection:
+        counted = connection.execute(
+            sa.select(c.portal_id, c.quarter, c.split, c.value, c.count).where(
+                c.quarter >= since, c.quarter < until, c.portal_id.in_(mine), c.count != 0
+            )
+        ).all()
+        rows = connection.execute(
+            sa.select(messages.c.portal_id, messages.c.received_at, *SPLIT_COLUMNS).where(
+                messages.c.received_at >= since,
+                messages.c.received_at < until,
+                messages.c.portal_id.in_(mine),
+                messages.c.split_as != "",
+                ~_is_of_erased_portal(messages.c.portal_id),
+            )
+        )
+        seen: Counter[tuple[Any, ...]] = Counter()
+        for row in rows:
+            seen.update((row.portal_id, quarter_of(row.received_at), *key) for key in split_values(row))
+    stored = {(r.portal_id, r.quarter, r.split, r.value): r[4] for r in counted}
+    return [
+        SplitDifference(*(*key, stored.get(key, 0), seen.get(key, 0)))
         for key in sorted({*stored, *seen})
         if stored.get(key, 0) != seen.get(key, 0)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,11 +15,15 @@ from app.domain.status import MessageStatus
 from app.store.database import UtcDateTime, snapshot
 from app.store.figures.counts import (
     KIND_COLUMNS,
+    SPLIT_COLUMNS,
     Kind,
     changes,
     cost_not_counted,
     in_the_index_alone,
     not_counted,
+    not_split,
+    split_changes,
+    split_values,
 )
 from app.store.tables import (
     attempts,
@@ -28,8 +32,10 @@ from app.store.tables import (
     gateway_accounts,
     message_counts,
     messages,
+    split_counts,
 )
 
+NOT_SPLIT_READ = 2_000  # messages of one portal that are not counted by sender and author, for one page
 _BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
 
 
@@ -153,6 +159,59 @@ def costs(portal_id: int, span: Span) -> dict[str, int]:
                 found[row.cost] += 1
                 found[row.counted_cost] -= 1
     return {cost: count for cost, count in found.items() if cost and count > 0}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Messages of one sender, or of one kind of author."""
+
+    count: int = 0
+    segments: int = 0
+    delivered: int = 0
+    failed: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.delivered + self.failed
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The messages of a span by sender and by author, each by what it is called in the rows."""
+
+    senders: Mapping[str, Share]
+    authors: Mapping[str, Share]
+    is_complete: bool  # not while the messages from before there was such a thing are still being counted
+
+
+def splits(portal_id: int, span: Span) -> Splits:
+    """By sender and by author; reads the counts, and a limited number of rows that are not counted yet."""
+    c = split_counts.c
+    sums = (sa.func.sum(c.count), sa.func.sum(c.segments), sa.func.sum(c.delivered), sa.func.sum(c.failed))
+    counted = (
+        sa.select(c.split, c.value, *sums)
+        .where(c.portal_id == portal_id, c.quarter >= span.since, c.quarter < span.until)
+        .group_by(c.split, c.value)
+    )
+    lacking = not_split(messages.c.received_at, *SPLIT_COLUMNS).where(messages.c.portal_id == portal_id)
+    found: dict[tuple[str, str], list[int]] = {}
+    with snapshot() as connection:
+        for split, value, *row_sums in connection.execute(counted):
+            found[split, value] = [int(each) for each in row_sums]
+        in_the_index_alone(connection)
+        rows = connection.execute(lacking.limit(NOT_SPLIT_READ + 1)).all()
+    for row in rows[:NOT_SPLIT_READ]:
+        if span.since <= row.received_at < span.until:
+            for key in split_values(row):
+                for part, sign in split_changes(row):
+                    have = found.get(key, [0, 0, 0, 0])
+                    found[key] = [old + sign * more for old, more in zip(have, part.sums, strict=True)]
+    shares = {key: Share(*sums) for key, sums in found.items() if sums[0] > 0}
+    return Splits(
+        senders={value: share for (split, value), share in shares.items() if split == "sender"},
+        authors={value: share for (split, value), share in shares.items() if split == "author"},
+        is_complete=len(rows) <= NOT_SPLIT_READ,
+    )
 
 
 def by_status(portal_id: int, span: Span) -> dict[MessageStatus, int]:

@@ -139,12 +139,12 @@ def _of_portal(table: sa.Table, portal_id: int, member_id: str) -> sa.ColumnElem
 
 # Not searched for a number: keys, which tie rows together, and what somebody typed as a setting.
 _LEFT_OUT = {
-    "messages": {"message_id", "recipient", "counted_as"},
+    "messages": {"message_id", "recipient", "counted_as", "split_as"},
     "portals": {"settings", "member_id", "domain", "client_endpoint"},
     "gateway_accounts": {"settings", "label"},
+    "preferences": {"log_columns"},
     "senders": {"code", "name", "description", "originator"},
     "audit_log": {"address", "action", "who"},
-    "preferences": {"log_columns"},
 }
 _SEALED_OR_HASHED = ("_hash", "_secret", "_token", "secrets", "payload")
 _BETWEEN_DIGITS = " ().-/\xa0"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.bitrix.cards import Card, CardKind
-from app.domain.messages import Message, Reason, TimelineEntry, Work
+from app.domain.messages import Author, Message, Reason, TimelineEntry, Work
 from app.domain.portals import PortalSettings
 from app.domain.status import MessageStatus
 from app.web.admin.words.language import gettext as _
@@ -212,15 +212,22 @@ def export_too_large(limit: int) -> Trouble:
     )
 
 
+_AUTHORS = {
+    Author.PERSON: N_("Employee"),
+    Author.ROBOT: N_("Robot or workflow"),
+    Author.MARKETING: N_("Marketing"),
+    Author.AUTOMATIC: N_("Automatic"),
+    Author.TEST: N_("Test from this app"),
+}
+
+
+def author_label(author: Author) -> str:
+    return _(_AUTHORS[author])
+
+
 def source_label(message: Message) -> str:
     """Who or what sent it, as far as the portal's call says; names are never stored."""
-    if message.origin == "test":
-        return _("Test from this app")
-    if message.module_id == "bizproc":
-        return _("Robot or workflow")
-    if message.module_id == "sender":
-        return _("Marketing")
-    return _("Employee") if message.author_id.strip("0") else _("Automatic")
+    return author_label(Author.of(message.origin, message.module_id, message.author_id))
 
 
 def card_label(card: Card) -> str:

@@ -219,8 +219,8 @@ def test_every_section_has_a_heading_that_can_be_linked_to(admin: Visitor) -> No
     page = admin.get("/ui/settings").text
 
     links = re.findall(r'class="chip" href="#([a-z]+)"', page)
-    assert len(links) == 8
-    assert [f'<h2 id="{name}"' in page for name in links] == [True] * 8
+    assert len(links) == 9
+    assert [f'<h2 id="{name}"' in page for name in links] == [True] * 9
 
 
 def test_who_is_ticked_stays_on_the_list_although_they_never_opened_the_app(admin: Visitor) -> None:

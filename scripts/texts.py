@@ -9,8 +9,9 @@ texts.py start it  begins the catalogues of a new language
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +20,25 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from babel.messages.catalog import Catalog, Message  # noqa: E402
-from babel.messages.extract import extract_from_dir  # noqa: E402
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir  # noqa: E402
 from babel.messages.pofile import read_po, write_po  # noqa: E402
 
-from app.words.catalogues import PAGES, PORTAL, file_of, locales  # noqa: E402
+from app.gateways import explanations  # noqa: E402
+from app.gateways.base import Gateway  # noqa: E402
+from app.gateways.registry import load_registry  # noqa: E402
+from app.words.catalogues import ADAPTERS, PAGES, PORTAL, file_of, locales  # noqa: E402
 
-# What an adapter says is no part of this: it needs no translation, and has one where somebody wrote it.
+# Where texts stand in the code, by catalogue; those of the adapters also in what they declare.
 SOURCES = {
-    PAGES: ("app/web", [("**.py", "python"), ("**/templates/**.html", "jinja2")]),
-    PORTAL: ("app/words", [("**.py", "python")]),
+    PAGES: [("app/web", [("**.py", "python"), ("**/templates/**.html", "jinja2")])],
+    PORTAL: [("app/words", [("**.py", "python")])],
+    ADAPTERS: [("app/gateways", [("**.py", "python")]), ("app/transport", [("**.py", "python")])],
+}
+# What is said with these reaches a person; the number is the place of the sentence among the arguments.
+SPOKEN: dict[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(("Sentence", "NotUnderstood", "Unknown", "NotSent", "NoAnswer", "AddressRefused")),
+    "CheckResult": (2,),
+    "Refused": (3,),
 }
 
 
@@ -49,11 +60,31 @@ class Standing:
 
 def texts_of_the_code(domain: str) -> Catalog:
     """Every text as it stands in the sources."""
-    folder, methods = SOURCES[domain]
     found = Catalog(fuzzy=False)
-    for _, _, message, _, context in extract_from_dir(str(PROJECT / folder), method_map=methods):
-        found.add(message, context=context)
+    keywords = DEFAULT_KEYWORDS | (SPOKEN if domain == ADAPTERS else {})
+    for folder, methods in SOURCES[domain]:
+        place = str(PROJECT / folder)
+        for _, _, message, _, context in extract_from_dir(place, method_map=methods, keywords=keywords):
+            found.add(message, context=context)
+    if domain == ADAPTERS:
+        for text in declared_texts(load_registry().adapters.values()):
+            found.add(text)
     return found
+
+
+def declared_texts(gateways: Iterable[type[Gateway]]) -> Iterator[str]:
+    """What gateways declare for people: needs, labels, hints, choices, and what their codes mean."""
+    yield from (text for name, text in vars(explanations).items() if name.isupper())
+    for gateway in gateways:
+        yield from filter(None, (gateway.needs, *gateway.explanations.values()))
+        for field in gateway.fields:
+            yield from filter(None, (field.label, field.help))
+            yield from (label for value, label in field.choices if is_words(label) and label != value)
+
+
+def is_words(text: str) -> bool:
+    """Names of formats and methods (JSON, MD5 HMAC, +491512345678) need no translation."""
+    return bool(re.search(r"[a-z]{2}", text))
 
 
 def catalogue_of(domain: str, locale: str) -> Catalog:

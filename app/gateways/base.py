@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 from app.domain.outcomes import Balance, DeliveryReport, Outcome, Reports
+from app.domain.sentences import N_
 from app.gateways.answers import QuestionRefused, outcome_of, word
 from app.transport import HttpAnswer, NotSent, TransportError, decode_text, parse_form, parse_json
 
@@ -180,19 +181,21 @@ class CheckResult:
     @classmethod
     def refused(cls, error: QuestionRefused, text: str = "") -> CheckResult:
         """The gateway answered, and not well."""
-        return cls(False, text or "The gateway did not accept the sign-in or the question.", words=str(error))
+        return cls(
+            False, text or N_("The gateway did not accept the sign-in or the question."), words=str(error)
+        )
 
     @classmethod
     def unreachable(cls, error: TransportError) -> CheckResult:
         """The gateway was not reached, or gave no answer."""
         if isinstance(error, NotSent):
-            return cls(False, "The gateway could not be reached.", why=str(error))
-        return cls(False, "The gateway gave no complete answer.", why=str(error))
+            return cls(False, N_("The gateway could not be reached."), why=str(error))
+        return cls(False, N_("The gateway gave no complete answer."), why=str(error))
 
     @property
     def summary(self) -> str:
-        """All of it in one line, for a row."""
-        return " ".join(filter(None, (self.text, f"({self.why})" if self.why else "", self.words)))
+        """All of it, a line for each sentence, so that a page can say it in another language."""
+        return "\n".join(filter(None, (self.text, f"({self.why})" if self.why else "", self.words)))
 
 
 class Http(Protocol):
@@ -343,7 +346,7 @@ class Gateway:
             return CheckResult.refused(error)
         except TransportError as error:
             return CheckResult.unreachable(error)
-        text = "The gateway answers and accepts the sign-in."
+        text = N_("The gateway answers and accepts the sign-in.")
         return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
 
     def on_enable(self, report_url: str) -> None:

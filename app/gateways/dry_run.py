@@ -12,6 +12,7 @@ from app.transport import HttpAnswer, NotSent, as_written
 
 HIDDEN = "*****"
 BODY_LIMIT = 8_000
+_NOTHING_WENT_OUT = "only a dry run"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class _Recorder:
         if auth is not None:
             headers = {**headers, "Authorization": f"Basic base64({auth[0]}:{HIDDEN})"}
         self.calls.append(WrittenCall(method, target, tuple(headers.items()), body[:BODY_LIMIT]))
-        raise NotSent("only a dry run")
+        raise NotSent(_NOTHING_WENT_OUT)
 
 
 def dry_run(adapter: type[Gateway], settings: Mapping[str, str], message: Outgoing) -> WrittenCall | None:

@@ -14,8 +14,6 @@ ADDRESS_NOT_ALLOWED = "The gateway takes no calls from this server's address. Al
 BAD_ORIGINATOR = (
     "The gateway does not accept the originator. Choose one that it has released for your account."
 )
-ORIGINATOR_MISSING = "The originator is missing. Set it on the page of the gateway."
-WRONG_ADDRESS = "There is no SMS service at this address. Check the address on the page of the gateway."
 DAILY_LIMIT = "The account's limit of messages is reached. Raise it at the gateway, or wait."
 CONTRACT = "The account's contract does not cover this kind of message. Ask the gateway to add it."
 
@@ -46,6 +44,11 @@ GATEWAY_FAULT = "The gateway had a fault of its own. The message is tried again 
 PHONE_OFFLINE = "The phone that sends has no network. Look whether it is on and its SIM card works."
 PHONE_LIMIT = "The phone that sends, or its operator, lets no more messages out for now. Try again later."
 CONSENT = "The recipient has not agreed to advertising (IYS), or your brand is not registered there."
+
+# --- an answer that says nothing clear
+
+NO_ID = "The gateway's answer has no id for the message."
+NO_OUTCOME = "The gateway's answer does not say what became of the message."
 
 # --- after it was taken
 

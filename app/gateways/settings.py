@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from app.domain.sentences import N_, Sentence
 from app.gateways.base import Field, Gateway, SettingsInvalid
 from app.transport import Reach, check_url, origin_of
 
@@ -34,7 +35,9 @@ def validate_settings(
     """
     reach = reach or Reach(everywhere=allow_private)
     known = {field.name for field in gateway.fields}
-    errors = {name: f"There is no setting {name!r}." for name in given if name not in known}
+    errors: dict[str, str] = {
+        name: Sentence("There is no setting “%(name)s”.", name=name) for name in given if name not in known
+    }
     settings: dict[str, str] = {}
     kept: set[str] = set()  # secrets that nobody typed now
     for field in gateway.fields:
@@ -49,7 +52,9 @@ def validate_settings(
             errors[field.name] = problem
     if stored and _addresses(gateway, settings) - _addresses(gateway, stored):
         errors |= {
-            field.name: f"{field.label} was saved for another address: enter it again."
+            field.name: Sentence(
+                "“%(label)s” was saved for another address: enter it again.", label=_label(field)
+            )
             for field in gateway.fields
             if field.name in kept and field.name not in errors
         }
@@ -77,15 +82,15 @@ def _check(field: Field, value: str, reach: Reach) -> tuple[str, str]:
     if field.kind == "bool":
         return _check_bool(value)
     if not value:
-        return (f"{field.label} is required." if field.required else ""), ""
+        return (Sentence("“%(label)s” is required.", label=_label(field)) if field.required else ""), ""
     limit = _LENGTH_LIMIT.get(field.kind, 500)
     if len(value) > limit:
-        return f"{field.label} is longer than {limit} characters.", value
+        text = Sentence("“%(label)s” is longer than %(limit)s characters.", label=_label(field), limit=limit)
+        return text, value
     if _FORBIDDEN.search(value) or ("\n" in value and field.kind not in ("json", "long")):
-        return f"{field.label} has a line break or a control character.", value
+        return Sentence("“%(label)s” has a line break or a control character.", label=_label(field)), value
     if field.pattern and not re.fullmatch(field.pattern, value):
-        example = f" Example: {field.example}" if field.example else ""
-        return f"{field.label} does not have the expected form.{example}", value
+        return _odd_form(field), value
     return _problem_of_kind(field, value, reach), value
 
 
@@ -93,16 +98,34 @@ def _check_bool(value: str) -> tuple[str, str]:
     word = value.lower()
     if word in _TRUE:
         return "", "true"
-    return ("" if word in _FALSE else "Write true or false."), "false"
+    return ("" if word in _FALSE else N_("Write true or false.")), "false"
+
+
+def _odd_form(field: Field) -> Sentence:
+    if not field.example:
+        return Sentence("“%(label)s” does not have the expected form.", label=_label(field))
+    return Sentence(
+        "“%(label)s” does not have the expected form. Example: %(example)s",
+        label=_label(field),
+        example=field.example,
+    )
+
+
+def _label(field: Field) -> Sentence:
+    return Sentence(field.label)
 
 
 def _problem_of_kind(field: Field, value: str, reach: Reach) -> str:
     match field.kind:
         case "int":
-            return "" if re.fullmatch(r"-?[0-9]{1,12}", value) else f"{field.label} must be a whole number."
+            is_whole = re.fullmatch(r"-?[0-9]{1,12}", value)
+            return "" if is_whole else Sentence("“%(label)s” must be a whole number.", label=_label(field))
         case "choice":
             words = [choice for choice, _ in field.choices]
-            return "" if value in words else f"{field.label} must be one of: {', '.join(words)}."
+            if value in words:
+                return ""
+            choices = ", ".join(words)
+            return Sentence("“%(label)s” must be one of: %(choices)s.", label=_label(field), choices=choices)
         case "url":
             # Placeholders are for the path and the query; braces in the host are refused with it.
             return check_url(value, reach=reach)
@@ -115,7 +138,7 @@ def _problem_of_json(field: Field, value: str) -> str:
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
-        return f"{field.label} is not JSON."
+        return Sentence("“%(label)s” is not JSON.", label=_label(field))
     if not isinstance(parsed, dict):
-        return f"{field.label} must be a JSON object, in braces."
+        return Sentence("“%(label)s” must be a JSON object, in braces.", label=_label(field))
     return ""

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 
 from app.domain.hosts import ascii_host
+from app.domain.sentences import N_, Sentence
 from app.transport.answers import AddressRefused, NotSent
 from app.transport.reach import Reach, Resolver
 
@@ -48,7 +49,7 @@ def check_url(url: str, *, allow_private: bool = False, reach: Reach | None = No
     try:
         parse_url(url, None, reach=reach or Reach(everywhere=allow_private))
     except AddressRefused as refused:
-        return f"{str(refused)[:1].upper()}{str(refused)[1:]}."
+        return Sentence("This cannot be called: %(why)s.", why=Sentence(str(refused)))
     return ""
 
 
@@ -205,14 +206,14 @@ def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
 
 def connect_failure(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "the server's certificate is not valid for this host"
+        return N_("the server's certificate is not valid for this host")
     if isinstance(error, TimeoutError):
-        return "the connection timed out"
+        return N_("the connection timed out")
     if isinstance(error, ConnectionRefusedError):
-        return "the connection was refused"
+        return N_("the connection was refused")
     if isinstance(error, (ssl.SSLError, urllib3.exceptions.SSLError)):
-        return "the TLS handshake failed"
-    return "no connection could be made"
+        return N_("the TLS handshake failed")
+    return N_("no connection could be made")
 
 
 def time_left(deadline: float) -> float:

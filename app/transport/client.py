@@ -17,6 +17,7 @@ import requests
 import urllib3
 
 from app.domain.hosts import ascii_host
+from app.domain.sentences import N_, Sentence
 from app.transport.addresses import Guard, Target, parse_url, resolve
 from app.transport.answers import ANSWER_LIMIT_BYTES, HttpAnswer, NoAnswer, NotSent, TransportError
 from app.transport.connections import CONNECT_TIMEOUT_S, TIMEOUT_S, GuardedAdapter, Pools
@@ -38,11 +39,13 @@ _OWN_HEADERS = frozenset(
 def check_header(name: str, value: str) -> str:
     """What is wrong with a header that somebody typed, as a sentence; empty when nothing is."""
     if not _HEADER_NAME.fullmatch(name):
-        return "A header name has a character that is not allowed."
+        return N_("A header name has a character that is not allowed.")
     if name.lower() in _OWN_HEADERS:
-        return f"The header {name} is set by the application itself."
+        return Sentence("The header %(name)s is set by the application itself.", name=name)
     if not _HEADER_VALUE.fullmatch(value):
-        return f"The value of the header {name} has a line break or a character that is not allowed."
+        return Sentence(
+            "The value of the header %(name)s has a line break or a character that is not allowed.", name=name
+        )
     return ""
 
 
@@ -107,7 +110,7 @@ def _failure(error: Exception) -> TransportError:
         return NoAnswer("the answer broke off")
     if isinstance(error, (urllib3.exceptions.ProtocolError, OSError)):
         return NoAnswer("the connection broke before a complete answer came")
-    return NoAnswer(f"the answer could not be read ({type(error).__name__})")
+    return NoAnswer(f"{N_('the answer could not be read')} ({type(error).__name__})")
 
 
 class HttpClient:
@@ -215,7 +218,7 @@ class HttpClient:
                 target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
             return _written(method, target, headers, data, json, auth)
         except (ValueError, TypeError, RecursionError) as error:
-            raise NotSent(f"the request could not be written ({type(error).__name__})") from None
+            raise NotSent(f"{N_('the request could not be written')} ({type(error).__name__})") from None
 
     def _exchange(self, written: requests.PreparedRequest, total_s: float, limit_bytes: int) -> HttpAnswer:
         timeout = urllib3.Timeout(total=total_s, connect=min(self._connect_timeout_s, total_s))
@@ -228,7 +231,7 @@ class HttpClient:
             raise
         if len(content) > limit_bytes:
             response.close()
-            raise NoAnswer(f"the answer is longer than {limit_bytes} bytes")
+            raise NoAnswer(f"{N_('the answer is too long')} ({limit_bytes} bytes are read)")
         response.release_conn()
         return HttpAnswer(response.status, response.headers, content)
 

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.domain.hosts import ascii_host
+from app.domain.sentences import N_
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
 
-NOT_HTTPS = "the address must be https on the usual port, unless the operator lists it in PRIVATE_HOSTS"
-NOT_PUBLIC = "the host has a private or reserved address, and the operator did not list it in PRIVATE_HOSTS"
-NEVER = "the host has a private or reserved address that is never called, whatever is allowed"
+NOT_HTTPS = N_("the address must be https on the usual port, unless the operator lists it in PRIVATE_HOSTS")
+NOT_PUBLIC = N_(
+    "the host has a private or reserved address, and the operator did not list it in PRIVATE_HOSTS"
+)
+NEVER = N_("the host has a private or reserved address that is never called, whatever is allowed")
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # What `ipaddress` calls global in some Python releases and is not ours to call all the same.

@@ -14,16 +14,15 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
+from app.domain.sentences import N_
+
+__all__ = ["ADAPTERS", "N_", "PAGES", "PORTAL", "catalogue", "file_of", "locales"]
+
 FOLDER = Path(__file__).parent / "translations"
 
 PAGES = "messages"  # the admin's pages
-ADAPTERS = "gateways"  # labels, hints and explanations of the adapters
+ADAPTERS = "gateways"  # what adapters say: labels, hints, complaints, explanations, why a call failed
 PORTAL = "portal"  # what Bitrix24 shows for us: the sender's description, notices
-
-
-def N_(text: str) -> str:
-    """Marks a text for the catalogues that is translated later."""
-    return text
 
 
 def file_of(domain: str, locale: str) -> Path:

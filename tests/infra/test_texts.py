@@ -18,7 +18,7 @@ Texts = Callable[..., str]
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project's texts, with a new one on a page that nobody has translated."""
-    for name in ("web", "words"):
+    for name in ("web", "words", "gateways", "transport"):
         left_out = shutil.ignore_patterns("__pycache__", "static")
         shutil.copytree(PROJECT / "app" / name, tmp_path / "app" / name, ignore=left_out)
     monkeypatch.setattr(catalogues, "FOLDER", tmp_path / "app/words/translations")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -38,14 +35,6 @@ def _forms(message: Message) -> list[tuple[str, list[str]]]:
     return [(form, sources) for form in forms if form]
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
-    elif isinstance(value, str):
-        yield value
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The catalogues in a folder where a test may change them."""
@@ -68,23 +57,6 @@ def test_a_translation_has_the_places_of_its_text(path: Path) -> None:
                 assert set(places.findall(form)) in [set(places.findall(text)) for text in sources], (
                     message.id
                 )
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in CATALOGUES if path.stem == ADAPTERS],
-    ids=lambda path: path.parents[1].name,
-)
-def test_translated_texts_of_adapters_are_theirs_still(path: Path) -> None:
-    """An adapter needs no translation; but one that is there must be of a text that is there."""
-    # A check says in the transport's words why nobody answered.
-    files = [file for room in ("gateways", "transport") for file in (ROOT / "app" / room).rglob("*.py")]
-    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
-    texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    for preset in (ROOT / "app/gateways/presets").glob("*.json"):
-        texts |= set(_strings(json.loads(preset.read_text(encoding="utf-8"))))
-
-    assert [message.id for message in _texts(path) if message.id not in texts] == []
 
 
 def test_nothing_compiled_lies_beside_a_catalogue() -> None:

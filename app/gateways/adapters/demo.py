@@ -16,6 +16,7 @@ from app.domain.outcomes import (
     Reports,
     Unknown,
 )
+from app.domain.sentences import N_
 from app.domain.status import MessageStatus
 from app.gateways.base import Capabilities, CheckResult, Field, Gateway, GatewayCall, Outgoing, Submitted
 
@@ -67,7 +68,7 @@ class Demo(Gateway):
     """Nothing is remembered here: the gateway's id of a message carries the report that will come."""
 
     slug = "demo"
-    title = "Try without sending"
+    title = N_("Try without sending")
     needs = "Nothing: no SMS leaves this app"
     capabilities = Capabilities(reports="poll", lookup=True, balance=True, sends=False, poll_after_s=1.5)
     fields = (
@@ -94,7 +95,7 @@ class Demo(Gateway):
         return Balance(Decimal("0.00"))
 
     def check(self) -> CheckResult:
-        text = "Ready. Nothing is sent; the last two digits of a number choose what happens."
+        text = N_("Ready. Nothing is sent; the last two digits of a number choose what happens.")
         return CheckResult(ok=True, text=text, balance=str(self.balance()))
 
 

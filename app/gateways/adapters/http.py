@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from app.domain.sentences import N_, Sentence
 from app.gateways.base import Capabilities, Field, SettingsInvalid
 from app.gateways.generic.gateway import GenericGateway
 from app.gateways.generic.plan import DEFAULT_STATUS_MAP, KINDS, STATUSES, Plan
@@ -238,7 +239,7 @@ _REPORT = (
     Field(
         "report_signed",
         "What is signed",
-        help="{body}, {url}, {header.NAME}, {field.NAME} and, for a hash, {secret}.",
+        help="{body}, {body_md5}, {method}, {url}, {header.NAME}, {field.NAME} and, for a hash, {secret}.",
         default="{body}",
         example="{header.X-Timestamp}{body}",
         advanced=True,
@@ -282,7 +283,7 @@ class HttpGateway(GenericGateway):
     """A gateway described by the admin. Accepted is any 2xx that says nothing against it."""
 
     slug = "http"
-    title = "Any HTTP gateway"
+    title = N_("Any HTTP gateway")
     needs = "The documentation of your gateway's HTTP interface"
     regions = ("*",)
     capabilities = Capabilities(
@@ -321,12 +322,12 @@ def _is_text(settings: Mapping[str, str]) -> bool:
 
 def _template_problem(settings: Mapping[str, str], template: Any) -> str:
     if unknown := placeholders(template) - _ANY_VALUE:
-        return f"There is no placeholder {{{min(unknown)}}}."
+        return Sentence("There is no placeholder %(name)s.", name=f"{{{min(unknown)}}}")
     if odd := unknown_filters(template):
-        return f"There is no filter {min(odd)}."
+        return Sentence("There is no filter %(name)s.", name=min(odd))
     used = placeholders(template, settings["url"])
     if "text" not in used or not used & {"to", "to_digits", "to_e164"}:
-        return "The template needs {text} and {to} or {to_digits}."
+        return N_("The template needs {text} and {to} or {to_digits}.")
     return ""
 
 
@@ -335,7 +336,7 @@ def _check_template(settings: Mapping[str, str]) -> str:
         return ""
     template = json.loads(settings["template"] or "{}")
     if settings["body"] != "json" and any(isinstance(value, (dict, list)) for value in template.values()):
-        return "Form fields and queries cannot be nested."
+        return N_("Form fields and queries cannot be nested.")
     return _template_problem(settings, template)
 
 
@@ -346,32 +347,36 @@ def _check_body_text(settings: Mapping[str, str]) -> str:
 def _check_headers(settings: Mapping[str, str]) -> str:
     for name, value in json.loads(settings["headers"] or "{}").items():
         if not isinstance(value, str):
-            return f"The value of the header {name} must be a text."
+            return Sentence("The value of the header %(name)s must be a text.", name=name)
         if problem := check_header(name, value):
             return problem
         if unknown := placeholders(value) - _HEADER_VALUE:
-            return f"{{{min(unknown)}}} cannot be used in a header."
+            return Sentence("%(name)s cannot be used in a header.", name=f"{{{min(unknown)}}}")
     return ""
 
 
 def _check_placeholders(name: str, allowed: frozenset[str]) -> Callable[[Mapping[str, str]], str]:
     def check(settings: Mapping[str, str]) -> str:
         unknown = placeholders(settings[name]) - allowed
-        return f"{{{min(unknown)}}} cannot be used here." if unknown else ""
+        return Sentence("%(name)s cannot be used here.", name=f"{{{min(unknown)}}}") if unknown else ""
 
     return check
 
 
 def _check_method(settings: Mapping[str, str]) -> str:
     has_body = settings["method"] != "GET"
-    return "" if has_body or settings["body"] == "query" else "GET has no body: choose the query for it."
+    if has_body or settings["body"] == "query":
+        return ""
+    return N_("GET has no body: choose the query for it.")
 
 
 def _check_map(name: str, known: Mapping[str, object]) -> Callable[[Mapping[str, str]], str]:
     def check(settings: Mapping[str, str]) -> str:
         for key, value in json.loads(settings[name] or "{}").items():
             if not isinstance(value, str) or value.lower() not in known:
-                return f"The value of {key!r} must be one of: {', '.join(known)}."
+                return Sentence(
+                    "The value of “%(key)s” must be one of: %(choices)s.", key=key, choices=", ".join(known)
+                )
         return ""
 
     return check
@@ -381,7 +386,7 @@ def _check_reports(settings: Mapping[str, str]) -> str:
     names = settings["report_reference_path"] or settings["report_id_path"]
     if not settings["report_status_path"] or names or _has_report_url(settings):
         return ""
-    return "A report must name its message: set the path of our reference or of the gateway's id."
+    return N_("A report must name its message: set the path of our reference or of the gateway's id.")
 
 
 def _check_ids(settings: Mapping[str, str]) -> str:
@@ -390,7 +395,7 @@ def _check_ids(settings: Mapping[str, str]) -> str:
         return ""
     if by_id_alone and _has_report_url(settings):
         return ""
-    return "Reports that name a message by the gateway's id need the id from the answer."
+    return N_("Reports that name a message by the gateway's id need the id from the answer.")
 
 
 def _has_report_url(settings: Mapping[str, str]) -> bool:
@@ -399,41 +404,44 @@ def _has_report_url(settings: Mapping[str, str]) -> bool:
 
 
 def _check_sign_in(settings: Mapping[str, str]) -> str:
-    return "Signing in needs the secret." if settings["auth"] != "none" and not settings["secret"] else ""
+    lacks_it = settings["auth"] != "none" and not settings["secret"]
+    return N_("Signing in needs the secret.") if lacks_it else ""
 
 
 def _check_auth_name(settings: Mapping[str, str]) -> str:
     if settings["auth"] not in ("header", "query"):
         return ""
     if not settings["auth_name"]:
-        return "This way of signing in needs a name."
+        return N_("This way of signing in needs a name.")
     return check_header(settings["auth_name"], "") if settings["auth"] == "header" else ""
 
 
 def _check_proof(settings: Mapping[str, str]) -> str:
     if settings["report_check"] == "none" or settings["report_secret"]:
         return ""
-    return "The proof of reports needs their secret."
+    return N_("The proof of reports needs their secret.")
 
 
 def _check_proof_name(settings: Mapping[str, str]) -> str:
     needs_name = settings["report_check"] != "none" and not settings["report_check_name"]
-    return "Say where the proof stands." if needs_name else ""
+    return N_("Say where the proof stands.") if needs_name else ""
 
 
 def _check_signed(settings: Mapping[str, str]) -> str:
     left = SIGNED_PART.sub("", settings["report_signed"])
-    return (
-        "Only {body}, {url}, {secret}, {header.NAME} and {field.NAME} can be signed." if "{" in left else ""
-    )
+    if "{" not in left:
+        return ""
+    return N_("Only what the hint names can be signed.")
 
 
 def _check_timeout(settings: Mapping[str, str]) -> str:
-    return "" if not settings["timeout_s"] or 1 <= int(settings["timeout_s"]) <= 20 else "From 1 to 20."
+    is_fine = not settings["timeout_s"] or 1 <= int(settings["timeout_s"]) <= 20
+    return "" if is_fine else Sentence("From %(least)s to %(most)s.", least=1, most=20)
 
 
 def _check_rate(settings: Mapping[str, str]) -> str:
-    return "" if not settings["rate"] or 1 <= int(settings["rate"]) <= 1000 else "From 1 to 1000."
+    is_fine = not settings["rate"] or 1 <= int(settings["rate"]) <= 1000
+    return "" if is_fine else Sentence("From %(least)s to %(most)s.", least=1, most=1000)
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, str]], str]] = {

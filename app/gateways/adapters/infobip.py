@@ -267,12 +267,12 @@ def _outcome(item: Any) -> Outcome:
     status = at_path(item, "status")
     group, name, message_id = _group(status), word_at(status, "name"), word_at(item, "messageId")
     if group not in _GROUP_STATUSES:
-        return Unknown("Infobip's answer does not say what became of this message.")
+        return Unknown(why.NO_OUTCOME)
     if name != _REPEATED and _GROUP_STATUSES[group] in (MessageStatus.FAILED, MessageStatus.UNDELIVERED):
         kind = _REJECTIONS.get(name, _PERMANENT)
         return Refused(kind, name or group, word_at(status, "description"))
     if not message_id:
-        return Unknown("Infobip's answer has no message id.")
+        return Unknown(why.NO_ID)
     count = word_at(item, "details.messageCount")
     return Accepted(
         (message_id,),

@@ -114,7 +114,7 @@ class Kannel(Gateway):
         if against := refusal(answer, _ERRORS):
             return against
         if not _TAKEN.match(answer.text):
-            return Unknown("Kannel's answer does not say that it took the message.")
+            return Unknown(why.NO_OUTCOME)
         return Accepted((), MessageStatus.QUEUED)
 
     def check(self) -> CheckResult:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Reports, Unknown
+from app.domain.sentences import N_
 from app.domain.status import MessageStatus
 from app.gateways import explanations as why
 from app.gateways.answers import ErrorTable, json_or_none, refusal, word, word_at
@@ -151,16 +152,17 @@ class Msg91(Gateway):
             isinstance(found, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found)
             for found in templates.values()
         ):
-            raise SettingsInvalid({"templates": "Each text needs the id of its template."})
+            raise SettingsInvalid({"templates": N_("Each text needs the id of its template.")})
         if not templates and not settings.get("template_id"):
-            raise SettingsInvalid({"template_id": "Give the id of a template, or a list of templates."})
+            text = N_("Give the id of a template, or a list of templates.")
+            raise SettingsInvalid({"template_id": text})
 
     # --- outward
 
     def submit(self, message: Outgoing) -> Outcome:
         found = self._template(message.text)
         if found is None:
-            text = "The text matches no template of the settings."
+            text = N_("The text matches no template of the settings.")
             return Refused(_PERMANENT, "no_template", text)
         template_id, variables = found
         recipient = {"mobiles": message.recipient.removeprefix("+"), **variables}
@@ -234,7 +236,7 @@ def _outcome(body: Any) -> Outcome:
         return Refused(_CODES.get(code, by_words), code or "error", text)
     request_id = word_at(body, "request_id") or (text if kind == "success" else "")
     if kind != "success" or not re.fullmatch(r"[A-Za-z0-9_-]{4,100}", request_id):
-        return Unknown("MSG91's answer has no request id.")
+        return Unknown(why.NO_ID)
     return Accepted((request_id,), MessageStatus.QUEUED)
 
 

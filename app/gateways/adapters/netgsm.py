@@ -160,7 +160,7 @@ class Netgsm(Gateway):
         found = json_or_none(answer)
         job = next((job for name in ("jobid", "jobId", "jobID") if (job := word_at(found, name))), "")
         if not job:
-            return Unknown("Netgsm's answer has no job id.")
+            return Unknown(why.NO_ID)
         return Accepted((job,), MessageStatus.QUEUED)
 
     def poll(self, sent: Sequence[Submitted]) -> list[DeliveryReport]:

@@ -260,7 +260,7 @@ def _outcome(message: Outgoing, item: Any) -> Outcome:
         return _as_taken(Refused(_KINDS.get(error, _PERMANENT), error, word_at(item, "message")))
     message_id, raw = word_at(item, "id"), word_at(item, "status").upper()
     if not message_id:
-        return Unknown("SMSAPI's answer has no id for this message.")
+        return Unknown(why.NO_ID)
     if _STATUSES.get(raw) is MessageStatus.FAILED:
         return Refused(_PERMANENT, raw, word_at(item, "message"))
     points, parts = word_at(item, "points"), word_at(item, "parts")

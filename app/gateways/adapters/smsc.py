@@ -19,6 +19,7 @@ from app.domain.outcomes import (
     Reports,
     Unknown,
 )
+from app.domain.sentences import N_
 from app.domain.status import MessageStatus
 from app.gateways import explanations as why
 from app.gateways.answers import ErrorTable, body_of, json_or_none, refusal, word, word_at
@@ -145,7 +146,7 @@ class Smsc(Gateway):
     @classmethod
     def validate_settings(cls, settings: Mapping[str, str]) -> None:
         if not settings.get("api_key") and not (settings.get("login") and settings.get("password")):
-            raise SettingsInvalid({"password": "Give login and password, or an API key."})
+            raise SettingsInvalid({"password": N_("Give login and password, or an API key.")})
 
     @property
     def active_capabilities(self) -> Capabilities:
@@ -253,7 +254,7 @@ def _accepted(answer: HttpAnswer, currency: str) -> Outcome:
     body = json_or_none(answer)
     message_id, count = word_at(body, "id"), word_at(body, "cnt")
     if word_at(body, "error") or not message_id:
-        return Unknown("SMSC's answer has no message id.")
+        return Unknown(why.NO_ID)
     segments = int(count) if count.isdecimal() and 0 < int(count) < 1000 else None
     cost = word_at(body, "cost")
     price = f"{cost} {currency}".strip() if cost else None

@@ -235,7 +235,7 @@ class SmsGate(Gateway):
 def _outcome(body: Any) -> Outcome:
     message_id, state = word_at(body, "id"), word_at(body, "state").lower()
     if not message_id:
-        return Unknown("The phone's answer has no message id.")
+        return Unknown(why.NO_ID)
     if _STATUSES.get(state) is MessageStatus.FAILED:
         return Refused(RefusalKind.PERMANENT, state, word_at(body, "recipients.0.error"))
     return Accepted((message_id,), MessageStatus.QUEUED)

@@ -265,7 +265,7 @@ def _outcome(message: Outgoing, answer: HttpAnswer) -> Outcome:
         if code == _OK and sms_id:
             return Accepted((sms_id,), MessageStatus.QUEUED, cost=_cost(word_at(item, "cost")))
         if not code or code == _OK:
-            return Unknown("SMS.ru's answer has no id for this number.")
+            return Unknown(why.NO_ID)
         against = Refused(_CODES.get(code, _PERMANENT), code, word_at(item, "status_text"))
     if isinstance(against, Refused) and against.code in _REPEATED and message.again:
         return Accepted((), MessageStatus.QUEUED)  # the one whose answer was lost, without its id

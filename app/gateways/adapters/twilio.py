@@ -19,7 +19,9 @@ from app.domain.outcomes import (
     Reports,
     Unknown,
 )
+from app.domain.sentences import N_
 from app.domain.status import MessageStatus
+from app.gateways import explanations as why
 from app.gateways.answers import (
     ErrorTable,
     QuestionRefused,
@@ -217,7 +219,7 @@ class Twilio(Gateway):
     @classmethod
     def validate_settings(cls, settings: Mapping[str, str]) -> None:
         if bool(settings.get("api_key_sid")) != bool(settings.get("api_key_secret")):
-            raise SettingsInvalid({"api_key_secret": "An API key and its secret go together."})
+            raise SettingsInvalid({"api_key_secret": N_("An API key and its secret go together.")})
 
     # --- outward
 
@@ -259,7 +261,7 @@ class Twilio(Gateway):
                 return CheckResult.unreachable(error)
             except QuestionRefused as error:
                 return CheckResult.refused(error, f"Twilio refused the Account SID with this {name}.")
-        text = "Twilio knows the account and accepts the keys."
+        text = N_("Twilio knows the account and accepts the keys.")
         return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
 
     def _balance(self, sign_in: tuple[str, str]) -> Balance | None:
@@ -318,7 +320,7 @@ def _accepted(answer: HttpAnswer) -> Outcome:
         return Refused(_ERRORS.kinds.get(code) or _PERMANENT, code, word_at(body, "error_message"))
     sid = word_at(body, "sid")
     if not sid:
-        return Unknown("Twilio's answer has no message SID.")
+        return Unknown(why.NO_ID)
     segments = word_at(body, "num_segments")
     price = " ".join(filter(None, (word_at(body, "price"), word_at(body, "price_unit"))))
     return Accepted(

@@ -274,13 +274,13 @@ def _outcome(message: Outgoing, answer: HttpAnswer) -> Outcome:
     parts = at_path(json_or_none(answer), "messages")
     parts = parts if isinstance(parts, list) else []
     if not parts or not all(word_at(part, "status") for part in parts):
-        return Unknown("Vonage's answer does not say what became of the message.")
+        return Unknown(why.NO_OUTCOME)
     taken = [part for part in parts if word_at(part, "status") == "0"]
     if not taken:
         code = word_at(parts[0], "status")
         return Refused(_ERRORS.get(code, _PERMANENT), code, word_at(parts[0], "error-text"))
     if not all(word_at(part, "message-id") for part in taken):
-        return Unknown("Vonage's answer has no message id.")
+        return Unknown(why.NO_ID)
     # A part that was refused has no id, and no report will come for it: it must keep the others from
     # making the whole message "delivered".
     ids = [

@@ -100,7 +100,7 @@ class Zenvia(Gateway):
             return against
         message_id = word_at(json_or_none(answer), "id")
         if not message_id:
-            return Unknown("Zenvia's answer has no message id.")
+            return Unknown(why.NO_ID)
         return Accepted((message_id,), MessageStatus.QUEUED)
 
     def check(self) -> CheckResult:

@@ -21,6 +21,7 @@ from app.domain.outcomes import (
     Reports,
     Unknown,
 )
+from app.domain.sentences import N_
 from app.gateways.answers import QuestionRefused, refusal, word_at
 from app.gateways.base import Capabilities, CheckResult, Gateway, GatewayCall, Outgoing, Submitted
 from app.gateways.generic.content import items_at, value_of
@@ -66,7 +67,7 @@ class GenericGateway(Gateway):
         try:
             answer = self._call("", self._message_values(message), is_ucs2=message.encoding == "ucs2")
         except UnicodeEncodeError:
-            text = "The text has a character that the gateway's charset does not have."
+            text = N_("The text has a character that the gateway's charset does not have.")
             return Refused(RefusalKind.PERMANENT, "charset", text)
         return outcome_of_answer(self.plan, answer)
 
@@ -110,7 +111,7 @@ class GenericGateway(Gateway):
         except QuestionRefused as error:
             return CheckResult.refused(error)
         balance = self._balance_in(value)
-        text = "The gateway answers and accepts the sign-in."
+        text = N_("The gateway answers and accepts the sign-in.")
         return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
 
     def balance(self) -> Balance | None:
@@ -140,7 +141,7 @@ class GenericGateway(Gateway):
         """Any answer to a call that asks for nothing and carries no key shows that the server is there."""
         parts = urlsplit(fill(self.plan.text("url"), self._own_values, _quoted))
         self.context.http.request("OPTIONS", f"{parts.scheme}://{parts.netloc}/")
-        text = (
+        text = N_(
             "The server answers. Without an address for the check, key and template were not tried: "
             "send a test SMS."
         )
@@ -228,7 +229,10 @@ class GenericGateway(Gateway):
         return fill(self.plan.text("auth_user", "{user}"), values), fill(self._auth_secret, values)
 
     def _headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        headers = {name: fill(value, values) for name, value in self.plan.object("headers").items()}
+        given = self.plan.object("headers")
+        headers = {
+            name: filled for name, value in given.items() if (filled := fill(value, values)) or not value
+        }
         secret = fill(self._auth_secret, values)
         match self.plan.text("auth"):
             case "bearer":

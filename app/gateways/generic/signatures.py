@@ -18,8 +18,8 @@ from app.gateways.base import GatewayCall, ReportRejected
 from app.gateways.generic.plan import Plan
 
 ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
-# What is signed is a template, too: {body} {url} {secret} {header.X-Timestamp} {field.id}.
-SIGNED_PART = re.compile(r"\{(body|url|secret|(?:header|field)\.[A-Za-z0-9_\[\]-]{1,60})\}")
+# What is signed is a template, too, such as {header.X-Timestamp}{body}.
+SIGNED_PART = re.compile(r"\{(body|body_md5|method|url|secret|(?:header|field)\.[A-Za-z0-9_\[\]-]{1,60})\}")
 
 
 def check_report(plan: Plan, request: GatewayCall, secret: str) -> None:
@@ -145,6 +145,10 @@ def signed_bytes(template: str, request: GatewayCall, secret: str) -> bytes:
 def _part(name: str, request: GatewayCall, secret: str) -> bytes:
     if name == "body":
         return request.body
+    if name == "body_md5":
+        return hashlib.md5(request.body, usedforsecurity=False).hexdigest().encode()
+    if name == "method":
+        return request.method.encode()
     if name == "url":
         return request.url.encode()
     if name == "secret":

@@ -19,7 +19,7 @@ from app.store.messages import reports
 from app.web.admin.frame import document, sessions
 from app.web.admin.gateway import draft_of, facts
 from app.web.admin.parts import gateway_form
-from app.web.admin.words.adapters import problem_text
+from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import status_label
 
@@ -128,7 +128,7 @@ def use_example() -> Response:
         example = read_example(request.form.get("example", ""))
     except NotUnderstood as error:
         page = facts(HttpGateway, None)
-        return document.page("gateway.html", status=422, example_problem=_(str(error)), **page)
+        return document.page("gateway.html", status=422, example_problem=text_of(str(error)), **page)
     defaults = {field.name: field.default for field in HttpGateway.fields}
     given = {**defaults, **{name: value for name, value in example.settings.items() if value}}
     page = facts(HttpGateway, None, given=given)
@@ -170,8 +170,8 @@ def _meant() -> tuple[type[Gateway], Account | None]:
 
 
 def _problems(adapter: type[Gateway], invalid: SettingsInvalid) -> list[str]:
-    fields = {field.name: field for field in adapter.fields}
-    return [problem_text(text, fields[name]) for name, text in invalid.errors.items() if name in fields]
+    fields = {field.name for field in adapter.fields}
+    return [text_of(text) for name, text in invalid.errors.items() if name in fields]
 
 
 def _fragment(template: str, **values: Any) -> Response:

@@ -11,6 +11,7 @@ from smsapi.client import SmsApiComClient, SmsApiPlClient
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
+from app.gateways import explanations as why
 from app.gateways.adapters.smsapi import _CODES, _STATUSES, SmsApi
 from app.gateways.base import GatewayCall
 from app.transport import HttpAnswer
@@ -173,7 +174,7 @@ def test_batch_has_an_outcome_for_each_message_in_their_order() -> None:
         Accepted(("a",), MessageStatus.QUEUED, cost="0.16 points"),
         Refused(RefusalKind.PERMANENT, "13", "Invalid"),
         Accepted(("c",), MessageStatus.QUEUED, cost="0.16 points"),
-        Unknown("SMSAPI's answer has no id for this message."),
+        Unknown(why.NO_ID),
     ]
 
 

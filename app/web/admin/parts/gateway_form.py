@@ -9,7 +9,7 @@ from flask import request
 
 from app.gateways.base import Field, Gateway
 from app.store.accounts.accounts import Account
-from app.web.admin.words.adapters import problem_text, text_of
+from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _
 
 PREFIX = "set-"  # a setting may be called like a field of ours
@@ -63,7 +63,7 @@ def _input(
         hints.insert(0, _saved(stored))
     elif field.example:
         hints.append(_("Example: %(example)s", example=field.example))
-    error = problem_text(errors.get(field.name, ""), field)
+    error = text_of(errors.get(field.name, ""))
     return Input(
         field=field,
         id=PREFIX + field.name,

@@ -1,39 +1,41 @@
-"""The adapters' own texts (labels, hints, complaints) in the person's language, where there is a translation.
+"""What adapters and calls say (labels, hints, complaints, why a call failed) in the person's language.
 
-An adapter is one file in English and needs no other; what is not translated stays as it is.
+Adapters write English. What a catalogue lacks stays as it is, and so do a gateway's own words.
 """
 
 from __future__ import annotations
 
-from app.gateways.base import Field
+import re
+
+from app.domain.sentences import Sentence
 from app.web.admin.words.language import adapters_text
-from app.web.admin.words.language import gettext as _
+
+# `the answer could not be read (ValueError)`: what stands in the parentheses is for whoever reads logs.
+_DETAIL = re.compile(r"(.*\S) (\([^()]*\))")
+# `not_sent: the connection was refused`: the code first, as rows keep it.
+_CODED = re.compile(r"(\w+): (.*)")
 
 
 def text_of(text: str) -> str:
-    """A text of an adapter, translated if the catalogue of the gateways has it."""
-    return adapters_text(text) if text else ""
+    """A text of ours, translated if the catalogue of the gateways has it; of several lines each by itself."""
+    if isinstance(text, Sentence):
+        values = {name: _value(value) for name, value in text.values.items()}
+        pattern = adapters_text(text.pattern)
+        return pattern % values if values else pattern
+    return " ".join(_line(line) for line in text.split("\n")) if text else ""
 
 
-def problem_text(problem: str, field: Field) -> str:
-    """A complaint about a setting. Those of the common validation begin with the field's label."""
-    if not problem.startswith(field.label):
-        return text_of(problem)
-    rest = problem.removeprefix(field.label)
-    label = text_of(field.label)
-    match rest:
-        case " is required.":
-            return _("“%(label)s” is required.", label=label)
-        case " must be a whole number.":
-            return _("“%(label)s” must be a whole number.", label=label)
-        case " is not JSON.":
-            return _("“%(label)s” is not JSON.", label=label)
-        case " must be a JSON object, in braces.":
-            return _("“%(label)s” must be a JSON object, in braces.", label=label)
-        case " has a line break or a control character.":
-            return _("“%(label)s” has a line break or a control character.", label=label)
-        case " does not have the expected form.":
-            return _("“%(label)s” does not have the expected form.", label=label)
-        case " was saved for another address: enter it again.":
-            return _("“%(label)s” was saved for another address: enter it again.", label=label)
-    return problem
+def _value(value: object) -> object:
+    return text_of(value) if isinstance(value, Sentence) else value
+
+
+def _line(line: str) -> str:
+    if line.startswith("(") and line.endswith(")"):
+        return f"({_line(line[1:-1])})"
+    if (translated := adapters_text(line)) != line:
+        return translated
+    if coded := _CODED.fullmatch(line):
+        return f"{coded[1]}: {adapters_text(coded[2])}"
+    if detailed := _DETAIL.fullmatch(line):
+        return f"{adapters_text(detailed[1])} {detailed[2]}"
+    return line

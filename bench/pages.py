@@ -40,7 +40,12 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("statistics, own dates", "/ui/statistics?from={first}&to={last}"),
     ("log", "/ui/messages"),
     ("log, failed ones", "/ui/messages?status=failed"),
+    ("log, a page far down", "/ui/messages?after={half}"),
+    ("log, of robots", "/ui/messages?author=robot&period=30"),
     ("log, search by the last digits", "/ui/messages?q=4567"),
+    ("log, a whole number that is nowhere", "/ui/messages?q=%2B4915199999999"),
+    ("log, digits that are nowhere", "/ui/messages?q=9998887"),
+    ("log, a word that is nowhere", "/ui/messages?q=needle"),
 )
 
 # How messages end, in so many of a hundred.
@@ -109,7 +114,8 @@ def _asking(portal: Portal) -> Callable[[str], None]:
     token = issue(Session(portal, "1", "en", "Europe/Berlin", is_admin=True))
     headers = {"Authorization": f"Bearer {token}", "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
     today = utcnow().date()
-    dates = {"first": today - timedelta(days=DAYS - 10), "last": today}
+    half = int((utcnow() - timedelta(days=DAYS / 2)).timestamp() * 1e6)
+    dates = {"first": today - timedelta(days=DAYS - 10), "last": today, "half": f"{half}-{2**40}"}
 
     def ask(path: str) -> None:
         answer = client.get(path.format(**dates), headers=headers)

@@ -137,6 +137,10 @@ class Message:
     body_hash: str = field(repr=False)
 
     @property
+    def author(self) -> Author:
+        return Author.of(self.origin, self.module_id, self.author_id)
+
+    @property
     def is_erased(self) -> bool:
         """Its number was removed on request. One that came without a number still has its hash."""
         return not self.recipient and not self.body_hash

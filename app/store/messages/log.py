@@ -1,9 +1,9 @@
 """The log of a portal's messages: newest first, filtered, searched, turned page by page.
 
 Made for millions of rows. An index gives the rows in their order, narrowed by what it begins with: a status,
-an author, a whole number, a period. All else (a gateway, a sender, a part of a number, a word of the text) is
-looked for among the rows that follow, and no more of them than `_FAR` or `_FAR_IN_TEXTS` for one page: a
-search that has come so far says until when it looked, and goes on from there when asked.
+an author, a whole number, a period. All else (a gateway, a sender, what sent it, a part of a number, a word
+of the text) is looked for among the rows that follow, no more than `_FAR` or `_FAR_IN_ROWS` of them for one
+page: a search that has come so far says until when it looked, and goes on from there when asked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.messages import Message
+from app.domain.messages import Author, Message
 from app.domain.status import MessageStatus
 from app.store.database import is_sqlite, statement
 from app.store.messages.rows import message_columns, message_of
@@ -25,9 +25,9 @@ from app.store.tables import HAS_AUTHOR, attempts, gateway_accounts, messages, s
 _LAST = "z" * 128
 _BATCH = 1000
 # Rows that are looked through for one page: first some, since what is wanted is often new. Entries of an
-# index are read twenty times as fast as texts.
-_NEAR, _FAR = 2_000, 150_000
-_NEAR_IN_TEXTS, _FAR_IN_TEXTS = 500, 15_000
+# index are read many times as fast as whole rows.
+_NEAR, _FAR = 2_000, 400_000
+_NEAR_IN_ROWS, _FAR_IN_ROWS = 500, 40_000
 COUNTED = 1000  # of one status; more are shown as "1,000+"
 _COUNTED_AMONG = 4000  # rows, where a filter leaves few of them
 
@@ -55,6 +55,7 @@ class Filters:
     account_ids: tuple[int, ...] = ()
     sender_code: str = ""
     author_id: str = ""
+    author: Author | None = None
     recipient: str = ""
     digits: str = ""
     words: str = ""
@@ -78,7 +79,8 @@ def find(
     portal_id: int, filters: Filters = _EVERYTHING, *, limit: int, after: Position | None = None
 ) -> Found:
     """The newest messages first; `after` is where the page before ended."""
-    near, far = (_NEAR_IN_TEXTS, _FAR_IN_TEXTS) if filters.words else (_NEAR, _FAR)
+    reads_rows = bool(filters.words) or filters.author is not None
+    near, far = (_NEAR_IN_ROWS, _FAR_IN_ROWS) if reads_rows else (_NEAR, _FAR)
     end = None
     for size in (near, far):
         ids = _ids(portal_id, filters, after, within=size, limit=limit + 1)
@@ -132,7 +134,8 @@ def counts_of(portal_id: int, filters: Filters) -> Mapping[MessageStatus, Count]
     queries = []
     for status in MessageStatus:
         mine = replace(filters, status=status)
-        most = _COUNTED_AMONG if _looked_for(mine) else COUNTED + 1
+        most = _NEAR_IN_ROWS if filters.author is not None else _COUNTED_AMONG
+        most = most if _looked_for(mine) else COUNTED + 1
         window = _newest(portal_id, mine, None).limit(most).subquery()
         fitting = (
             sa.func.sum(sa.case((_fits(window, mine), 1), else_=0)) if _looked_for(mine) else sa.func.count()
@@ -175,7 +178,7 @@ def _rows(ids: Collection[int]) -> list[Message]:
 
 def _end_of_window(portal_id: int, filters: Filters, after: Position | None, size: int) -> Position | None:
     """The last row of so many; None when there are no more than these."""
-    last = _newest(portal_id, replace(filters, words=""), after).limit(2).offset(size - 1)
+    last = _newest(portal_id, replace(filters, words="", author=None), after).limit(2).offset(size - 1)
     with statement() as connection:
         rows = connection.execute(last).all()
     return Position(rows[0].received_at, rows[0].id) if len(rows) == 2 else None
@@ -184,7 +187,7 @@ def _end_of_window(portal_id: int, filters: Filters, after: Position | None, siz
 def _newest(portal_id: int, filters: Filters, after: Position | None) -> sa.Select[Any]:
     """The rows in their order as far as an index narrows them, with what is looked at in them."""
     place = (messages.c.received_at, messages.c.id)
-    looked_at = [messages.c[name] for name, _ in _looked_for(filters)]
+    looked_at = [messages.c[name] for name in dict.fromkeys(name for name, _ in _looked_for(filters))]
     query = (
         sa.select(messages.c.id, messages.c.received_at, *looked_at)
         .where(*_narrowed(portal_id, filters))
@@ -237,20 +240,37 @@ _Condition = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 def _looked_for(filters: Filters) -> list[tuple[str, _Condition]]:
     """What has to be looked for among the rows, each with its column."""
     is_one = filters.row_id is not None or bool(filters.message_id or filters.recipient)
-    found: dict[str, _Condition] = {}
+    found: list[tuple[str, _Condition]] = []
     if filters.status is not None and (is_one or filters.author_id):
-        found["status"] = lambda column: column == filters.status
+        found.append(("status", lambda column: column == filters.status))
     if filters.author_id and is_one:
-        found["author_id"] = lambda column: column == filters.author_id
+        found.append(("author_id", lambda column: column == filters.author_id))
     if filters.account_ids:
-        found["account_id"] = lambda column: column.in_(filters.account_ids)
+        found.append(("account_id", lambda column: column.in_(filters.account_ids)))
     if filters.sender_code:
-        found["sender_code"] = lambda column: column == filters.sender_code
+        found.append(("sender_code", lambda column: column == filters.sender_code))
     if filters.digits:
-        found["recipient"] = lambda column: column.contains(filters.digits, autoescape=True)
+        found.append(("recipient", lambda column: column.contains(filters.digits, autoescape=True)))
+    if filters.author is not None:
+        found += _of_author(filters.author)
     if filters.words:
-        found["text"] = lambda column: _has(column, filters.words)
-    return list(found.items())
+        found.append(("text", lambda column: _has(column, filters.words)))
+    return found
+
+
+def _of_author(author: Author) -> list[tuple[str, _Condition]]:
+    """The same as `Author.of` says of a row."""
+    if author is Author.TEST:
+        return [("origin", lambda column: column == "test")]
+    modules = {Author.ROBOT: "bizproc", Author.MARKETING: "sender"}
+    found: list[tuple[str, _Condition]] = [("origin", lambda column: column != "test")]
+    if author in modules:
+        return [*found, ("module_id", lambda column: column == modules[author])]
+    found.append(("module_id", lambda column: column.not_in(modules.values())))
+    nobody = ("", "0")
+    if author is Author.PERSON:
+        return [*found, ("author_id", lambda column: column.not_in(nobody))]
+    return [*found, ("author_id", lambda column: column.in_(nobody))]
 
 
 def _has(column: sa.ColumnElement[Any], words: str) -> sa.ColumnElement[bool]:

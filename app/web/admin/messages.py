@@ -34,11 +34,11 @@ from app.web.admin.words import codes
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.language import money, number
 from app.web.admin.words.messages import (
+    author_label,
     card_label,
     export_too_large,
     reason_text,
     retention_note,
-    source_label,
     status_label,
     status_tone,
     steps,
@@ -149,11 +149,9 @@ class View:
 
 def _views(query: LogQuery) -> list[View]:
     wanted: list[tuple[str, dict[str, Any]]] = [
-        (_("All"), {}),
         (_("Failed today"), {"period": "today", "status": "failed"}),
+        (_("Failed yesterday"), {"period": "yesterday", "status": "failed"}),
         (_("Not delivered today"), {"period": "today", "status": "undelivered"}),
-        (_("Outcome unknown"), {"status": "unknown"}),
-        (_("Waiting"), {"status": "queued"}),
     ]
     return [View(label, url_for(".show_log", **chosen), chosen == query.chosen) for label, chosen in wanted]
 
@@ -230,7 +228,7 @@ def _row(message: Message, costs: list[str], gateways: Mapping[int, str]) -> Row
         recipient=privacy.number_in_list(message.recipient),
         text=_beginning(privacy.shown(message).text),
         sender=message.sender_code,
-        source=source_label(message),
+        source=author_label(message.author),
         label=status_label(message.status),
         tone=status_tone(message.status),
         reason=reason.title if reason else "",
@@ -297,7 +295,7 @@ def show_message(row_id: int) -> Response:
     if privacy.shows_what_lists_mask():
         number = {"number": message.id, "to_number": mask(message.recipient)}
         audit.note_once(Action.NUMBER_SHOWN, message.portal_id, about=message.message_id, after=number)
-    return document.page("message.html", **_facts(message))
+    return _one("message.html", **_facts(message))
 
 
 @blueprint.get(f"/messages/{document.ROW}/again")
@@ -306,7 +304,7 @@ def ask_again(row_id: int) -> Response:
     message = _message(row_id)
     if may_send_again(message).answer == "no":
         return _not_now(message)
-    return document.page("again.html", **_facts(message))
+    return _one("again.html", **_facts(message))
 
 
 @blueprint.post(f"/messages/{document.ROW}/again")
@@ -318,14 +316,24 @@ def send_again(row_id: int) -> Response:
     again = queue_again(services(), message, is_sure=is_sure, seen_attempts=seen_attempts)
     if again.answer == "ask":
         error = _("Confirm that you know it: the recipient may get the message twice.")
-        return document.page("again.html", status=422, **_facts(message), error=error)
+        return _one("again.html", status=422, **_facts(message), error=error)
     if again.answer == "no":
         return _not_now(_message(row_id))
-    return document.page("message.html", **_facts(_message(row_id)), notice="again")
+    return _one("message.html", **_facts(_message(row_id)), notice="again")
+
+
+def _one(template: str, *, status: int = 200, **values: Any) -> Response:
+    """A page about one message; beside the list, where the browser asks for it there."""
+    is_beside = request.headers.get("X-Beside") == "1"
+    layout = "ui/_beside.html" if is_beside else "ui/_page.html"
+    answer = document.page(template, status=status, layout=layout, **values)
+    if is_beside:
+        answer.headers["X-Beside"] = "1"
+    return answer
 
 
 def _not_now(message: Message) -> Response:
-    return document.page("message.html", status=409, **_facts(message), notice="not_now")
+    return _one("message.html", status=409, **_facts(message), notice="not_now")
 
 
 # What a person can have found out at the gateway.
@@ -338,8 +346,8 @@ def resolve(row_id: int) -> Response:
     message = _message(row_id)
     found = _FINDINGS.get(request.form.get("found", "")) or abort(400)
     if not write_down(services(), message, found):
-        return document.page("message.html", status=409, **_facts(_message(row_id)), notice="not_unknown")
-    return document.page("message.html", **_facts(_message(row_id)), notice="resolved")
+        return _one("message.html", status=409, **_facts(_message(row_id)), notice="not_unknown")
+    return _one("message.html", **_facts(_message(row_id)), notice="resolved")
 
 
 def _message(row_id: int) -> Message:

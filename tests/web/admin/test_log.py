@@ -89,8 +89,8 @@ def test_hidden_texts_cannot_be_searched(admin: Visitor) -> None:
 def test_a_search_looks_so_far_and_says_where_to_go_on(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.messages.log._NEAR_IN_TEXTS", 1)
-    monkeypatch.setattr("app.store.messages.log._FAR_IN_TEXTS", 2)
+    monkeypatch.setattr("app.store.messages.log._NEAR_IN_ROWS", 1)
+    monkeypatch.setattr("app.store.messages.log._FAR_IN_ROWS", 2)
     wanted = admin.message("the needle").id
     for n in range(1, 6):
         admin.message("x" * n)
@@ -105,6 +105,31 @@ def test_a_search_looks_so_far_and_says_where_to_go_on(
     assert "Older messages were not looked at yet" in answers[0]
     assert "No message fits" not in answers[0]
     assert "not looked at yet" not in answers[-1]
+
+
+def test_the_log_is_narrowed_to_what_sent_a_message(admin: Visitor) -> None:
+    made = {
+        "robot": {"module_id": "bizproc", "author_id": "5"},
+        "marketing": {"module_id": "sender"},
+        "person": {"module_id": "crm", "author_id": "5"},
+        "automatic": {"module_id": "crm", "author_id": "0"},
+        "test": {"origin": "test", "author_id": "5"},
+    }
+    ids = {}
+    for number, (source, values) in enumerate(made.items(), 1):
+        ids[source] = admin.message("x" * number).id
+        _set(ids[source], **values)
+
+    assert {source: _shown(admin, author=source) for source in made} == {s: [i] for s, i in ids.items()}
+    assert _shown(admin, author="no such") == list(ids.values())[::-1]
+
+
+def test_yesterday_is_one_day_of_the_person(admin: Visitor) -> None:
+    ids = [admin.message("x" * n).id for n in (1, 2, 3)]
+    for row_id, days in zip(ids, (0, 1, 2), strict=True):
+        _set(row_id, received_at=services().now() - timedelta(days=days))
+
+    assert _shown(admin, period="yesterday") == [ids[1]]
 
 
 # --- counts
@@ -185,6 +210,14 @@ def test_an_administrator_sees_numbers_in_full_for_a_while_and_alone(admin: Visi
 
 
 # --- employees and their own messages
+
+
+def test_no_filter_opens_other_peoples_messages(admin: Visitor, author: Visitor) -> None:
+    other = admin.message("x")
+    _set(other.id, author_id="33")
+    for source in ("person", "automatic", "robot", "test"):
+        for words in (f"#{other.id}", other.message_id, "x"):
+            assert _shown(author, q=words, author=source) == []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from app.domain.messages import Author
 from app.domain.status import MessageStatus
 from app.domain.texts import clean
 from app.services import services
@@ -16,15 +17,16 @@ from app.web.admin.frame import privacy
 from app.web.admin.parts import searching
 from app.web.admin.parts.days import begin_of, day_of
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.messages import status_label
+from app.web.admin.words.messages import author_label, status_label
 from app.words.catalogues import N_
 
 _DAYS = {"today": 1, "7": 7, "30": 30}
 _PERIODS = {
     "today": N_("Today"),
+    "yesterday": N_("Yesterday"),
     "7": N_("The last 7 days"),
     "30": N_("The last 30 days"),
-    "custom": N_("From a day to a day"),
+    "custom": N_("Choose the days"),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -40,6 +42,7 @@ class LogQuery:
     statuses: list[tuple[str, str]]
     gateways: list[tuple[str, str]]
     sender_codes: list[tuple[str, str]]
+    authors: list[tuple[str, str]]
     other_ways: tuple[str, ...]  # in which the same words can be searched for
 
     @property
@@ -56,6 +59,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
     account_ids = tuple(id_ for id_, name in accounts.items() if slug and name == slug)
     status = _status(given.get("status", ""))
     code = given.get("sender", "") if given.get("sender") in codes else ""
+    kind = _author(given.get("author", ""))
     period, days = _period(given, now)
     since, until = _bounds(period, days, now)
     narrowed = Filters(
@@ -65,6 +69,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         account_ids=account_ids,
         sender_code=code,
         author_id=privacy.only_author(),
+        author=kind,
     )
     search = searching.find(portal_id, given.get("q", ""), given.get("how", ""), narrowed)
     chosen = {
@@ -73,6 +78,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         "status": status.value if status else "",
         "gateway": slug,
         "sender": code,
+        "author": kind.value if kind else "",
         "q": given.get("q", "") if search.how else "",
         "how": search.how,
     }
@@ -83,6 +89,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
         gateways=[(slug, gateway_title(slug)) for slug in dict.fromkeys(accounts.values())],
         sender_codes=[(code, code) for code in codes],
+        authors=[(author.value, author_label(author)) for author in Author],
         other_ways=search.other_ways,
     )
 
@@ -91,6 +98,13 @@ def gateway_title(slug: str) -> str:
     """A gateway's name, also of one that this version does not have any more."""
     adapter = services().gateways.get(slug)
     return adapter.title if adapter else slug
+
+
+def _author(word: str) -> Author | None:
+    try:
+        return Author(word)
+    except ValueError:
+        return None
 
 
 def _status(word: str) -> MessageStatus | None:
@@ -107,7 +121,7 @@ def _period(given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, str
     """The chosen period, and the days of a period of one's own."""
     period = given.get("period", "")
     if period != "custom":
-        return (period if period in _DAYS else ""), {}
+        return (period if period in _PERIODS else ""), {}
     days = {name: day.isoformat() for name in ("from", "to") if (day := _day(given.get(name, ""), now))}
     return ("custom" if days else ""), days
 
@@ -122,6 +136,8 @@ def _day(text: str, now: datetime) -> date | None:
 
 
 def _bounds(period: str, days: Mapping[str, str], now: datetime) -> tuple[datetime | None, datetime | None]:
+    if period == "yesterday":
+        return begin_of(day_of(now) - timedelta(days=1)), begin_of(day_of(now))
     if period in _DAYS:
         return begin_of(day_of(now) - timedelta(days=_DAYS[period] - 1)), None
     first, last = (date.fromisoformat(days[name]) if name in days else None for name in ("from", "to"))

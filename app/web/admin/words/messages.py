@@ -222,12 +222,8 @@ _AUTHORS = {
 
 
 def author_label(author: Author) -> str:
+    """Who or what sent a message; names are never stored."""
     return _(_AUTHORS[author])
-
-
-def source_label(message: Message) -> str:
-    """Who or what sent it, as far as the portal's call says; names are never stored."""
-    return author_label(Author.of(message.origin, message.module_id, message.author_id))
 
 
 def card_label(card: Card) -> str:

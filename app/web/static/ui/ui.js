@@ -114,6 +114,7 @@
 
   on("configRequest", ({ detail }) => {
     detail.headers.Authorization = `Bearer ${token}`;
+    if (belongsBeside(detail.elt)) detail.headers["X-Beside"] = "1";
   });
   on("beforeRequest", (event) => {
     const { target } = event;
@@ -163,25 +164,100 @@
         .finally(() => taken(false));
     }
     repeated.delete(elt);
+    if (xhr.getResponseHeader("X-Beside")) detail.target = find("#beside") ?? target;
     if (detail.isError) complain("#broken", elt);
   });
   for (const failure of ["sendError", "timeout"]) on(failure, ({ target }) => complain("#broken", target));
 
+  const wantsFocus = (place, heading) =>
+    find(`${place} [data-focus]`) || find(`${place} [aria-invalid=true]`) || find(heading);
+
   on("afterSwap", ({ detail }) => {
-    if (detail.target.id !== "main") return;
+    const { target, pathInfo, requestConfig } = detail;
+    remember(target.id, pathInfo.finalRequestPath, requestConfig);
+    if (target.id === "beside") return showBeside();
+    if (target.id !== "main") return;
     look();
     title();
-    const anchor = detail.pathInfo?.anchor;
-    const place = anchor && document.getElementById(anchor);
-    if (place) {
-      place.focus({ preventScroll: true });
-      place.scrollIntoView({ block: "start" });
-      return;
-    }
-    const wanted = find("#main [data-focus]") || find("#main [aria-invalid=true]") || find("#title");
+    const place = pathInfo.anchor && document.getElementById(pathInfo.anchor); // a link to one setting
+    const wanted = place || wantsFocus("#main", "#title");
     if (wanted) wanted.focus({ preventScroll: true });
-    scrollTo(0, 0);
-    portal.then((b24) => b24.parent.scrollParentWindow(0)).catch(ignore);
+    const top = place ? Math.max(0, place.getBoundingClientRect().top + scrollY - 120) : 0;
+    scrollTo(0, top);
+    portal.then((b24) => b24.parent.scrollParentWindow(top)).catch(ignore);
+  });
+
+  // --- a row opens beside its list where there is room for both, else as a page. The server answers with a part
+  // for there when it is asked to; all other answers are pages.
+
+  const wide = matchMedia("(min-width: 900px)");
+  const isOpen = () => find("#beside:not([hidden])");
+  const belongsBeside = (link) =>
+    link.closest("#beside") || (wide.matches && link.closest("[data-beside]") && find("#beside"));
+
+  function showBeside() {
+    const row = markOpen();
+    const beside = find("#beside");
+    beside.hidden = false;
+    // The frame is as high as its page: at the row, or it may be far away from who clicked.
+    if (row) {
+      const down = row.getBoundingClientRect().top - beside.parentElement.getBoundingClientRect().top;
+      beside.style.marginBlockStart = `${Math.max(0, down - 60)}px`;
+    }
+    wantsFocus("#beside", "#beside-title")?.focus();
+  }
+
+  function markOpen() {
+    const number = now.beside && /\/messages\/(\d+)/.exec(now.beside)?.[1];
+    for (const row of document.querySelectorAll("tr[data-row]"))
+      if (row.dataset.row === number) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    return number && find(`tr[data-row="${number}"]`);
+  }
+
+  function hideBeside() {
+    const row = markOpen();
+    const beside = find("#beside");
+    if (!beside) return;
+    beside.hidden = true;
+    beside.replaceChildren();
+    now.beside = null;
+    markOpen();
+    row?.querySelector("a")?.focus();
+  }
+
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && isOpen() && history.back());
+
+  // --- back: the frame's address never changes, so each entry of its history says itself what was shown
+
+  let now = { page: find("nav.tabs a[aria-current]")?.getAttribute("href") ?? null, beside: null };
+  history.replaceState(now, "");
+
+  function remember(place, path, { verb, headers }) {
+    if (verb !== "get" || headers["X-Travel"]) return;
+    const before = now;
+    if (place === "main") now = { page: path, beside: null };
+    else if (place === "log") now = { ...now, page: path };
+    else if (place === "beside") now = { ...now, beside: path };
+    else return;
+    const isSame = place === "log" || !before.page || (place === "beside" && before.beside);
+    if (isSame || before.page === path) history.replaceState(now, "");
+    else history.pushState(now, "");
+  }
+
+  addEventListener("popstate", ({ state }) => {
+    if (!state?.page) return;
+    const before = now;
+    now = state;
+    const go = (path, more) => htmx.ajax("GET", path, { target: "#main", headers: { "X-Travel": "1", ...more } });
+    if (state.page !== before.page) {
+      now = { page: state.page, beside: null };
+      go(state.page);
+    } else if (state.beside) go(state.beside, { "X-Beside": "1" });
+    else {
+      now = before;
+      hideBeside();
+    }
   });
 
   // --- unsaved changes: `data-guard` marks a form that asks before what was typed into it is lost
@@ -269,6 +345,7 @@
     for (const beside of document.querySelectorAll(`[data-with="${part.id}"]`))
       beside.replaceWith(parsed.content.getElementById(beside.id) ?? "");
     htmx.process(fresh);
+    markOpen();
     if (focused) fresh.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     if ("live" in fresh.dataset) later(fresh, LIVE_MS);
     title();
@@ -333,9 +410,10 @@
   // --- buttons
 
   document.addEventListener("click", ({ target }) => {
-    const button = target.closest("[data-copy], [data-reload]");
+    const button = target.closest("[data-copy], [data-reload], [data-close]");
     if (!button) return;
-    if (button.dataset.copy) copy(button.dataset.copy);
+    if ("close" in button.dataset) history.back();
+    else if (button.dataset.copy) copy(button.dataset.copy);
     else portal.then((b24) => within(b24.parent.reloadWindow())).catch(() => location.reload());
   });
 

@@ -28,7 +28,7 @@ from app.services import services
 from app.store import database as database_room
 from app.store import job_runs
 from app.store.accounts import accounts
-from app.store.database import database_is_down, utcnow
+from app.store.database import clock, connections, database_is_down, utcnow
 from app.store.messages import claims, messages
 from app.store.portals import portals
 from app.transport import HttpClient, NotSent
@@ -186,7 +186,7 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
     cluster: Postgres, on_postgresql: Handler
 ) -> None:
     on_postgresql.post("before")
-    time.sleep(database_room.FRESH_S + 0.1)
+    time.sleep(connections.FRESH_S + 0.1)
     answers: list[tuple[int, float]] = []
     cluster.pause()
     try:
@@ -215,7 +215,7 @@ def test_fault_03_a_paused_database_is_503_within_two_seconds_for_everybody(
 def test_fault_03_a_connection_that_died_at_rest_costs_no_message(
     cluster: Postgres, on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_room, "FRESH_S", 60.0)  # the pool does not ask whether it lives
+    monkeypatch.setattr(connections, "FRESH_S", 60.0)  # the pool does not ask whether it lives
     on_postgresql.post("before")
 
     cluster.restart("immediate")
@@ -335,14 +335,14 @@ def test_fault_07_a_lock_that_somebody_holds_is_503_in_time(
 def test_fault_57_leases_go_by_the_clock_of_the_database(
     cluster: Postgres, on_postgresql: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TenMinutesAhead(database_room.datetime):  # type: ignore[misc,valid-type]
+    class TenMinutesAhead(clock.datetime):  # type: ignore[misc,valid-type]
         @classmethod
         def now(cls, tz: object = None) -> object:  # type: ignore[override]
             return super().now(tz) + timedelta(minutes=10)  # type: ignore[arg-type]
 
     on_postgresql.post("before")  # a connection tells the time
     true_time = utcnow()
-    monkeypatch.setattr(database_room, "datetime", TenMinutesAhead)
+    monkeypatch.setattr(clock, "datetime", TenMinutesAhead)
 
     assert job_runs.claim("skewed", now=utcnow(), every_s=0, lease_s=60)
     assert abs(utcnow() - true_time) < timedelta(seconds=30)
@@ -357,7 +357,7 @@ def test_fault_57_a_slow_answer_does_not_set_the_clock(on_postgresql: Handler, s
 
     with database_room.db.engine.connect() as connection:
         raw = connection.connection.dbapi_connection
-        database_room._clock.set_by(_Late(raw, slow_s))
+        clock.database_clock.set_by(_Late(raw, slow_s))
 
     assert abs(_behind_the_database() - before) < slow_s / 4
 
@@ -405,7 +405,7 @@ def test_fault_05_a_full_database_is_503_and_heals(on_sqlite: Handler) -> None:
         def set_limit(connection: sqlite3.Connection, *_: object) -> None:
             connection.execute(f"PRAGMA max_page_count={limit}")
 
-        database_room.sa.event.listen(engine, "checkout", set_limit)
+        connections.sa.event.listen(engine, "checkout", set_limit)
 
     engine = database_room.db.engine
     on_sqlite.post("before")

@@ -22,7 +22,7 @@ from app.domain.retry import Timing
 from app.jobs.retention import purge_from
 from app.services import services
 from app.store.database import utcnow
-from app.store.messages import messages
+from app.store.messages import acceptance
 from app.store.portals import portals
 from app.store.upkeep import retention
 from app.store.upkeep.retention import Removed
@@ -83,7 +83,7 @@ def _store_until(portal: Portal, name: str, is_over: Callable[[], bool]) -> list
         intended += EVERY_S
         time.sleep(max(0.0, intended - time.monotonic()))
         incoming = HandedMessage(f"{name}-{len(waits)}", "+4915112345678", "hello", "sms")
-        messages.accept(seen, incoming, now=utcnow(), timing=Timing())
+        acceptance.accept(seen, incoming, now=utcnow(), timing=Timing())
         waits.append((time.monotonic() - intended) * 1000)
     return sorted(waits)
 

@@ -28,7 +28,7 @@ from app.services import services
 from app.store.accounts import accounts
 from app.store.database import db, overwrite_deleted, spool, statement, utcnow, writing
 from app.store.database.spool import Spool, SpooledCall
-from app.store.messages import messages, outcomes, reports
+from app.store.messages import acceptance, by_hand, messages, outcomes, reports
 from app.store.messages.timeline import attempts_of, timeline
 from app.store.portals import portals, rest_log
 from app.store.tables import job_runs, message_events, portal_events
@@ -91,7 +91,7 @@ def _message(portal: Portal, message_id: str = "m1", *, to: str = NUMBER, text: 
         extra={"phone": to},
         auth=CallAuth(access_token="the author's own"),
     )
-    accepted = messages.accept(handler, incoming, now=utcnow(), timing=services().timing)
+    accepted = acceptance.accept(handler, incoming, now=utcnow(), timing=services().timing)
     assert accepted.row_id is not None
     return accepted.row_id
 
@@ -346,11 +346,11 @@ def test_a_repeat_of_the_call_brings_nothing_back(app: Flask, portal: Portal) ->
     assert handler is not None
     again = HandedMessage(message_id="m1", recipient=NUMBER, text=TEXT, sender_code="sms")
 
-    accepted = messages.accept(handler, again, now=utcnow(), timing=services().timing)
+    accepted = acceptance.accept(handler, again, now=utcnow(), timing=services().timing)
 
     assert (accepted.row_id, accepted.is_repeat, accepted.is_conflict) == (None, True, False)
     assert _row(portal, row_id).recipient == ""
-    assert not messages.resend(_row(portal, row_id), now=utcnow(), timing=services().timing)
+    assert not by_hand.resend(_row(portal, row_id), now=utcnow(), timing=services().timing)
     assert [entry.event for entry in timeline(_row(portal, row_id))] == ["received", "erased"]
 
 

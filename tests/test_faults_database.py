@@ -29,7 +29,7 @@ from app.store import database as database_room
 from app.store import job_runs
 from app.store.accounts import accounts
 from app.store.database import clock, connections, database_is_down, utcnow
-from app.store.messages import claims, messages
+from app.store.messages import acceptance, claims, messages
 from app.store.portals import portals
 from app.transport import HttpClient, NotSent
 from app.web.operator import metrics
@@ -453,7 +453,7 @@ def test_fault_59_without_memory_is_503_and_heals(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(messages, "_row_for", no_memory)
+        patch.setattr(acceptance, "_row_for", no_memory)
         status, _ = on_sqlite.post("none left")
 
     assert status == 503

@@ -24,9 +24,9 @@ from app.domain.texts import measure
 from app.gateway_accounts import connect
 from app.gateways.adapters.http import HttpGateway
 from app.jobs import submit
-from app.store.accounts import accounts
+from app.store.accounts import accounts, pace, stops
 from app.store.database import StoreUnavailable, writing
-from app.store.messages import claims, messages, outcomes, reports
+from app.store.messages import by_hand, claims, messages, outcomes, parked
 from app.store.messages.claims import Taken
 from app.store.portals import portals
 from app.store.tables import gateway_accounts
@@ -62,7 +62,7 @@ def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
 ) -> None:
     world.connect()
     sent = world.send()
-    real, both = accounts.claim_drain, threading.Barrier(2, timeout=10)
+    real, both = pace.claim_drain, threading.Barrier(2, timeout=10)
 
     def held_by_both(*args: Any, **options: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
@@ -70,8 +70,8 @@ def test_fault_08_two_workers_that_see_the_same_message_due_submit_it_once(
         real(*args, **options)
         return "no lease at all"
 
-    monkeypatch.setattr(accounts, "claim_drain", held_by_both)
-    monkeypatch.setattr(accounts, "keep_drain", lambda *args, **options: True)
+    monkeypatch.setattr(pace, "claim_drain", held_by_both)
+    monkeypatch.setattr(pace, "keep_drain", lambda *args, **options: True)
     workers = [threading.Thread(target=world.submit, args=(sent,)) for _ in range(2)]
     for worker in workers:
         worker.start()
@@ -483,7 +483,7 @@ def test_fault_28_of_two_workers_that_try_a_silent_gateway_one_may(world: FaultW
     assert seen_by_both is not None
 
     now = world.world.now()
-    may = [accounts.begin_probe(seen_by_both, now=now, breaker_s=30.0) for _ in range(2)]
+    may = [pace.begin_lone_call(seen_by_both, now=now, pause_s=30.0) for _ in range(2)]
 
     assert may == [True, False]
 
@@ -555,7 +555,7 @@ def test_refusals_count_no_further_when_one_was_taken_in_between(world: FaultWor
         world.work()
 
     found = accounts.by_id(account.id)
-    assert found is not None and found.circuit_open_since is None
+    assert found is not None and found.stopped_since is None
 
 
 def test_refusals_of_the_old_key_do_not_stop_the_new_settings(world: FaultWorld) -> None:
@@ -566,7 +566,7 @@ def test_refusals_of_the_old_key_do_not_stop_the_new_settings(world: FaultWorld)
     stop(old, "401: the old key", probe_at=now, now=now)
 
     found = accounts.by_id(old.id)
-    assert found is not None and found.circuit_open_since is None
+    assert found is not None and found.stopped_since is None
 
 
 def test_a_gateway_that_is_connected_while_a_worker_finds_none_sends_what_waits(
@@ -593,7 +593,7 @@ def test_an_account_that_is_repaired_while_a_worker_finds_it_stopped_sends_what_
     sent, real = world.send(), claims.take
 
     def probe_was_faster(*args: Any, **options: Any) -> Taken:
-        assert accounts.close_circuit(account)
+        assert stops.lift(account)
         return real(*args, **options)
 
     monkeypatch.setattr(claims, "take", probe_was_faster)
@@ -879,7 +879,7 @@ def test_fault_33_a_late_acceptance_of_an_old_attempt_does_not_stop_a_resend(
     sent = world.send()
 
     def a_person_resends_it() -> None:
-        assert messages.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
+        assert by_hand.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
 
     _sleep_after_the_answer(world, sent, monkeypatch, a_person_resends_it)
     world.submit(sent)
@@ -975,8 +975,8 @@ def test_fault_37_many_reports_for_nobody_do_not_hide_one_that_missed_its_messag
     reference = world.taken(sent)[0]["reference"]
 
     crossed = DeliveryReport(MessageStatus.DELIVERED, "DELIVRD", reference=reference)
-    reports.park_all(account.id, [crossed], now=world.world.now())  # as if both commits had crossed
-    reports.rematch_parked(now=world.world.now(), timing=world.services.timing, limit=5)
+    parked.park_all(account.id, [crossed], now=world.world.now())  # as if both commits had crossed
+    parked.rematch_parked(now=world.world.now(), timing=world.services.timing, limit=5)
 
     assert world.status(sent) == ("delivered", "")
 
@@ -1010,7 +1010,7 @@ def test_a_resend_is_a_new_attempt_and_the_portal_hears_it(world: FaultWorld) ->
     world.work()
     world.later(6)
 
-    assert messages.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
+    assert by_hand.resend(world.row(sent), now=world.world.now(), timing=world.services.timing)
     world.later(6)
     world.report(sent, "DELIVRD")
     world.later(6)

@@ -20,7 +20,7 @@ from app.jobs import retention as retention_job
 from app.jobs import sweep
 from app.services import Services, services
 from app.store.database import db, statement, utcnow, writing
-from app.store.messages import messages
+from app.store.messages import acceptance, by_hand, messages
 from app.store.messages.rows import add_event
 from app.store.portals import portals
 from app.store.tables import attempts, job_runs, message_events, parts
@@ -66,7 +66,7 @@ def _message(portal: Portal, message_id: str, *, days: float, **values: Any) -> 
         bindings=({"OWNER_ID": "7", "OWNER_TYPE_ID": "3"},),
         extra={"note": "more"},
     )
-    accepted = messages.accept(
+    accepted = acceptance.accept(
         handler, incoming, now=utcnow() - timedelta(days=days), timing=services().timing
     )
     assert accepted.row_id is not None
@@ -198,7 +198,7 @@ def test_a_repeat_of_the_call_is_still_known_and_nothing_can_be_sent_again(app: 
     assert handler is not None
     again = HandedMessage(message_id="m1", recipient="+4915112345678", text=TEXT, sender_code="sms")
 
-    repeat = messages.accept(handler, again, now=utcnow(), timing=services().timing)
+    repeat = acceptance.accept(handler, again, now=utcnow(), timing=services().timing)
     resent = app.test_cli_runner().invoke(args=["messages", "resend", portal.member_id, "m1"])
 
     assert (repeat.row_id, repeat.is_repeat, repeat.is_conflict) == (None, True, False)
@@ -206,7 +206,7 @@ def test_a_repeat_of_the_call_is_still_known_and_nothing_can_be_sent_again(app: 
     assert "was removed" in resent.stderr
     seen = messages.by_row(portal.id, row_id)
     assert seen is not None
-    assert not messages.resend(seen, now=utcnow(), timing=services().timing)
+    assert not by_hand.resend(seen, now=utcnow(), timing=services().timing)
 
 
 def test_a_removed_text_is_in_no_file(app: Flask) -> None:

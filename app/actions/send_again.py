@@ -6,7 +6,7 @@ from app.domain.life import Again, may_send_again
 from app.domain.messages import Message
 from app.engine import PRIORITY_SINGLE
 from app.services import Services
-from app.store.messages import messages
+from app.store.messages import by_hand
 
 CHANGED = Again("no", "on_its_way")
 
@@ -24,7 +24,7 @@ def send_again(
         return again
     if seen_attempts is not None and seen_attempts != seen.attempts:
         return CHANGED
-    if not messages.resend(seen, now=services.now(), timing=services.timing):
+    if not by_hand.resend(seen, now=services.now(), timing=services.timing):
         return CHANGED
     services.engine.hint("submit", seen.portal_id, priority=PRIORITY_SINGLE)
     return Again("yes")

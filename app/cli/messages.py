@@ -19,8 +19,8 @@ from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.services import services
 from app.store import audit
+from app.store.messages import by_hand, messages
 from app.store.messages import log as message_log
-from app.store.messages import messages
 from app.store.messages import timeline as message_timeline
 from app.store.messages.log import Filters
 from app.store.messages.timeline import attempts_of, timeline
@@ -136,7 +136,7 @@ def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool
 def messages_restored(as_json: bool) -> None:
     """After a restore from a backup, before the workers start: send nothing that may be out already."""
     parts = services()
-    count = messages.mark_unsent_unknown(now=parts.now(), timing=parts.timing)
+    count = by_hand.mark_unsent_unknown(now=parts.now(), timing=parts.timing)
     show({"unknown": count}, [f"{count} messages count as unknown now"], as_json=as_json)
 
 

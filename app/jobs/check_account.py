@@ -10,7 +10,7 @@ from app.domain.incidents import FAILED_CHECKS_TO_TELL
 from app.gateway_accounts import keep_webhooks
 from app.gateways.base import CheckResult, Gateway
 from app.services import Services
-from app.store.accounts import accounts
+from app.store.accounts import accounts, checks
 from app.store.accounts.accounts import Check
 from app.transport import TransportError
 
@@ -24,15 +24,15 @@ def plan_checks(services: Services) -> None:
     adapters = services.gateways.adapters.items()
     slugs = [slug for slug, a in adapters if a.capabilities.balance or a.capabilities.webhooks]
     span = services.timing.span("regular_check_s")
-    for account_id in accounts.unplanned_checks(slugs, limit=ACCOUNTS_A_ROUND):
-        accounts.plan_check(account_id, services.now() + span * random.random())  # noqa: S311 - spreads
+    for account_id in checks.unplanned_checks(slugs, limit=ACCOUNTS_A_ROUND):
+        checks.plan_check(account_id, services.now() + span * random.random())  # noqa: S311 - spreads
 
 
 def check_account(services: Services, account_id: int) -> None:
     """Ask one account. Its messages are not touched by what it says: they find out by themselves."""
     now, account = services.now(), accounts.by_id(account_id)
     span = services.timing.span("regular_check_s") * random.uniform(0.8, 1.2)  # noqa: S311 - spreads
-    if account is None or not accounts.claim_check(account_id, now=now, next_at=now + span):
+    if account is None or not checks.claim_check(account_id, now=now, next_at=now + span):
         return
     gateway = services.gateway(account)
     if gateway is None:
@@ -42,9 +42,9 @@ def check_account(services: Services, account_id: int) -> None:
         keep_webhooks(gateway, services.report_url(account))
     if not can.balance:
         return
-    failed = accounts.record_regular_check(account, _check(services, gateway))
+    failed = checks.record_regular_check(account, _check(services, gateway))
     if 0 < failed < FAILED_CHECKS_TO_TELL:
-        accounts.plan_check(account.id, now + timedelta(seconds=services.timing.account_probe_s))
+        checks.plan_check(account.id, now + timedelta(seconds=services.timing.account_probe_s))
     if failed:
         log.warning("regular check failed", extra={"install": account.portal_id, "in_a_row": failed})
 

@@ -12,7 +12,7 @@ from app.gateways.base import Submitted
 from app.jobs.submit import answering, hint_push, may_repeat
 from app.services import Services
 from app.store.accounts import accounts
-from app.store.messages import claims, messages, outcomes, reports
+from app.store.messages import claims, gateway_ids, messages, outcomes, parked, reports
 from app.store.portals import portals
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _look_up(services: Services, message: Message) -> None:
 
 
 def _poll(services: Services, message: Message) -> None:
-    waiting = reports.waiting_for_poll(message.id)
+    waiting = gateway_ids.waiting_for_poll(message.id)
     account = accounts.by_id(waiting[0]) if waiting else None
     gateway = services.gateway(account) if account else None
     if waiting is None or account is None or gateway is None:
@@ -105,7 +105,7 @@ def match_reports(services: Services, account_id: int) -> None:
     account, after_id = accounts.by_id(account_id), 0
     while account is not None:
         now = services.now()
-        after_id = reports.match_parked(account_id, after_id, now=now, timing=services.timing)
+        after_id = parked.match_parked(account_id, after_id, now=now, timing=services.timing)
         if not after_id:
             hint_push(services, account.portal_id)
             return

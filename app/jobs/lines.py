@@ -28,7 +28,7 @@ from app.store.accounts import accounts
 from app.store.accounts import lines as store
 from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
-from app.store.messages import reports
+from app.store.messages import gateway_ids, reports
 
 log = logging.getLogger(__name__)
 
@@ -193,8 +193,8 @@ class LineKeeper:
         now = self._services.now()
         try:
             message_id = receipt.message_id
-            if not reports.knows(account.id, message_id):
-                other = reports.spelt_otherwise(account.id, other_spellings(message_id), receipt.number)
+            if not gateway_ids.knows(account.id, message_id):
+                other = gateway_ids.spelt_otherwise(account.id, other_spellings(message_id), receipt.number)
                 message_id = other or message_id
             report = DeliveryReport(
                 receipt.status, receipt.word, gateway_message_id=message_id, code=receipt.error

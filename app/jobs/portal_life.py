@@ -22,9 +22,10 @@ from app.jobs.removal import NotYet, act_on_removal
 from app.jobs.submit import hint_push
 from app.registration import TRY_AGAIN, NotNow, reconcile
 from app.services import Services
-from app.store.accounts import accounts
+from app.store.accounts import accounts, stops
+from app.store.messages import held as message_held
 from app.store.messages import messages
-from app.store.portals import events, portals, tokens
+from app.store.portals import events, portals, states, tokens
 from app.store.portals.events import StoredEvent
 from app.transport import TransportError
 
@@ -138,7 +139,7 @@ def _looked(services: Services, event: StoredEvent, portal: Portal) -> str:
     how often, it is looked at once a minute, and one look answers all who said so before."""
     began = services.now()
     every = services.timing.span("unproved_look_s")
-    if (until := portals.claim_look(portal.id, now=began, every=every)) is not None:
+    if (until := states.claim_look(portal.id, now=began, every=every)) is not None:
         raise NotYet(until)
     keep_in_step(services, portal.id, only_missing=True)
     result = f"looked: {portals.by_id(portal.id).state}"
@@ -159,7 +160,7 @@ def keep_in_step(services: Services, portal_id: int, *, only_missing: bool = Fal
     except (PortalError, TransportError) as error:
         pause = note_portal_error(services, portal, error)
         if portals.by_id(portal.id).state.can_be_told and not isinstance(error, PortalGone):
-            portals.postpone_reconcile(portal, services.now() + max(pause, TRY_AGAIN))
+            states.postpone_reconcile(portal, services.now() + max(pause, TRY_AGAIN))
         return
     if done.changed:
         log.info("registration mended", extra={"install": portal.id, "added": done.added})
@@ -180,7 +181,7 @@ def keep_tokens_alive(services: Services, portal_id: int) -> None:
 
 def verify_held(services: Services, row_id: int) -> None:
     """A message whose call did not fit its portal: is it the portal's after all?"""
-    held = messages.held_call(row_id)
+    held = message_held.held_call(row_id)
     if held is None:
         return
     message, application_token, access_token = held
@@ -195,11 +196,11 @@ def verify_held(services: Services, row_id: int) -> None:
             _refuse_held(services, message, f"not proved in time: {error}")
             return
         pause = services.timing.span("retry_base_s") if isinstance(error, MessageNotFound) else HELD_AGAIN
-        messages.postpone_held(row_id, until=services.now() + pause)
+        message_held.postpone(row_id, until=services.now() + pause)
         return
     if application_token and _is_administrators(services, portal, access_token):
         portals.keep_application_token(portal, application_token, now=services.now())
-    if messages.release_held(row_id, now=services.now()):
+    if message_held.release(row_id, now=services.now()):
         services.engine.hint("submit", portal.id)
 
 
@@ -267,13 +268,13 @@ def _refuse_held(services: Services, message: Message, why: str) -> None:
 def probe_account(services: Services, account_id: int) -> None:
     """Ask a stopped account whether it works again; if so its messages go out."""
     account = accounts.by_id(account_id)
-    if account is None or account.circuit_open_since is None:
+    if account is None or account.stopped_since is None:
         return
     gateway = services.gateway(account)
-    accounts.postpone_probe(account.id, services.now() + services.timing.span("account_probe_s"))
+    stops.postpone_probe(account.id, services.now() + services.timing.span("account_probe_s"))
     if gateway is None or not gateway.check().ok:
         return
-    if not accounts.close_circuit(account):
+    if not stops.lift(account):
         return
     messages.wake_account(account.id, account.portal_id, now=services.now())
     log.info("gateway account works again", extra={"install": account.portal_id, "account": account.id})

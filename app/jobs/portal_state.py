@@ -26,7 +26,7 @@ from app.bitrix.errors import (
 )
 from app.domain.portals import Portal, PortalState
 from app.services import Services
-from app.store.portals import portals, rest_log, tokens
+from app.store.portals import rest_log, states, tokens
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ def conclude(services: Services, portal: Portal, error: Exception) -> timedelta 
 
 
 def _set_state(services: Services, portal: Portal, state: PortalState, why: str) -> timedelta:
-    if portals.set_state(portal, state, why, now=services.now()):
+    if states.set_state(portal, state, why, now=services.now()):
         log.warning("portal state", extra={"install": portal.id, "state": state, "why": why})
-    present, since = portals.standing(portal.id)
+    present, since = states.standing(portal.id)
     if present is not state:
         return BUSY_PAUSE  # it was found to work meanwhile
     return plan_probe(services, portal, since or services.now())
@@ -94,12 +94,12 @@ def plan_probe(services: Services, portal: Portal, since: datetime) -> timedelta
         return PROBED_AT_ALL
     hour = services.timing.span("probe_s")
     pause = hour if now - since < PROBED_HOURLY else hour * 24
-    portals.postpone_reconcile(portal, now + pause)
+    states.postpone_reconcile(portal, now + pause)
     return pause
 
 
 def _stop_probing(portal: Portal) -> None:
-    portals.postpone_reconcile(portal, None)
+    states.postpone_reconcile(portal, None)
     tokens.erase_abandoned(portal.id)  # nobody will come back for them, and they are not ours to keep
     log.warning("portal given up; its next admin or event revives it", extra={"install": portal.id})
 
@@ -113,20 +113,20 @@ def _doubt(services: Services, portal: Portal, error: PortalGone) -> timedelta:
     now, confirm = services.now(), services.timing.span("confirm_gone_s")
     if portal.state is PortalState.GONE:
         return _set_state(services, portal, PortalState.GONE, str(error))
-    since = portals.suspect(portal, now=now)
+    since = states.suspect(portal, now=now)
     if now - since < confirm:
-        portals.postpone_reconcile(portal, since + confirm)
+        states.postpone_reconcile(portal, since + confirm)
         return confirm
     if isinstance(error, ClientRefused) and not serves_others(portal.id, since):
         log.error(
             "the authorization server accepts our client id and secret for no portal; check them",
             extra={"install": portal.id, "why": str(error)},
         )
-        portals.postpone_reconcile(portal, now + confirm)
+        states.postpone_reconcile(portal, now + confirm)
         return confirm
     return _set_state(services, portal, PortalState.GONE, str(error))
 
 
 def serves_others(portal_id: int, since: datetime) -> bool:
     """Whether the authorization server takes our client id and secret, as far as that can be known."""
-    return portals.count_others(portal_id) == 0 or rest_log.refreshed_elsewhere(portal_id, since)
+    return states.count_others(portal_id) == 0 or rest_log.refreshed_elsewhere(portal_id, since)

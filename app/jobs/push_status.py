@@ -23,7 +23,7 @@ from app.jobs.portal_state import note_portal_error
 from app.services import Services
 from app.store.messages import telling
 from app.store.messages.telling import Push
-from app.store.portals import portals
+from app.store.portals import portals, turns
 from app.transport import NoAnswer, TransportError
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,12 @@ class Statuses:
         services = self._services
         if services.engine.stopping.is_set():
             return False
-        self._lease = portals.claim_push(self._portal_id, now=services.now(), lease_s=_lease_s(services))
+        self._lease = turns.claim_push(self._portal_id, now=services.now(), lease_s=_lease_s(services))
         return self._lease is not None
 
     def release(self) -> None:
         if self._lease is not None:
-            portals.release_push(self._portal_id, self._lease)
+            turns.release_push(self._portal_id, self._lease)
 
     def has_due(self) -> bool:
         return telling.seconds_to_push(self._portal_id, now=self._services.now()) == 0
@@ -73,7 +73,7 @@ class Statuses:
             if not due:
                 break
             until = services.now() + timedelta(seconds=_lease_s(services))
-            if self._lease is None or not portals.keep_push(portal.id, self._lease, until=until):
+            if self._lease is None or not turns.keep_push(portal.id, self._lease, until=until):
                 return False  # we were asleep, and another worker goes on
             if not _push_batch(services, portal, client, due):
                 return False
@@ -118,7 +118,7 @@ def _push_batch(services: Services, portal: Portal, client: PortalClient, due: l
     told = [push for push in due if answers[f"m_{push.row_id}"] is None]
     telling.record_told(told, now=now, timing=services.timing)
     if told:
-        portals.note_pushed(portal.id, now)
+        turns.note_pushed(portal.id, now)
     services.counts.add("sms_portal_push_total", len(told), result="told")
     services.counts.add("sms_portal_push_total", len(due) - len(told), result="refused")
     for push in told:
@@ -144,7 +144,7 @@ def _rest(services: Services, portal: Portal, client: PortalClient, error: Excep
     if isinstance(error, AccessDenied | TokenRefused | TokenExpired):
         _push_as_authors(services, portal, client)
     if portals.by_id(portal.id).state.can_be_told:
-        portals.pause_pushes(portal.id, services.now() + pause)
+        turns.pause_pushes(portal.id, services.now() + pause)
 
 
 def _record_failure(

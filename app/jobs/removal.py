@@ -27,7 +27,7 @@ from app.bitrix.errors import (
 from app.domain.portals import Portal, PortalState
 from app.jobs.portal_state import serves_others
 from app.services import Services
-from app.store.portals import events, portals, tokens
+from app.store.portals import events, portals, states, tokens
 from app.store.portals.events import StoredEvent
 from app.store.portals.tokens import Credential, PortalTokens
 from app.store.upkeep import installations
@@ -73,7 +73,7 @@ def act_on_removal(services: Services, event: StoredEvent, portal: Portal) -> st
         return REMOVED
     if event.tries == 0:
         every = services.timing.span("unproved_look_s")
-        if (until := portals.claim_look(portal.id, now=services.now(), every=every)) is not None:
+        if (until := states.claim_look(portal.id, now=services.now(), every=every)) is not None:
             raise NotYet(until)
     began = services.now()
     held = tokens.all_of(portal.id)

@@ -31,7 +31,7 @@ from app.gateways.base import Context, Gateway, Outgoing
 from app.gateways.submission import submit_all
 from app.jobs.drain import drain
 from app.services import Services
-from app.store.accounts import accounts
+from app.store.accounts import accounts, pace, stops
 from app.store.accounts.accounts import Account
 from app.store.database import StoreRefused, StoreUnavailable
 from app.store.messages import claims, messages, outcomes, telling
@@ -144,15 +144,13 @@ class Submissions:
         services = self._services
         if services.engine.stopping.is_set():
             return False
-        self._lease = accounts.claim_drain(
-            self._account.id, now=services.now(), lease_s=services.timing.drain_s
-        )
+        self._lease = pace.claim_drain(self._account.id, now=services.now(), lease_s=services.timing.drain_s)
         self._kept_at, self._known_at, self._looked_at = time.monotonic(), 0.0, 0.0
         return self._lease is not None
 
     def release(self) -> None:
         if self._lease is not None:
-            accounts.release_drain(self._account.id, self._lease, next_at=self._pace.next_at)
+            pace.release_drain(self._account.id, self._lease, next_at=self._pace.next_at)
 
     def has_due(self) -> bool:
         return claims.has_due(self._sending, self._services.now())
@@ -194,7 +192,7 @@ class Submissions:
         self._kept_at = time.monotonic()
         until = services.now() + services.timing.span("drain_s")
         try:
-            return accounts.keep_drain(self._account.id, self._lease, until=until)
+            return pace.keep_drain(self._account.id, self._lease, until=until)
         except StoreUnavailable:
             return False
 
@@ -278,7 +276,7 @@ class Submissions:
         if account.is_silent:  # one call into the silence needs no pace
             if self._open:
                 return 0
-            if not accounts.begin_probe(account, now=now, breaker_s=self._services.timing.breaker_s):
+            if not pace.begin_lone_call(account, now=now, pause_s=self._services.timing.breaker_s):
                 return None
             return bulk
         window = min(WINDOW, self._services.engine.share_of_calls())
@@ -401,14 +399,14 @@ class Submissions:
                 case Refused(kind=RefusalKind.CONFIG) as refused:
                     _count_refusal(self._services, account, answer.claim, refused, now)
                 case Refused(kind=RefusalKind.THROTTLE) as refused:
-                    accounts.slow_down(
+                    pace.slow_down(
                         account,
                         pause_s=min(refused.retry_after_s or 1.0, LONGEST_PAUSE_S),
                         seen_per_s=self._pace.accepted_per_s(now) or FIRST_PACE_PER_S,
                         now=now,
                     )
                 case Refused(kind=RefusalKind.TEMPORARY) | Unknown():
-                    if accounts.note_no_answer(account, pause_s=timing.breaker_s, now=now):
+                    if pace.note_no_answer(account, pause_s=timing.breaker_s, now=now):
                         log.error(
                             "gateway does not answer: one call at a time until it does",
                             extra={
@@ -482,7 +480,7 @@ def _keep_trying(record: Callable[[], Result]) -> Result:
 def _count_refusal(
     services: Services, account: Account, claim: Claim, refused: Refused, now: datetime
 ) -> None:
-    stopped = accounts.count_refusal(
+    stopped = stops.count_refusal(
         account,
         claim.message.id,
         reason=f"{refused.code}: {refused.text}".strip(": "),

@@ -12,10 +12,10 @@ from app.engine import PRIORITY_SINGLE
 from app.jobs import check_account, removal
 from app.services import Services
 from app.store import audit, job_runs
-from app.store.accounts import accounts
+from app.store.accounts import checks, stops
 from app.store.figures import counts, incidents
-from app.store.messages import claims, messages, reports, telling
-from app.store.portals import events, portals, rest_log, tokens
+from app.store.messages import claims, messages, parked, telling
+from app.store.portals import events, rest_log, states, tokens, weekly
 from app.store.upkeep import retention
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,12 @@ def sweep(services: Services) -> None:
         _sweep_messages(services)
         _hint_all(services, "push", telling.portals_to_tell(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "portal_event", events.due(services.now(), limit=PORTALS_A_SWEEP))
-        _hint_all(services, "check_account", accounts.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "check_account", checks.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "tell_incident", incidents.due_notices(services.now(), limit=PORTALS_A_SWEEP))
-        _hint_all(services, "probe_account", accounts.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
-        for portal_id in reports.rematch_parked(now=services.now(), timing=timing):
+        _hint_all(services, "probe_account", stops.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
+        for portal_id in parked.rematch_parked(now=services.now(), timing=timing):
             _hint(services, "push", portal_id)
-        _hint_all(services, "reconcile", portals.due_for_reconcile(services.now(), limit=50))
+        _hint_all(services, "reconcile", states.due_for_reconcile(services.now(), limit=50))
         if job_runs.claim("incidents", now=services.now(), every_s=INCIDENTS_S, lease_s=0):
             _hint(services, "look_for_incidents", 0)  # when many begin at once it takes its time
         _count(services)
@@ -110,7 +110,7 @@ def _periodically(services: Services, name: str, every_s: float, job: Callable[[
 
 def _minutely(services: Services) -> None:
     _hint_all(services, "purge_portal", retention.with_texts_at_end())
-    _hint_all(services, "tell_week", portals.with_weekly_due(services.now(), limit=PORTALS_A_SWEEP))
+    _hint_all(services, "tell_week", weekly.with_weekly_due(services.now(), limit=PORTALS_A_SWEEP))
     job_runs.note_setup(services.fingerprints(), now=services.now())
 
 
@@ -125,6 +125,6 @@ def _hourly(services: Services) -> None:
     _hint_all(services, "close_account", check_account.accounts_over(services))
     removal.erase_what_was_kept(services)
     telling.drop_stale(now=now, timing=services.timing)
-    reports.drop_parked(now=now, timing=services.timing)
+    parked.drop_parked(now=now, timing=services.timing)
     idle = now - timedelta(seconds=services.timing.keep_alive_s)
     _hint_all(services, "keep_alive", tokens.idle_since(idle, limit=PORTALS_A_SWEEP))

@@ -12,7 +12,7 @@ from app.domain.weeks import WeekFigures, week_before, zone_of
 from app.services import Services
 from app.store.figures import statistics
 from app.store.figures.statistics import Span
-from app.store.portals import portals, tokens
+from app.store.portals import portals, tokens, weekly
 from app.transport import TransportError
 from app.words.notices import week_text
 
@@ -25,7 +25,7 @@ LATEST_HOUR = 18  # of the local Monday: what could not be told by then is left 
 def tell_week(services: Services, portal_id: int) -> None:
     """Tell a portal's summary that is due; nothing where nothing was sent."""
     portal, now = portals.by_id(portal_id), services.now()
-    if not portals.claim_weekly(portal, now=now) or not portal.state.can_be_told:
+    if not weekly.claim_weekly(portal, now=now) or not portal.state.can_be_told:
         return
     figures = _figures(portal, now=now)
     if figures.messages:
@@ -40,7 +40,7 @@ def _tell(services: Services, portal: Portal, figures: WeekFigures, now: datetim
         log.warning("week not told", extra={"install": portal.id, "why": str(error)})
         local = now.astimezone(zone_of(portal.settings.time_zone))
         if local.weekday() == 0 and local.hour < LATEST_HOUR:
-            portals.put_weekly_off(portal.id, now + AGAIN_AFTER)
+            weekly.put_weekly_off(portal.id, now + AGAIN_AFTER)
         return
     if not may_tell:
         return

@@ -9,7 +9,7 @@ import pytest
 
 from app.actions.send_again import send_again
 from app.domain.life import Again
-from app.store.messages import messages
+from app.store.messages import by_hand
 from tests.fault_world import FaultWorld, fault_world
 from tests.fields import set_message
 
@@ -71,7 +71,7 @@ def test_of_two_clicks_one_sends(world: FaultWorld, monkeypatch: pytest.MonkeyPa
     world.gateway.behave("sandbox-key", next=1, answer="reject")
     sent = world.send()
     world.work()
-    seen, real = world.row(sent), messages.resend
+    seen, real = world.row(sent), by_hand.resend
     both = threading.Barrier(2, timeout=10)
 
     def slow(*args: object, **options: object) -> bool:
@@ -79,7 +79,7 @@ def test_of_two_clicks_one_sends(world: FaultWorld, monkeypatch: pytest.MonkeyPa
             both.wait()  # both have asked whether it may be sent again
         return real(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(messages, "resend", slow)
+    monkeypatch.setattr(by_hand, "resend", slow)
     answers: list[Again] = []
 
     def click() -> None:

@@ -14,7 +14,7 @@ from app.bitrix import client, rest
 from app.bitrix.errors import BucketFull, PortalBusy, PortalError, TokenRefused
 from app.bitrix.oauth import OAuth
 from app.domain.portals import PortalState
-from app.store.portals import portals, rest_budget, tokens
+from app.store.portals import portals, rest_budget, states, tokens
 from app.store.portals.tokens import PortalTokens
 from app.transport import TransportError
 from sandbox.serving import Server
@@ -269,7 +269,7 @@ def test_no_token_goes_where_a_redirect_leads(installed: PortalWorld) -> None:
 
 def test_quiet_portal_and_its_spare_admins_are_kept_alive(installed: PortalWorld) -> None:
     installed.portal.open(user=2)
-    portals.postpone_reconcile(installed.row, None)  # nothing else looks at the portal
+    states.postpone_reconcile(installed.row, None)  # nothing else looks at the portal
     installed.pass_time(days=61)
 
     installed.sweep()

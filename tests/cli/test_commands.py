@@ -16,7 +16,7 @@ from app.domain.messages import HandedMessage
 from app.services import services
 from app.store.accounts import accounts
 from app.store.database import utcnow
-from app.store.messages import messages
+from app.store.messages import acceptance
 from app.store.portals import portals, tokens
 from tests.product import a_portal, product
 
@@ -45,7 +45,7 @@ def a_message(message_id: str = "m1", *, recipient: str = "+4915112345678") -> N
     handler_portal = portals.by_handler_secret(portals.handler_secret(portal.id))
     assert handler_portal is not None
     incoming = HandedMessage(message_id=message_id, recipient=recipient, text="Hello", sender_code="sms")
-    messages.accept(handler_portal, incoming, now=utcnow(), timing=services().timing)
+    acceptance.accept(handler_portal, incoming, now=utcnow(), timing=services().timing)
 
 
 def test_portals_are_listed_with_what_an_operator_asks_for(app: Flask) -> None:

@@ -9,7 +9,7 @@ from app.jobs.submit import submit_messages
 from app.services import services
 from app.store.accounts import accounts
 from app.store.database import utcnow
-from app.store.messages import messages
+from app.store.messages import acceptance, messages
 from app.store.portals import portals
 from tests.gateways.peer import Peer, answer
 from tests.gateways.world import sample
@@ -33,7 +33,7 @@ def test_every_call_of_an_adapter_goes_to_its_double(tmp_path: Path) -> None:
         handler = portals.by_handler_secret(portals.handler_secret(portal.id))
         assert handler is not None
         incoming = HandedMessage("m1", "+14155552345", "Hello", "sms")
-        row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
+        row_id = acceptance.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
         assert row_id is not None
         (account,) = accounts.of_portal(portal.id)
 

@@ -16,7 +16,7 @@ from app.domain.retry import BAD_CALLS_TO_PAUSE, Timing
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
 from app.jobs import alerts, check_account
-from app.store.accounts import accounts
+from app.store.accounts import accounts, checks, pace, stops
 from app.store.accounts.accounts import Account
 from app.store.database import utcnow, writing
 from app.store.figures import counts, incidents
@@ -72,7 +72,7 @@ def far(world: PortalWorld) -> Any:
 
 
 def mend(world: PortalWorld) -> None:
-    accounts.close_circuit(account(world))
+    stops.lift(account(world))
 
 
 def minutes(world: PortalWorld, count: int) -> None:
@@ -364,7 +364,7 @@ def test_a_removed_app_tells_nobody(world: PortalWorld) -> None:
 
 def test_a_silent_gateway_is_an_incident(world: PortalWorld) -> None:
     for _ in range(BAD_CALLS_TO_PAUSE):
-        accounts.note_no_answer(account(world), pause_s=1, now=world.now())
+        pace.note_no_answer(account(world), pause_s=1, now=world.now())
     minutes(world, 4)
 
     assert "does not answer" in notices(world)[0]
@@ -452,7 +452,7 @@ def hours(world: PortalWorld, count: int) -> None:
     for _ in range(count * 2):
         world.pass_time(minutes=30)
         check_account.plan_checks(world.services)
-        for account_id in accounts.due_for_check(world.now(), limit=100):
+        for account_id in checks.due_for_check(world.now(), limit=100):
             check_account.check_account(world.services, account_id)
         look_and_tell(world)
 
@@ -505,7 +505,7 @@ def test_a_removed_apps_gateway_is_left_alone(world: PortalWorld, monkeypatch: p
 def test_one_failed_regular_check_leaves_everything_as_it_is(
     world: PortalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts.record_check(account(world).id, accounts.Check(True, "Saved and fine", "7", utcnow()))
+    checks.record_check(account(world).id, accounts.Check(True, "Saved and fine", "7", utcnow()))
     bad = [CheckResult(False, "A hiccup."), CheckResult(True, "fine", "6")]
     monkeypatch.setattr(Demo, "check", lambda _: bad.pop(0) if len(bad) > 1 else bad[0])
     hours(world, 15)
@@ -518,7 +518,7 @@ def test_one_failed_regular_check_leaves_everything_as_it_is(
 def test_checks_that_go_on_failing_are_told_and_the_admins_own_result_stays(
     world: PortalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts.record_check(account(world).id, accounts.Check(True, "Saved and fine", "7", utcnow()))
+    checks.record_check(account(world).id, accounts.Check(True, "Saved and fine", "7", utcnow()))
     answers(monkeypatch, CheckResult(False, "The key is wrong."))
     hours(world, 15)
 
@@ -533,7 +533,7 @@ def test_a_check_of_settings_that_were_changed_meanwhile_counts_for_nothing(worl
     old = account(world)
     world.app.test_cli_runner().invoke(args=["gateways", "set", world.row.member_id, "demo"])
 
-    accounts.record_regular_check(old, accounts.Check(False, "old", "", utcnow()))
+    checks.record_regular_check(old, accounts.Check(False, "old", "", utcnow()))
 
     assert account(world).failed_checks == 0
 

@@ -15,7 +15,7 @@ from app.gateway_accounts import connect
 from app.jobs.submit import submit_messages
 from app.services import services
 from app.store.database import statement, utcnow
-from app.store.messages import messages
+from app.store.messages import acceptance, messages
 from app.store.portals import portals
 from app.store.tables import attempts
 from app.transport import HttpAnswer, HttpClient
@@ -30,7 +30,7 @@ def test_a_gateway_at_a_private_address_is_the_accounts_fault_not_the_messages(t
         assert adapter is not None and handler is not None
         connect(portal, adapter, {"url": "https://127.0.0.1/send"}, allow_private=True, now=utcnow())
         incoming = HandedMessage("m1", "+4915112345678", "Hello", "sms")
-        row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
+        row_id = acceptance.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
         assert row_id is not None
 
         submit_messages(services(), portal.id)
@@ -63,7 +63,7 @@ def test_a_rate_that_the_account_declares_is_never_exceeded(
         connect(portal, adapter, settings, allow_private=True, now=utcnow())
         for number in range(12):
             incoming = HandedMessage(f"m{number}", "+4915112345678", "Hello", "sms")
-            messages.accept(handler, incoming, now=utcnow(), timing=services().timing)
+            acceptance.accept(handler, incoming, now=utcnow(), timing=services().timing)
 
         submit_messages(services(), portal.id)
 

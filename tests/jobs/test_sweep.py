@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.store import job_runs
-from app.store.portals import portals
+from app.store.portals import turns
 from tests.portal_world import PortalWorld, portal_world
 
 
@@ -58,21 +58,21 @@ def test_who_was_slow_frees_only_their_own_lease(world: PortalWorld) -> None:
 def test_the_rights_to_push_and_to_refresh_survive_a_clock_that_was_ahead(world: PortalWorld) -> None:
     portal_id, now = world.row.id, world.now()
     ahead = now + timedelta(days=30)
-    assert portals.claim_push(portal_id, now=ahead, lease_s=35)
-    assert portals.claim_refresh(portal_id, now=ahead, lease_s=40)
+    assert turns.claim_push(portal_id, now=ahead, lease_s=35)
+    assert turns.claim_refresh(portal_id, now=ahead, lease_s=40)
 
-    assert not portals.is_refreshing(portal_id, now)
-    assert portals.claim_push(portal_id, now=now, lease_s=35)
-    assert portals.claim_refresh(portal_id, now=now, lease_s=40)
+    assert not turns.is_refreshing(portal_id, now)
+    assert turns.claim_push(portal_id, now=now, lease_s=35)
+    assert turns.claim_refresh(portal_id, now=now, lease_s=40)
 
 
 def test_another_workers_right_to_push_is_never_given_back(world: PortalWorld) -> None:
     portal_id, now = world.row.id, world.now()
-    slow = portals.claim_push(portal_id, now=now, lease_s=5)
+    slow = turns.claim_push(portal_id, now=now, lease_s=5)
     later = now + timedelta(seconds=6)
     assert slow is not None
-    assert portals.claim_push(portal_id, now=later, lease_s=5)
+    assert turns.claim_push(portal_id, now=later, lease_s=5)
 
-    portals.release_push(portal_id, slow)
+    turns.release_push(portal_id, slow)
 
-    assert portals.claim_push(portal_id, now=later + timedelta(seconds=1), lease_s=5) is None
+    assert turns.claim_push(portal_id, now=later + timedelta(seconds=1), lease_s=5) is None

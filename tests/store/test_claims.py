@@ -8,7 +8,7 @@ from app.domain.messages import HandedMessage, Lane
 from app.domain.retry import Timing
 from app.store.accounts import accounts
 from app.store.database import utcnow
-from app.store.messages import messages
+from app.store.messages import acceptance
 from app.store.portals import portals
 from tests.claiming import claim_some
 from tests.product import a_portal, product
@@ -25,7 +25,7 @@ def test_a_single_message_passes_a_campaign_and_no_more_is_taken_than_can_be_cal
         for number in range(20):
             lane = Lane.SINGLE if number == 19 else Lane.CAMPAIGN
             incoming = HandedMessage(f"m{number}", "+4915112345678", "Hello", "sms")
-            messages.accept(handler, incoming, now=now, timing=timing, lane=lane)
+            acceptance.accept(handler, incoming, now=now, timing=timing, lane=lane)
 
         taken = claim_some(account, now=utcnow(), timing=timing, limit=3)
 

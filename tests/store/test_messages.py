@@ -14,7 +14,7 @@ from app.domain.messages import HandedMessage, Message, Reason
 from app.domain.portals import Portal
 from app.services import services
 from app.store.database import utcnow, writing
-from app.store.messages import messages, telling
+from app.store.messages import acceptance, messages, telling
 from app.store.portals import portals
 from app.store.tables import messages as rows
 from tests.product import a_portal, product
@@ -30,7 +30,7 @@ def _waiting(portal: Portal, until: datetime) -> int:
     handler = portals.for_test_message(portal.id)
     assert handler is not None
     incoming = HandedMessage("m1", "+4915112345678", "Hello", "sms")
-    row_id = messages.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
+    row_id = acceptance.accept(handler, incoming, now=utcnow(), timing=services().timing).row_id
     assert row_id is not None
     with writing() as connection:
         held = {"due_at": until, "reason": Reason.NO_GATEWAY.value}
@@ -72,7 +72,7 @@ def _failed(portal: Portal, name: str, now: datetime) -> int:
     handler = portals.for_test_message(portal.id)
     assert handler is not None
     incoming = HandedMessage(name, "+4915112345678", "Hello", "sms")
-    row_id = messages.accept(handler, incoming, now=now, timing=services().timing).row_id
+    row_id = acceptance.accept(handler, incoming, now=now, timing=services().timing).row_id
     assert row_id is not None
     failed = {"origin": "portal", "status": "failed", "work": "closed", "push_due_at": now}
     with writing() as connection:

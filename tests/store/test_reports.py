@@ -20,7 +20,7 @@ from app.domain.status import MessageStatus
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.database import db, statement, utcnow, writing
-from app.store.messages import reports
+from app.store.messages import parked, reports
 from app.store.tables import attempts, messages, parked_reports, parts
 from tests.product import a_portal, product
 
@@ -220,15 +220,15 @@ def both(app: Flask, *calls: Sequence[DeliveryReport], account: Account) -> None
 def test_parked_reports_of_an_account_are_bounded_and_the_newest_stay(
     sqlite: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reports, "PARKED_LIMIT", 10)
+    monkeypatch.setattr(parked, "PARKED_LIMIT", 10)
     account = an_account()
     foreign = [
         DeliveryReport(reference=f"of-others-{number}", status=DELIVERED, raw_status="OK")
         for number in range(25)
     ]
-    reports.park_all(account.id, foreign, now=utcnow())
+    parked.park_all(account.id, foreign, now=utcnow())
 
-    assert reports.drop_parked(now=utcnow(), timing=TIMING) == 15
+    assert parked.drop_parked(now=utcnow(), timing=TIMING) == 15
 
     with statement() as connection:
         left = connection.scalars(sa.select(parked_reports.c.reference).order_by(parked_reports.c.id)).all()

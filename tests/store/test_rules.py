@@ -20,7 +20,7 @@ from app.domain.retry import Timing
 from app.domain.status import FINAL, MessageStatus
 from app.store.accounts import accounts
 from app.store.database import db, utcnow
-from app.store.messages import claims, messages, outcomes, reports, telling
+from app.store.messages import acceptance, by_hand, claims, messages, outcomes, reports, telling
 from app.store.messages.telling import Push
 from app.store.portals import portals
 from tests.claiming import claim_some
@@ -67,10 +67,10 @@ class Rules(RuleBasedStateMachine):
         self.ids = []
         for number in range(3):
             incoming = HandedMessage(f"m{number}", "+4915112345678", f"text {number}", "sms")
-            row_id = messages.accept(seen, incoming, now=self.now, timing=TIMING).row_id
+            row_id = acceptance.accept(seen, incoming, now=self.now, timing=TIMING).row_id
             assert row_id is not None
             self.ids.append(row_id)
-            assert messages.accept(seen, incoming, now=self.now, timing=TIMING).row_id is None
+            assert acceptance.accept(seen, incoming, now=self.now, timing=TIMING).row_id is None
         self.claims: list[tuple[Claim, bool]] = []  # and whether the gateway was called
         self.pushes: list[list[Push]] = []
         self.heard: dict[int, list[MessageStatus]] = {row_id: [] for row_id in self.ids}
@@ -159,7 +159,7 @@ class Rules(RuleBasedStateMachine):
         row = self._row(row_id)
         if may_send_again(row).answer != "yes":
             return  # the command refuses that without --force
-        if messages.resend(row, now=self.now, timing=TIMING):
+        if by_hand.resend(row, now=self.now, timing=TIMING):
             self.resends.add(row_id)
             self.before.pop(row_id, None)
 

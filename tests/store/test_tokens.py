@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.store.database import statement, utcnow
-from app.store.portals import portals, tokens
+from app.store.portals import tokens, turns
 from app.store.tables import credentials
 from tests.product import a_portal, product
 
@@ -57,8 +57,8 @@ def test_who_is_lost_for_good_is_never_chosen() -> None:
 def test_one_at_a_time_refreshes_and_pushes() -> None:
     portal, now = a_portal(), utcnow()
     for claim, release in (
-        (portals.claim_refresh, portals.release_refresh),
-        (portals.claim_push, portals.release_push),
+        (turns.claim_refresh, turns.release_refresh),
+        (turns.claim_push, turns.release_push),
     ):
         lease = claim(portal.id, now=now, lease_s=30)
         assert lease is not None

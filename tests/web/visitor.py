@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from app.domain.messages import HandedMessage, Message
 from app.domain.portals import Portal
 from app.services import services
-from app.store.messages import messages
+from app.store.messages import acceptance, messages
 from app.store.portals import portals
 from sandbox.client import PortalSandbox
 
@@ -103,7 +103,7 @@ class Visitor:
         )
         handler = portals.for_test_message(self.portal.id)
         assert handler is not None
-        accepted = messages.accept(handler, incoming, now=services().now(), timing=services().timing)
+        accepted = acceptance.accept(handler, incoming, now=services().now(), timing=services().timing)
         assert accepted.row_id is not None
         found = messages.by_row(self.portal.id, accepted.row_id)
         assert found is not None

@@ -1,11 +1,11 @@
-"""Gateway accounts: a portal's settings of a gateway, its report URL's secret, and its circuit."""
+"""Gateway accounts: a portal's settings of a gateway, and its report URL's secret."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +14,9 @@ from app.domain.audit import Action
 from app.domain.messages import Work
 from app.domain.policy import Standing
 from app.domain.portals import PortalState
-from app.domain.retry import BAD_CALLS_TO_PAUSE, REFUSALS_TO_STOP
-from app.store import audit, leases
+from app.domain.retry import BAD_CALLS_TO_PAUSE
+from app.store import audit
+from app.store.accounts.rows import ids
 from app.store.database import AnyRow, statement, utcnow, writing
 from app.store.database.secrets import new_secret, secret_box
 from app.store.portals import old_addresses
@@ -49,8 +50,8 @@ class Account:
     report_secret: str
     is_default: bool
     check: Check | None
-    circuit_open_since: datetime | None
-    circuit_reason: str
+    stopped_since: datetime | None
+    stopped_reason: str
     probe_at: datetime | None
     paused_until: datetime | None
     failures: int
@@ -70,7 +71,7 @@ class Account:
 
     @property
     def standing(self) -> Standing:
-        return Standing(self.circuit_open_since is not None, self.circuit_reason, self.probe_at)
+        return Standing(self.stopped_since is not None, self.stopped_reason, self.probe_at)
 
 
 def _account(row: AnyRow) -> Account:
@@ -86,8 +87,8 @@ def _account(row: AnyRow) -> Account:
         report_secret=box.open(row.member_id, row.report_secret),
         is_default=row.is_default,
         check=_check(row),
-        circuit_open_since=row.circuit_open_since,
-        circuit_reason=row.circuit_reason,
+        stopped_since=row.circuit_open_since,
+        stopped_reason=row.circuit_reason,
         probe_at=row.probe_at,
         paused_until=row.paused_until,
         failures=row.failures,
@@ -300,7 +301,7 @@ def over(before: datetime, *, limit: int) -> list[int]:
     is_open = sa.exists().where(
         messages.c.account_id == gateway_accounts.c.id, messages.c.work != Work.CLOSED
     )
-    return _ids(
+    return ids(
         gateway_accounts.c.retired_at <= before, gateway_accounts.c.secrets != "", ~is_open, limit=limit
     )
 
@@ -315,233 +316,4 @@ def wipe(account_id: int) -> None:
         )
 
 
-def record_check(account_id: int, check: Check) -> None:
-    _update(account_id, **_checked(check))
-
-
 _NO_FAILED_CHECK = {"failed_checks": 0, "failed_check_text": ""}
-
-
-def _checked(check: Check) -> dict[str, object]:
-    said = {"ok": check.ok, "text": check.text[:500], "balance": check.balance[:60]}
-    return {"checked_at": check.at, "check_text": json.dumps(said), **_NO_FAILED_CHECK}
-
-
-# --- the regular check: what the balance is, and whether the account still works ---
-
-
-def unplanned_checks(slugs: Sequence[str], *, limit: int) -> list[int]:
-    """Accounts that send, of these gateways, whose next regular check nobody has planned yet."""
-    return _ids(
-        *_SENDS, gateway_accounts.c.slug.in_(slugs), gateway_accounts.c.next_check_at.is_(None), limit=limit
-    )
-
-
-def due_for_check(now: datetime, *, limit: int) -> list[int]:
-    """Accounts that send. A stopped one is asked by its probe instead."""
-    return _ids(
-        *_SENDS,
-        gateway_accounts.c.next_check_at <= now,
-        gateway_accounts.c.circuit_open_since.is_(None),
-        limit=limit,
-    )
-
-
-_of_portal_that_is_there = gateway_accounts.c.portal_id.in_(
-    sa.select(portals.c.id).where(portals.c.state != PortalState.UNINSTALLED)
-)
-_SENDS = (gateway_accounts.c.is_default, _of_portal_that_is_there)
-
-
-def plan_check(account_id: int, at: datetime) -> None:
-    _update(account_id, next_check_at=at)
-
-
-def claim_check(account_id: int, *, now: datetime, next_at: datetime) -> bool:
-    """The right to make this account's due check; False when another worker has it."""
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(gateway_accounts)
-                .where(gateway_accounts.c.id == account_id, gateway_accounts.c.next_check_at <= now)
-                .values(next_check_at=next_at)
-            ).rowcount
-        )
-
-
-def record_regular_check(account: Account, check: Check) -> int:
-    """Keep what the regular check said; returns how many have failed in a row.
-
-    A good one counts as the admin's own. One that fails is only counted, beside what the admin was told last:
-    it may be the network's fault, and passes. Of settings that were changed meanwhile it says nothing.
-    """
-    same = (gateway_accounts.c.id == account.id, gateway_accounts.c.version == account.version)
-    values = _checked(check) if check.ok else _failed_check(check)
-    with writing() as connection:
-        failed = connection.scalar(
-            sa.update(gateway_accounts)
-            .where(*same)
-            .values(**values)
-            .returning(gateway_accounts.c.failed_checks)
-        )
-    return int(failed or 0)
-
-
-def _failed_check(check: Check) -> dict[str, object]:
-    return {
-        "failed_checks": gateway_accounts.c.failed_checks + 1,
-        "failed_check_text": check.text[:500],
-    }
-
-
-# --- breaker and pace: how fast an account may be called ---
-
-SLOWEST_PER_S = 0.2
-FASTEST_PER_S = 200.0  # a pace above this is none
-
-
-def claim_drain(account_id: int, *, now: datetime, lease_s: float) -> str | None:
-    """The right to hand over this account's messages; None while another worker has it."""
-    return leases.take(gateway_accounts, account_id, "drain", now=now, lease_s=lease_s)
-
-
-def keep_drain(account_id: int, lease: str, *, until: datetime) -> bool:
-    """Hold on to that right; False when it was lost meanwhile."""
-    return leases.keep(gateway_accounts, account_id, "drain", lease, until=until)
-
-
-def release_drain(account_id: int, lease: str, *, next_at: datetime | None) -> None:
-    """Give it back, with the moment at which the account's pace lets the next one go."""
-    more = {} if next_at is None else {"next_slot_at": next_at}
-    leases.release(gateway_accounts, account_id, "drain", lease, **more)
-
-
-def begin_probe(account: Account, *, now: datetime, breaker_s: float) -> bool:
-    """Into the silence goes one call at a time; True when it may begin now."""
-    until = gateway_accounts.c.paused_until
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(gateway_accounts)
-                .where(gateway_accounts.c.id == account.id, sa.or_(until.is_(None), until <= now))
-                .values(paused_until=now + timedelta(seconds=breaker_s))
-            ).rowcount
-        )
-
-
-def slow_down(account: Account, *, pause_s: float, seen_per_s: float, now: datetime) -> None:
-    """The gateway found us too fast: half the pace, once a second at most, and a pause as it asked.
-
-    It is silent no more, so the breaker closes: its one call every so often would not keep to that pause.
-    """
-    with writing() as connection:
-        row = _locked(connection, account.id)
-        if row is None or row.version != account.version:
-            return
-        resume_at = max(row.next_slot_at or now, now + timedelta(seconds=pause_s))
-        values: dict[str, object] = {"next_slot_at": resume_at, "bad_calls": 0, "paused_until": None}
-        if row.slowed_at is None or row.slowed_at <= now - timedelta(seconds=1):
-            values["rate_per_s"] = max(SLOWEST_PER_S, (row.rate_per_s or max(seen_per_s, 2.0)) / 2)
-            values["slowed_at"] = now
-        _set(connection, account.id, **values)
-
-
-def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool) -> None:
-    """The gateway works: the breaker closes; and after an acceptance we may go a little faster."""
-    columns = gateway_accounts.c
-    values: dict[str, Any] = {"bad_calls": 0, "paused_until": None}
-    condition = columns.bad_calls > 0
-    if accepted:
-        faster = columns.rate_per_s * 1.1 + 0.2
-        values |= {
-            "failures": 0,
-            "refused_rows": [],
-            "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None),
-        }
-        condition = sa.or_(condition, columns.failures > 0, columns.rate_per_s.is_not(None))
-    connection.execute(sa.update(gateway_accounts).where(columns.id == account_id, condition).values(values))
-
-
-def note_no_answer(account: Account, *, pause_s: float, now: datetime) -> bool:
-    """A call without a sensible answer. True when this one made it too many in a row."""
-    with writing() as connection:
-        bad_calls = connection.scalar(
-            sa.update(gateway_accounts)
-            .where(gateway_accounts.c.id == account.id, gateway_accounts.c.version == account.version)
-            .values(bad_calls=gateway_accounts.c.bad_calls + 1)
-            .returning(gateway_accounts.c.bad_calls)
-        )
-        if bad_calls is None or bad_calls < BAD_CALLS_TO_PAUSE:
-            return False
-        _set(connection, account.id, paused_until=now + timedelta(seconds=pause_s))
-    return bool(bad_calls == BAD_CALLS_TO_PAUSE)
-
-
-def _locked(connection: sa.Connection, account_id: int) -> AnyRow | None:
-    return connection.execute(
-        sa.select(gateway_accounts).where(gateway_accounts.c.id == account_id).with_for_update()
-    ).first()
-
-
-def _set(connection: sa.Connection, account_id: int, **values: object) -> None:
-    connection.execute(
-        sa.update(gateway_accounts).where(gateway_accounts.c.id == account_id).values(**values)
-    )
-
-
-def count_refusal(account: Account, row_id: int, *, reason: str, probe_at: datetime, now: datetime) -> bool:
-    """A message was refused for the account's sake; True when this one stopped the account.
-
-    One message may be refused for its own sake, so only different ones count, with none taken in between. Of
-    settings that were changed meanwhile it says nothing.
-    """
-    with writing() as connection:
-        row = _locked(connection, account.id)
-        if row is None or row.version != account.version or row.circuit_open_since is not None:
-            return False
-        refused = sorted({*row.refused_rows, row_id})
-        values: dict[str, object] = {"refused_rows": refused, "failures": len(refused)}
-        is_over = len(refused) >= REFUSALS_TO_STOP
-        if is_over:
-            values |= {"circuit_open_since": now, "probe_at": probe_at, "circuit_reason": reason[:500]}
-        _set(connection, account.id, **values)
-    return is_over
-
-
-def close_circuit(account: Account) -> bool:
-    """It works again. False when it was connected anew meanwhile."""
-    columns = gateway_accounts.c
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(gateway_accounts)
-                .where(columns.id == account.id, columns.version == account.version)
-                .values(
-                    circuit_open_since=None, circuit_reason="", probe_at=None, failures=0, refused_rows=[]
-                )
-            ).rowcount
-        )
-
-
-def postpone_probe(account_id: int, until: datetime) -> None:
-    _update(account_id, probe_at=until)
-
-
-def due_for_probe(now: datetime, *, limit: int) -> list[int]:
-    """Stopped accounts of portals that are there."""
-    return _ids(
-        gateway_accounts.c.probe_at <= now,
-        gateway_accounts.c.circuit_open_since.is_not(None),
-        _of_portal_that_is_there,
-        limit=limit,
-    )
-
-
-def _ids(*conditions: sa.ColumnElement[bool], limit: int) -> list[int]:
-    with statement() as connection:
-        return list(connection.scalars(sa.select(gateway_accounts.c.id).where(*conditions).limit(limit)))
-
-
-def _update(account_id: int, **values: object) -> None:
-    with writing() as connection:
-        _set(connection, account_id, **values)

@@ -77,7 +77,7 @@ def attention() -> dict[str, int]:
 
 
 def accounts_by_trouble() -> dict[str, int]:
-    """How many gateway accounts are stopped (key or money), silent (breaker), or slowed by their gateway."""
+    """How many gateway accounts are stopped (key or money), silent (no answer), or slowed."""
     columns = gateway_accounts.c
     with statement() as connection:
         row = connection.execute(

@@ -18,9 +18,9 @@ from app.domain.life import Answered, AttemptNow, Change, State
 from app.domain.messages import Claim
 from app.domain.outcomes import Accepted, RefusalKind, Refused
 from app.domain.retry import Timing
-from app.store.accounts.accounts import note_answered
+from app.store.accounts.pace import note_answered
 from app.store.database import AnyRow, insert_or_ignore, writing
-from app.store.messages.reports import apply_parked
+from app.store.messages.parked import apply_parked
 from app.store.messages.rows import close_attempts, locked, locked_where, state_of, write, write_all
 from app.store.tables import attempts, messages, parts
 

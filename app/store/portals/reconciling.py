@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from app.domain.portals import PortalState
 from app.store.database import AnyRow, UtcDateTime, statement, writing
 from app.store.database.secrets import secret_box
-from app.store.portals.portals import state_values
+from app.store.portals.states import state_values
 from app.store.tables import old_secrets, portals, senders
 
 LEASE = timedelta(seconds=60)  # longer than any one call to a portal

@@ -14,6 +14,7 @@ from app.domain.portals import Opener, Portal, PortalState, TokenPair
 from app.store.database import AnyRow, StoreUnavailable, statement, utcnow, writing
 from app.store.database.secrets import secret_box
 from app.store.portals import portals as portal_store
+from app.store.portals import states, turns
 from app.store.tables import credentials, portals
 
 SPARES = 3
@@ -326,13 +327,13 @@ class PortalTokens:
         return found if found and not found.broken else None
 
     def claim_refresh(self, lease_s: float) -> str | None:
-        if portal_store.is_refreshing(self.portal_id, self._now()):
+        if turns.is_refreshing(self.portal_id, self._now()):
             return None
-        return portal_store.claim_refresh(self.portal_id, now=self._now(), lease_s=lease_s)
+        return turns.claim_refresh(self.portal_id, now=self._now(), lease_s=lease_s)
 
     def release_refresh(self, lease: str, *, cool_s: float = 0.0) -> None:
         free_at = self._now() + timedelta(seconds=cool_s) if cool_s else None
-        portal_store.release_refresh(self.portal_id, lease, free_at=free_at)
+        turns.release_refresh(self.portal_id, lease, free_at=free_at)
 
     def store(self, credential: Credential, fresh: FreshTokens) -> None:
         """The old refresh token may be dead by now, so a database in trouble is asked several times."""
@@ -343,7 +344,7 @@ class PortalTokens:
             portal_store.update_address(
                 self.portal_id, client_endpoint=fresh.client_endpoint, app_status=fresh.status
             )
-        portal_store.look_soon(self.portal_id, now=now)
+        states.look_soon(self.portal_id, now=now)
 
     def _store_surely(self, credential: Credential, tokens: TokenPair, now: datetime) -> bool:
         for pause_s in STORE_PAUSES_S:

@@ -12,7 +12,7 @@ from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused, PortalNotListed, UnknownServer
 from app.domain.portals import Opener, PortalState
 from app.services import services
-from app.store.portals import portals, tokens
+from app.store.portals import portals, states, tokens
 from app.transport import NotSent, TransportError
 from app.web.admin import overview
 from app.web.admin.frame import document, headers, sessions
@@ -89,7 +89,7 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
     portal = portals.by_member(opener.member_id)
     if portal is None or portal.state is PortalState.UNINSTALLED:
         return document.system_page("not_admin", 200)
-    portals.note_opened(portal, now=services().now())
+    states.note_opened(portal, now=services().now())
     session = Session(portal, opener.user_id, entry.language, opener.time_zone, is_admin=False)
     if not session.is_allowed:
         return document.system_page("not_admin", 200)

@@ -13,7 +13,7 @@ from app.domain.incidents import IncidentKind
 from app.gateway_accounts import AccountChanged, Draft
 from app.gateways.base import CheckResult, Context, Gateway, SettingsInvalid
 from app.services import services
-from app.store.accounts import accounts
+from app.store.accounts import accounts, checks
 from app.store.accounts.accounts import Account, Check
 from app.store.messages import messages
 from app.store.portals import renewing
@@ -101,7 +101,7 @@ def save_and_check() -> Response:
     except AccountChanged:
         return _conflict(adapter)
     check = Check(result.ok, result.summary, result.balance, services().now())
-    accounts.record_check(account.id, check)
+    checks.record_check(account.id, check)
     page = facts(adapter, account, result=_saved(result, _webhooks(account) if result.ok else ""))
     return document.page("gateway.html", status=200 if result.ok else 502, **page)
 

@@ -15,7 +15,7 @@ from app.gateways.generic.examples import Example, NotUnderstood, read_example
 from app.services import services
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
-from app.store.messages import reports
+from app.store.messages import gateway_ids
 from app.web.admin.frame import document, sessions
 from app.web.admin.gateway import draft_of, facts
 from app.web.admin.parts import gateway_form
@@ -107,7 +107,7 @@ class ReadReport:
 
 
 def _read(report: DeliveryReport, account: Account | None) -> ReadReport:
-    row_id = reports.message_of(account.id, report) if account else None
+    row_id = gateway_ids.message_of(account.id, report) if account else None
     code = " ".join(filter(None, (report.code, report.text)))
     return ReadReport(
         status=status_label(report.status) if report.status else "",

@@ -188,7 +188,7 @@ def gateway_light(account: Account | None) -> Light:
         return Light(_("Not connected"), "wait")
     if services().gateways.get(account.slug) is None:
         return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
-    if account.circuit_open_since is not None:
+    if account.stopped_since is not None:
         return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
     if is_trial(account):
         return Light(_("Test mode"), "wait", _("No SMS leaves this app."))

@@ -14,7 +14,7 @@ from app.domain.texts import clean, measure
 from app.engine import PRIORITY_SINGLE
 from app.services import services
 from app.store.accounts import accounts
-from app.store.messages import messages
+from app.store.messages import acceptance, by_hand, messages
 from app.store.messages.timeline import timeline
 from app.store.portals import portals
 from app.store.portals.senders import FIRST_CODE
@@ -45,7 +45,7 @@ def send() -> Response:
     if errors or isinstance(number, NumberRefused):
         return document.page("test.html", status=422, **_facts(number=raw, text=text, errors=errors))
     session, since = sessions.this(), services().now() - timedelta(minutes=1)
-    if messages.count_tests(session.portal.id, session.user_id, since=since) >= A_MINUTE:
+    if by_hand.count_tests(session.portal.id, session.user_id, since=since) >= A_MINUTE:
         errors["number"] = _("Five test messages a minute are the most. Try again in a minute.")
         return document.page("test.html", status=429, **_facts(number=raw, text=text, errors=errors))
     message = _accept(number.number, text)
@@ -107,7 +107,7 @@ def _accept(number: str, text: str) -> Message:
         auth=CallAuth(user_id=session.user_id),
         origin="test",
     )
-    accepted = messages.accept(portal, incoming, now=services().now(), timing=services().timing)
+    accepted = acceptance.accept(portal, incoming, now=services().now(), timing=services().timing)
     assert accepted.row_id is not None  # its id is new
     services().engine.hint("submit", session.portal.id, priority=PRIORITY_SINGLE)
     return messages.by_row(session.portal.id, accepted.row_id) or abort(404)

@@ -16,7 +16,7 @@ from app.services import services
 from app.store.database import StoreUnavailable
 from app.store.database.deadlines import within
 from app.store.database.spool import SpooledCall
-from app.store.messages import messages
+from app.store.messages import acceptance
 from app.store.portals import portals
 from app.store.portals.portals import HandlerPortal
 from app.web.calls import bodies, spooling
@@ -97,7 +97,9 @@ def _take(secret: str, body: bytes | None, now: datetime) -> tuple[Response, str
         portal = _known.find_anew(secret, now) or portal
         fits = portal.recognises(application_token=auth.application_token, member_id=auth.member_id, now=now)
     lane = Lane.SINGLE if load <= MANY else Lane.CAMPAIGN
-    accepted = messages.accept(portal, incoming, now=now, timing=services().timing, hold=not fits, lane=lane)
+    accepted = acceptance.accept(
+        portal, incoming, now=now, timing=services().timing, hold=not fits, lane=lane
+    )
     if accepted.row_id is None:
         if accepted.is_conflict:
             log.error(

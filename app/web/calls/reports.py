@@ -16,7 +16,7 @@ from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
 from app.store.database.deadlines import within
-from app.store.messages import reports
+from app.store.messages import parked, reports
 from app.web.calls import bodies
 from app.web.calls.known import Known
 from app.web.operator import metrics
@@ -104,7 +104,7 @@ def _take(account: Account, items: Sequence[DeliveryReport], now: datetime) -> N
     for item in items:
         metrics.report(account.slug, item.status)
     if len(items) > BATCH:
-        reports.park_all(account.id, items, now=now)
+        parked.park_all(account.id, items, now=now)
         services().engine.hint("match_reports", account.id)
         return
     due_at = reports.apply_reports(account.id, items, now=now, timing=services().timing)

@@ -12,7 +12,7 @@ from app.bitrix.opener import OpenerCheck
 from app.domain.portals import PortalState
 from app.store.accounts import accounts
 from app.store.database import statement
-from app.store.portals import portals, tokens
+from app.store.portals import portals, states, tokens
 from app.store.tables import credentials
 from sandbox.client import PortalSandbox
 from sandbox.serving import Server
@@ -118,7 +118,7 @@ def test_a_sender_that_the_portal_dropped_is_back_after_an_opening(admin: Visito
 
 @pytest.mark.parametrize("state", [PortalState.RECONNECT, PortalState.PAYMENT, PortalState.GONE])
 def test_an_administrators_opening_heals_a_suspended_portal(admin: Visitor, state: PortalState) -> None:
-    portals.set_state(admin.portal, state, "some reason")
+    states.set_state(admin.portal, state, "some reason")
 
     admin.open("/app")
 

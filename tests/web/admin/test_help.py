@@ -18,7 +18,8 @@ from app.services import services
 from app.store import job_runs
 from app.store.accounts import accounts
 from app.store.database import db, utcnow, writing
-from app.store.portals import portals, rest_log, tokens
+from app.store.portals import portals, rest_log, tokens, turns
+from app.store.portals import states as portal_states
 from app.store.tables import (
     attempts,
     credentials,
@@ -55,7 +56,7 @@ def _all_well(admin: Visitor) -> Any:
     admin.submit("/ui/gateway", **{"gateway": "demo", "set-originator": "DEMO"})
     message = admin.message(to=NUMBER)
     services().engine.perform("submit", message.portal_id)
-    portals.note_pushed(admin.portal.id, utcnow())
+    turns.note_pushed(admin.portal.id, utcnow())
     account = accounts.default_of(admin.portal.id)
     assert account is not None
     with writing() as connection:
@@ -92,7 +93,7 @@ def _worker_down(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _state(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    portals.set_state(admin.portal, PortalState.PAYMENT)
+    portal_states.set_state(admin.portal, PortalState.PAYMENT)
 
 
 def _broken_tokens(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

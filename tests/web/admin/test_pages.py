@@ -18,7 +18,7 @@ from app.store.database import writing
 from app.store.messages import log as message_log
 from app.store.messages import messages
 from app.store.messages.timeline import timeline
-from app.store.portals import portals
+from app.store.portals import portals, states
 from app.store.tables import messages as rows
 from app.web.admin.words import messages as words
 from tests.web.visitor import Visitor
@@ -77,7 +77,7 @@ def test_the_overview_counts_and_names_what_did_not_arrive(admin: Visitor) -> No
 
 @pytest.mark.parametrize("state", ["reconnect", "payment", "no_rest", "gone"])
 def test_a_portal_that_stands_badly_has_a_banner(admin: Visitor, state: str) -> None:
-    portals.set_state(admin.portal, portals.PortalState(state))
+    states.set_state(admin.portal, portals.PortalState(state))
 
     text = admin.get("/ui/overview").text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.services import services
 from app.store.database import utcnow
-from app.store.messages import messages
+from app.store.messages import by_hand
 from tests.web.visitor import Visitor
 
 
@@ -19,7 +19,7 @@ def test_five_test_messages_a_minute_are_the_most_for_each_administrator(admin: 
 
     assert first == [200] * 5 + [429] * 3
     assert _send(colleague, "of another one") == 200
-    tests = messages.count_tests(
+    tests = by_hand.count_tests(
         admin.portal.id, "1", since=utcnow() - services().timing.span("sweep_s") * 100
     )
     assert tests == 5

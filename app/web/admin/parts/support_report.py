@@ -61,7 +61,7 @@ def _about_the_chain(found: Diagnosis) -> Iterator[str]:
         check = f"{'good' if account.check.ok else 'bad'} at {account.check.at}" if account.check else "-"
         yield (
             f"gateway: {account.slug}, last check {check}, failed checks {account.failed_checks},"
-            f" stopped {account.circuit_open_since or '-'}, bad calls {account.bad_calls},"
+            f" stopped {account.stopped_since or '-'}, bad calls {account.bad_calls},"
             f" last report {account.last_report_at or '-'}"
         )
     yield f"last status told: {portal.last_pushed_at or '-'}"

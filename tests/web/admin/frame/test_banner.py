@@ -11,11 +11,11 @@ import pytest
 from app.domain.rest_calls import RestCall
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.services import services
-from app.store.accounts import accounts
+from app.store.accounts import accounts, checks, pace
 from app.store.accounts.accounts import Account, Check
 from app.store.database import utcnow, writing
 from app.store.figures import counts
-from app.store.portals import portals, rest_log
+from app.store.portals import portals, rest_log, states
 from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
 from tests import stopped
@@ -52,7 +52,7 @@ def _text(page: str) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_once_what_stands_badly_and_what_to_do(admin: Visitor, page: str) -> None:
     _stop(_account(admin), "Your balance is empty")
-    portals.set_state(admin.portal, portals.PortalState.RECONNECT)
+    states.set_state(admin.portal, portals.PortalState.RECONNECT)
     _limit(admin, "5")
 
     text = admin.get(f"/ui/{page}").text
@@ -92,18 +92,18 @@ def test_where_all_is_well_there_is_no_banner(admin: Visitor, page: str) -> None
 def test_a_banner_goes_with_its_cause(admin: Visitor) -> None:
     account = _account(admin)
     for _ in range(BAD_CALLS_TO_PAUSE):
-        accounts.note_no_answer(account, pause_s=30, now=utcnow())
+        pace.note_no_answer(account, pause_s=30, now=utcnow())
     bad = admin.get("/ui/messages").text
 
     with writing() as connection:
-        accounts.note_answered(connection, account.id, accepted=True)
+        pace.note_answered(connection, account.id, accepted=True)
 
     assert "does not answer" in bad
     assert "does not answer" not in admin.get("/ui/messages").text
 
 
 def test_the_button_mends_the_portal(admin: Visitor) -> None:
-    portals.set_state(admin.portal, portals.PortalState.RECONNECT)
+    states.set_state(admin.portal, portals.PortalState.RECONNECT)
     shown = admin.get("/ui/gateway").text
     [action] = re.findall(r'<form hx-post="([^"]+)"[^>]*><button[^>]*>.*?Try again', shown)
 
@@ -136,7 +136,7 @@ def test_a_check_that_fails_now_is_said_once(admin: Visitor) -> None:
 def test_failing_regular_checks_show_beside_the_admins_own_result(admin: Visitor) -> None:
     account = _account(admin)
     for _ in range(2):
-        accounts.record_regular_check(account, Check(False, "The key was revoked.", "", services().now()))
+        checks.record_regular_check(account, Check(False, "The key was revoked.", "", services().now()))
 
     text = admin.get("/ui/overview").text
 

@@ -1,4 +1,4 @@
-"""Portals: who they are, how they stand, and the leases and bucket that their rows carry."""
+"""Portals: who they are, found by what calls say of them, and their settings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import sqlalchemy as sa
 
 from app.domain.audit import Action
 from app.domain.portals import Opener, Portal, PortalSettings, PortalState
-from app.domain.weeks import next_summary_at, zone_of
-from app.store import audit, leases
-from app.store.database import AnyRow, UtcDateTime, insert_or_ignore, statement, utcnow, writing
+from app.store import audit
+from app.store.database import AnyRow, insert_or_ignore, statement, utcnow, writing
 from app.store.database.secrets import new_secret, secret_box
 from app.store.portals import events, old_addresses
+from app.store.portals.rows import still_installed, update
+from app.store.portals.weekly import weekly_due_at
 from app.store.tables import portals
 
 TOKEN_OVERLAP = timedelta(hours=24)  # calls under way still carry the previous application_token
+
 FIRST_LOOK = timedelta(seconds=30)  # when the opened page did not finish the registration, a job does
 
 _COLUMNS = [portals.c[f.name] for f in fields(Portal)]
@@ -236,132 +238,7 @@ def update_address(portal_id: int, *, client_endpoint: str, app_status: str = ""
     values: dict[str, object] = {"client_endpoint": client_endpoint, "domain": host}
     if app_status:
         values["app_status"] = app_status[:4]
-    _update(portal_id, **values)
-
-
-def set_state(portal: Portal, state: PortalState, reason: str = "", *, now: datetime | None = None) -> bool:
-    """Move a portal to a state, as of the moment when `portal` was read; True when that changed anything.
-
-    Not when it was uninstalled, or found to work, since then: the call that says so began before.
-    """
-    is_news = sa.or_(portals.c.state != state, portals.c.state_reason != reason[:500])
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(portals)
-                .where(*_unhealed(portal), is_news)
-                .values(**state_values(state, reason, now or utcnow()))
-            ).rowcount
-        )
-
-
-def _unhealed(portal: Portal) -> tuple[sa.ColumnElement[bool], ...]:
-    return (*_still(portal), portals.c.healings == portal.healings)
-
-
-def state_values(state: PortalState, reason: str, now: datetime) -> dict[str, Any]:
-    """The columns of a state; an equal one keeps its moment."""
-    this_moment = sa.literal(now, UtcDateTime())
-    changed_at = sa.case((portals.c.state == state, portals.c.state_since), else_=this_moment)
-    values: dict[str, Any] = {
-        "state": state,
-        "state_reason": reason[:500],
-        "state_since": changed_at,
-        "suspect_since": None,
-    }
-    if state is PortalState.ACTIVE:
-        values["healings"] = portals.c.healings + 1
-    return values
-
-
-def suspect(portal: Portal, *, now: datetime) -> datetime:
-    """The portal seems to have removed the app: since when it has been saying so."""
-    with writing() as connection:
-        first: datetime | None = connection.scalar(
-            sa.update(portals)
-            .where(*_unhealed(portal))
-            .values(suspect_since=sa.func.coalesce(portals.c.suspect_since, sa.literal(now, UtcDateTime())))
-            .returning(portals.c.suspect_since)
-        )
-    return first or now
-
-
-def count_others(portal_id: int) -> int:
-    """How many other portals should be able to use the app."""
-    alive = [state for state in PortalState if state not in (PortalState.UNINSTALLED, PortalState.GONE)]
-    with statement() as connection:
-        query = sa.select(sa.func.count()).where(portals.c.id != portal_id, portals.c.state.in_(alive))
-        return int(connection.scalar(query) or 0)
-
-
-def postpone_reconcile(portal: Portal, until: datetime | None) -> None:
-    """When to look next; None: never again, until an admin or an event comes."""
-    with writing() as connection:
-        connection.execute(sa.update(portals).where(*_unhealed(portal)).values(reconcile_at=until))
-
-
-def look_soon(portal_id: int, *, now: datetime) -> None:
-    """Tokens work again: a portal that stood badly for want of them is looked at."""
-    with writing() as connection:
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.state.in_([PortalState.RECONNECT, PortalState.GONE]))
-            .values(reconcile_at=now)
-        )
-
-
-def standing(portal_id: int) -> tuple[PortalState, datetime | None]:
-    """The portal's state, and since when."""
-    with statement() as connection:
-        row = connection.execute(
-            sa.select(portals.c.state, portals.c.state_since).where(portals.c.id == portal_id)
-        ).first()
-    return (PortalState(row.state), row.state_since) if row else (PortalState.UNINSTALLED, None)
-
-
-def due_for_reconcile(now: datetime, *, limit: int) -> list[int]:
-    query = (
-        sa.select(portals.c.id)
-        .where(
-            portals.c.reconcile_at <= now,
-            portals.c.state != PortalState.UNINSTALLED,
-            sa.or_(portals.c.reconcile_lease.is_(None), leases.is_free(portals, "reconcile", now)),
-        )
-        .order_by(portals.c.reconcile_at)
-        .limit(limit)
-    )
-    with statement() as connection:
-        return list(connection.scalars(query))
-
-
-def claim_look(portal_id: int, *, now: datetime, every: timedelta) -> datetime | None:
-    """The right to look because somebody who proved nothing said so, every so often. None: granted; else
-    when to ask again."""
-    with writing() as connection:
-        granted = connection.execute(
-            sa.update(portals)
-            .where(
-                portals.c.id == portal_id,
-                sa.or_(
-                    portals.c.looked_at.is_(None),
-                    portals.c.looked_at <= now - every,
-                    portals.c.looked_at > now,  # by a clock that was ahead
-                ),
-            )
-            .values(looked_at=now)
-        ).rowcount
-        if granted:
-            return None
-        looked_at: datetime | None = connection.scalar(
-            sa.select(portals.c.looked_at).where(portals.c.id == portal_id)
-        )
-    return (looked_at or now) + every
-
-
-def note_opened(portal: Portal, *, now: datetime) -> None:
-    """One of the portal's users, verified, has the app open: so it is there."""
-    with writing() as connection:
-        connection.execute(sa.update(portals).where(*_still(portal)).values(opened_at=now))
+    update(portal_id, **values)
 
 
 def keep_application_token(portal: Portal, token: str, *, now: datetime) -> None:
@@ -371,22 +248,13 @@ def keep_application_token(portal: Portal, token: str, *, now: datetime) -> None
     with writing() as connection:
         connection.execute(
             sa.update(portals)
-            .where(*_still(portal), portals.c.application_token_hash != new)
+            .where(*still_installed(portal), portals.c.application_token_hash != new)
             .values(
                 previous_token_hash=portals.c.application_token_hash,
                 previous_token_until=now + TOKEN_OVERLAP,
                 application_token_hash=new,
             )
         )
-
-
-def _still(portal: Portal) -> tuple[sa.ColumnElement[bool], ...]:
-    """The same installation as when it was read, and not removed."""
-    return (
-        portals.c.id == portal.id,
-        portals.c.generation == portal.generation,
-        portals.c.state != PortalState.UNINSTALLED,
-    )
 
 
 def knows_application_token(member_id: str, token: str, *, now: datetime) -> bool:
@@ -423,50 +291,11 @@ def save_settings(
             .values(
                 settings=after,
                 settings_version=version + 1,
-                weekly_due_at=_weekly_due_at(settings, now or utcnow()),
+                weekly_due_at=weekly_due_at(settings, now or utcnow()),
             )
         )
         was = PortalSettings.from_json(before).to_json()
         audit.record(connection, Action.SETTINGS_CHANGED, portal_id, before=was, after=after)
-
-
-def _weekly_due_at(settings: PortalSettings, now: datetime) -> sa.ColumnElement[datetime] | None:
-    """One that is due already stays due."""
-    if not settings.weekly_summary:
-        return None
-    due, coming = portals.c.weekly_due_at, next_summary_at(now, zone_of(settings.time_zone))
-    return sa.case((due < coming, due), else_=sa.literal(coming, UtcDateTime()))
-
-
-def with_weekly_due(now: datetime, *, limit: int) -> list[int]:
-    """Portals whose weekly summary is to be told."""
-    query = sa.select(portals.c.id).where(portals.c.weekly_due_at <= now).limit(limit)
-    with statement() as connection:
-        return list(connection.scalars(query))
-
-
-def claim_weekly(portal: Portal, *, now: datetime) -> bool:
-    """The right to tell this portal's summary. Asking and taking are one write, which also plans the next
-    one: so it is told once, and not at all rather than twice if whoever took it dies."""
-    coming = next_summary_at(now, zone_of(portal.settings.time_zone))
-    with writing() as connection:
-        return bool(
-            connection.execute(
-                sa.update(portals)
-                .where(portals.c.id == portal.id, portals.c.weekly_due_at <= now)
-                .values(weekly_due_at=coming)
-            ).rowcount
-        )
-
-
-def put_weekly_off(portal_id: int, until: datetime) -> None:
-    """Nobody was told, for sure: it is tried again then. Not where the summary was switched off meanwhile."""
-    with writing() as connection:
-        connection.execute(
-            sa.update(portals)
-            .where(portals.c.id == portal_id, portals.c.weekly_due_at > until)
-            .values(weekly_due_at=until)
-        )
 
 
 def end_sessions(portal_id: int) -> None:
@@ -477,55 +306,6 @@ def end_sessions(portal_id: int) -> None:
             .values(session_epoch=portals.c.session_epoch + 1)
         )
         audit.record(connection, Action.SESSIONS_ENDED, portal_id)
-
-
-# --- one push and one refresh at a time ---
-
-
-def claim_push(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
-    """The right to tell this portal its statuses; None while another worker has it or it must rest."""
-    paused_until = portals.c.push_paused_until
-    may_be_told = sa.or_(paused_until.is_(None), paused_until <= now)
-    return leases.take(portals, portal_id, "push", now=now, lease_s=lease_s, only=(may_be_told,))
-
-
-def keep_push(portal_id: int, lease: str, *, until: datetime) -> bool:
-    """Hold on to that right; False when it was lost meanwhile."""
-    return leases.keep(portals, portal_id, "push", lease, until=until)
-
-
-def release_push(portal_id: int, lease: str) -> None:
-    leases.release(portals, portal_id, "push", lease)
-
-
-def pause_pushes(portal_id: int, until: datetime) -> None:
-    _update(portal_id, push_paused_until=until)
-
-
-def claim_refresh(portal_id: int, *, now: datetime, lease_s: float) -> str | None:
-    """The right to refresh this portal's token; None while another process is at it."""
-    return leases.take(portals, portal_id, "refresh", now=now, lease_s=lease_s)
-
-
-def release_refresh(portal_id: int, lease: str, *, free_at: datetime | None = None) -> None:
-    """Give the right back; nobody gets it before `free_at`."""
-    leases.release(portals, portal_id, "refresh", lease, free_at=free_at)
-
-
-def is_refreshing(portal_id: int, now: datetime) -> bool:
-    """A look without a lock, for those who wait: asking for the right itself is a write."""
-    with statement() as connection:
-        until = connection.scalar(sa.select(portals.c.refresh_lease_until).where(portals.c.id == portal_id))
-    return until is not None and now < until <= now + leases.AT_MOST
-
-
-def note_pushed(portal_id: int, now: datetime) -> None:
-    _update(portal_id, last_pushed_at=now)
-
-
-def _update(portal_id: int, **values: object) -> None:
-    with writing() as connection:
-        connection.execute(sa.update(portals).where(portals.c.id == portal_id).values(**values))
 
 
 def ids(states: Sequence[PortalState]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
@@ -11,10 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.domain.audit import Action
 from app.domain.life import COLUMNS, AttemptEnd, Change, State
 from app.domain.messages import Message, Work
+from app.domain.numbers import mask
 from app.domain.status import MessageStatus
-from app.store.database import AnyRow
+from app.store import audit
+from app.store.database import AnyRow, writing
 from app.store.tables import attempts, message_events, messages
 
 FIELDS = [f.name for f in fields(Message)]
@@ -109,6 +112,47 @@ def _update_of(names: tuple[str, ...]) -> sa.Update:
     """Made once for each set of columns: putting it together cost more than running it."""
     values: dict[str, Any] = {name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names}
     return sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values)
+
+
+def apply_event(
+    row_id: int,
+    event: Callable[[State], Change | None],
+    now: datetime,
+    *,
+    seen: Message | None = None,
+    action: Action | None = None,
+    **more: Any,
+) -> bool:
+    """Lock, ask `life`, write. With `seen`, only while portal, attempt, work and status are as they were.
+    An `action` is somebody's, and goes into the audit log."""
+    with writing() as connection:
+        row = locked(connection, row_id)
+        if row is None or (seen is not None and _version(row) != _version(seen)):
+            return False
+        change = event(state_of(row))
+        if change is None:
+            return False
+        write(connection, row, change, now, **more)
+        if action is not None:
+            _write_down(connection, action, row, change, now)
+    return True
+
+
+def _write_down(connection: Connection, action: Action, row: Any, change: Change, now: datetime) -> None:
+    facts = {"number": row.id, "to_number": mask(row.recipient)}
+    audit.record(
+        connection,
+        action,
+        row.portal_id,
+        about=row.message_id,
+        before={"status": row.status},
+        after={**facts, "status": change.state.status, "reason": change.state.reason},
+        at=now,
+    )
+
+
+def _version(seen: Any) -> tuple[object, ...]:
+    return (seen.portal_id, seen.attempts, seen.work, seen.status, bool(seen.text))
 
 
 def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]], now: datetime) -> None:

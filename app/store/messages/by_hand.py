@@ -1,0 +1,79 @@
+"""What a person decides about messages: sent again, resolved, or unsure after a restore."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from app.domain import life
+from app.domain.audit import Action
+from app.domain.messages import Message, Work
+from app.domain.portals import PortalSettings
+from app.domain.retry import Timing
+from app.domain.status import MessageStatus
+from app.store import audit
+from app.store.database import statement, writing
+from app.store.messages.rows import (
+    apply_event,
+    locked_where,
+    state_of,
+    write_all,
+)
+from app.store.tables import messages, portals
+
+
+def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
+    """A person found out what became of an unknown outcome. False when it is not what they saw (any more)."""
+    return apply_event(
+        seen.id,
+        lambda state: life.resolved(state, status, now, timing),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_RESOLVED,
+    )
+
+
+def resend(seen: Message, *, now: datetime, timing: Timing) -> bool:
+    """A new attempt with a fresh ladder; False when the message is not what the person saw any more, so that
+    of two clicks one counts."""
+    if life.may_send_again(seen).answer == "no":
+        return False
+    with statement() as connection:
+        settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == seen.portal_id))
+    lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
+    lifetime = timedelta(seconds=lifetime_s)
+    return apply_event(
+        seen.id,
+        lambda state: life.resent(state, now, timing, lifetime=lifetime),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_SENT_AGAIN,
+    )
+
+
+RESTORED = "restored from a backup"
+
+
+def mark_unsent_unknown(*, now: datetime, timing: Timing) -> int:
+    """After a restore from a backup the rows know nothing of what went out since: count every message that
+    was still to be submitted as an unknown outcome; returns how many."""
+    unsent = messages.c.work.in_([Work.QUEUED, Work.HELD, Work.SUBMITTING])
+    with writing() as connection:
+        rows = locked_where(connection, unsent)  # nobody else is at work then
+        changes = [(row, life.restored(state_of(row), RESTORED, now, timing)) for row in rows]
+        write_all(connection, changes, now)
+        audit.record(connection, Action.MESSAGES_DOUBTED, None, after={"messages": len(rows)}, at=now)
+    return len(rows)
+
+
+def count_tests(portal_id: int, author_id: str, *, since: datetime) -> int:
+    """Test messages of one administrator since then."""
+    query = sa.select(sa.func.count()).where(
+        messages.c.portal_id == portal_id,
+        messages.c.received_at > since,
+        messages.c.origin == "test",
+        messages.c.author_id == author_id,
+    )
+    with statement() as connection:
+        return int(connection.scalar(query) or 0)

@@ -21,17 +21,11 @@ from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
-from app.jobs import (
-    alerts,
-    check_account,
-    follow_up,
-    portal_life,
-    portal_state,
-    push_status,
-    retention,
-    submit,
-    weekly,
-)
+from app.jobs import alerts, retention, weekly
+from app.jobs.accounts import check, probe
+from app.jobs.messages import faults, follow_up, held, submit, tell, unknown
+from app.jobs.portals import events as portal_events
+from app.jobs.portals import standing, upkeep
 from app.private_files import make_private
 from app.services import Services, write_down_for
 from app.store.database import db, engine_options, migrate, prepare_engine
@@ -60,19 +54,19 @@ log = logging.getLogger(__name__)
 
 JOBS = {
     "submit": submit.submit_messages,
-    "recover": submit.recover_message,
+    "recover": unknown.recover_message,
     "follow_up": follow_up.follow_up,
     "match_reports": follow_up.match_reports,
-    "push": push_status.push_statuses,
-    "verify_held": portal_life.verify_held,
-    "portal_event": portal_life.act_on_event,
-    "reconcile": portal_life.keep_in_step,
-    "keep_alive": portal_life.keep_tokens_alive,
-    "probe_account": portal_life.probe_account,
+    "push": tell.push_statuses,
+    "verify_held": held.verify_held,
+    "portal_event": portal_events.act_on_event,
+    "reconcile": upkeep.keep_in_step,
+    "keep_alive": upkeep.keep_tokens_alive,
+    "probe_account": probe.probe_account,
     "purge": retention.purge_from,
     "purge_portal": retention.purge_portal,
-    "check_account": check_account.check_account,
-    "close_account": check_account.close_account,
+    "check_account": check.check_account,
+    "close_account": check.close_account,
     "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
     "tell_week": weekly.tell_week,
@@ -128,7 +122,7 @@ def build(config: Config | None) -> Flask:
     wired.engine.init_app(app, config)
     for name, job in JOBS.items():
         wired.engine.register(name, partial(job, wired), drains=name in OWNER_JOBS)
-    wired.engine.on_failure = partial(submit.note_exception, wired)
+    wired.engine.on_failure = partial(faults.note_exception, wired)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     spooling.init_app(app, handler.take_spooled)
@@ -168,7 +162,7 @@ def _wire(config: Config) -> Services:
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
         gateways=load_registry(config.gateways_allow, with_trial=config.demo_gateway != "off"),
-        on_portal_error=portal_state.conclude,
+        on_portal_error=standing.conclude,
     )
 
 

@@ -20,7 +20,7 @@ import requests
 from app.domain.messages import Message
 from app.domain.retry import Timing
 from app.gateway_accounts import connect
-from app.jobs.submit import note_exception
+from app.jobs.messages.faults import note_exception
 from app.store.accounts import accounts
 from app.store.messages import messages
 from app.store.messages.timeline import attempts_of, timeline

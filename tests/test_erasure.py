@@ -23,7 +23,7 @@ from app.domain.portals import Portal, PortalSettings
 from app.domain.rest_calls import RestCall
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
-from app.jobs import follow_up, submit
+from app.jobs.messages import follow_up, submit
 from app.services import services
 from app.store.accounts import accounts
 from app.store.database import db, overwrite_deleted, spool, statement, utcnow, writing

@@ -23,7 +23,7 @@ from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.gateway_accounts import connect
 from app.gateways.adapters.http import HttpGateway
-from app.jobs import submit
+from app.jobs.messages import submit
 from app.store.accounts import accounts, pace, stops
 from app.store.database import StoreUnavailable, writing
 from app.store.messages import by_hand, claims, messages, outcomes, parked

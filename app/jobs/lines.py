@@ -21,7 +21,7 @@ from app.gateways.base import Outgoing
 from app.gateways.smpp.lines import Lines
 from app.gateways.smpp.pdu import ROK, RX_T_APPN, ShortMessage
 from app.gateways.smpp.receipts import is_receipt, other_spellings, receipt_of
-from app.jobs import submit
+from app.jobs.messages import submit
 from app.jobs.tick import keep_counts
 from app.services import Services
 from app.store.accounts import accounts

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from app.domain.messages import Work
 from app.engine import PRIORITY_SINGLE
-from app.jobs import check_account, removal
+from app.jobs.accounts import check
+from app.jobs.portals import removal
 from app.services import Services
 from app.store import audit, job_runs
 from app.store.accounts import checks, stops
@@ -121,8 +122,8 @@ def _hourly(services: Services) -> None:
     events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
     audit.purge(now)
-    check_account.plan_checks(services)
-    _hint_all(services, "close_account", check_account.accounts_over(services))
+    check.plan_checks(services)
+    _hint_all(services, "close_account", check.accounts_over(services))
     removal.erase_what_was_kept(services)
     telling.drop_stale(now=now, timing=services.timing)
     parked.drop_parked(now=now, timing=services.timing)

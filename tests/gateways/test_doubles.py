@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.messages import HandedMessage
-from app.jobs.submit import submit_messages
+from app.jobs.messages.submit import submit_messages
 from app.services import services
 from app.store.accounts import accounts
 from app.store.database import utcnow

@@ -15,7 +15,8 @@ from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE, Timing
 from app.gateways.adapters.demo import Demo
 from app.gateways.base import CheckResult
-from app.jobs import alerts, check_account
+from app.jobs import alerts
+from app.jobs.accounts import check as account_check
 from app.store.accounts import accounts, checks, pace, stops
 from app.store.accounts.accounts import Account
 from app.store.database import utcnow, writing
@@ -451,9 +452,9 @@ def hours(world: PortalWorld, count: int) -> None:
     """The same, often enough for every account's moment to come."""
     for _ in range(count * 2):
         world.pass_time(minutes=30)
-        check_account.plan_checks(world.services)
+        account_check.plan_checks(world.services)
         for account_id in checks.due_for_check(world.now(), limit=100):
-            check_account.check_account(world.services, account_id)
+            account_check.check_account(world.services, account_id)
         look_and_tell(world)
 
 

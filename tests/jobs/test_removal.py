@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.domain.portals import PortalState
-from app.jobs import portal_life
+from app.jobs.portals import events as portal_events
 from app.store.accounts import accounts
 from app.store.database import statement, writing
 from app.store.portals import events, portals, tokens
@@ -385,7 +385,7 @@ def test_an_erasure_that_was_cut_short_is_finished(
     world.portal.wait_rest()
     with pytest.raises(MemoryError):
         [(_, key, _)] = [hint for hint in world.engine.hints if hint[0] == "portal_event"]
-        portal_life.act_on_event(world.services, key)
+        portal_events.act_on_event(world.services, key)
     assert len(rows(world)) == 1
 
     world.engine.hints.clear()
@@ -510,10 +510,10 @@ def test_one_worker_at_a_time_acts_on_an_event(world: PortalWorld, monkeypatch: 
         for _ in range(3):
             world.pass_time(seconds=5)
             for event_id in events.due(world.now(), limit=10):
-                portal_life.act_on_event(world.services, event_id)
+                portal_events.act_on_event(world.services, event_id)
         return "done"
 
-    monkeypatch.setattr(portal_life, "_act", slowly)
+    monkeypatch.setattr(portal_events, "_act", slowly)
     world.portal.update()
     world.work()
 

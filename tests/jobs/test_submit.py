@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app.domain.messages import HandedMessage
 from app.gateway_accounts import connect
-from app.jobs.submit import submit_messages
+from app.jobs.messages.submit import submit_messages
 from app.services import services
 from app.store.database import statement, utcnow
 from app.store.messages import acceptance, messages

@@ -23,7 +23,7 @@ def release(row_id: int, *, now: datetime) -> bool:
     return apply_event(row_id, lambda state: life.verified(state, now), now, held_token="")
 
 
-def held_call(row_id: int) -> tuple[Message, str, str] | None:
+def call_of(row_id: int) -> tuple[Message, str, str] | None:
     """A held message, and the application_token and access token of its call; None when held no more."""
     query = (
         sa.select(*message_columns(), messages.c.author_token, messages.c.held_token, portals.c.member_id)

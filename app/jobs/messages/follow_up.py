@@ -9,7 +9,8 @@ from app.domain.outcomes import Accepted, DeliveryReport, RefusalKind, Refused
 from app.domain.retry import LOOK_UPS_BEFORE_RESEND, pause_of_look_up, pause_of_poll
 from app.domain.status import MessageStatus
 from app.gateways.base import Submitted
-from app.jobs.submit import answering, hint_push, may_repeat
+from app.jobs.hints import hint_push
+from app.jobs.messages.unknown import answering, may_repeat
 from app.services import Services
 from app.store.accounts import accounts
 from app.store.messages import claims, gateway_ids, messages, outcomes, parked, reports

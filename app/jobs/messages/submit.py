@@ -30,26 +30,38 @@ from app.domain.texts import measure
 from app.gateways.base import Context, Gateway, Outgoing
 from app.gateways.submission import submit_all
 from app.jobs.drain import drain
+from app.jobs.hints import hint_push
+from app.jobs.messages.faults import note_fault
+from app.jobs.messages.unknown import answering
 from app.services import Services
 from app.store.accounts import accounts, pace, stops
 from app.store.accounts.accounts import Account
-from app.store.database import StoreRefused, StoreUnavailable
-from app.store.messages import claims, messages, outcomes, telling
+from app.store.database import StoreUnavailable
+from app.store.messages import claims, messages, outcomes
 from app.store.messages.claims import Ruling, Sending, Taken
 from app.store.portals import portals, senders
 from app.transport import HttpAnswer, HttpClient
 
 log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
 WINDOW = 16  # calls that one account has open; a kill leaves no more outcomes unknown
+
 FIRST_PACE_PER_S = 10.0  # when a gateway finds us too fast before it took anything
+
 STORE_TRIES_S = 600.0  # how long an outcome is kept in memory for a database that is down
+
 KNOWN_S = 0.25  # how long settings and standing are taken for what they were
+
 LOOK_EVERY_S = 0.1  # for rows that another process hinted at, while calls are open
+
 TICK_S = 0.02
+
 GATHER_S = 0.004  # what ends in so short a time is recorded together, and
+
 GATHER_BUSY_S = 0.02  # while many calls are open, when it saves the most and nobody waits for one place
+
 BUSY = 8
 
 
@@ -113,7 +125,7 @@ def _standing(services: Services, account: Account) -> Standing:
 
 def _count_exceptions(services: Services, taken: Taken) -> None:
     for row_id, why in taken.poison.items():
-        _note_fault(services, row_id, why)
+        note_fault(services, row_id, why)
 
 
 @dataclass(frozen=True)
@@ -295,7 +307,7 @@ class Submissions:
             log.exception("message cannot be handed over", extra={"install": self._portal.id})
             for claim in batch:
                 claims.give_back(claim, now=now)
-                _note_fault(self._services, claim.message.id, type(error).__name__)
+                note_fault(self._services, claim.message.id, type(error).__name__)
             return
         call = _Call(self._gateway, self._http, outgoing, batch, deadline)
         self._open += 1
@@ -492,67 +504,3 @@ def _count_refusal(
             "gateway account stopped: its key or balance is refused",
             extra={"install": account.portal_id, "account": account.id, "gateway": account.slug},
         )
-
-
-# --- unknown outcomes ---
-
-
-def answering(
-    services: Services, portal: Portal, gateway: Gateway | None, *, is_fault: bool = False
-) -> Callable[[Claim, Outcome], Answered]:
-    """How to say what came of a claim, with what this gateway can do about it: it fetches its reports, it can
-    be asked, or it drops repeats."""
-    can = gateway.active_capabilities if gateway is not None else None
-    return partial(
-        Answered,
-        poll_s=can.poll_after_s if can is not None and can.reports in ("poll", "both") else None,
-        look_up_s=services.timing.look_up_s if can is not None and can.lookup else None,
-        may_repeat=may_repeat(portal, gateway),
-        is_fault=is_fault,
-    )
-
-
-def may_repeat(portal: Portal, gateway: Gateway | None) -> bool:
-    """Whether an unknown outcome may be submitted again: the gateway drops repeats, or the admin said so."""
-    if gateway is None:
-        return False
-    return gateway.active_capabilities.idempotent or portal.settings.unknown_policy == "resend"
-
-
-def recover_message(services: Services, row_id: int) -> None:
-    """A claim whose lease is over: its worker died or sleeps, and what the gateway heard is unknown."""
-    claim = claims.lost_claim(row_id, now=services.now())
-    if claim is None:
-        return
-    account = accounts.by_id(claim.account_id)
-    gateway = services.gateway(account) if account else None
-    why = "the worker stopped before the gateway's answer was recorded"
-    portal = portals.by_id(claim.portal_id)
-    lost = answering(services, portal, gateway, is_fault=True)(claim, Unknown(why))
-    outcomes.record([lost], now=services.now(), timing=services.timing)
-    services.counts.add("sms_lease_lost_total")
-    log.warning("lease lost", extra={"install": claim.portal_id, "message_row": row_id})
-    hint_push(services, claim.portal_id)
-
-
-# --- faults of our own ---
-
-
-def note_exception(services: Services, job: str, key: int, error: Exception) -> None:
-    """A job raised: its message is tried again some times, then it is a dead letter and the portal hears."""
-    is_down = isinstance(error, (StoreUnavailable, MemoryError)) and not isinstance(error, StoreRefused)
-    if is_down or job not in ("follow_up", "verify_held"):
-        return  # not the message's fault: its row stays due
-    _note_fault(services, key, type(error).__name__)
-
-
-def _note_fault(services: Services, row_id: int, why: str) -> None:
-    if messages.note_exception(row_id, why, now=services.now(), timing=services.timing):
-        log.error("dead letter", extra={"message_row": row_id})
-
-
-def hint_push(services: Services, portal_id: int) -> None:
-    """Wake somebody when the portal's next status is due, unless the sweeper comes by before."""
-    delay_s = telling.seconds_to_push(portal_id, now=services.now())
-    if delay_s is not None:
-        services.engine.hint("push", portal_id, delay_s=delay_s)

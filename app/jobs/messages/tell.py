@@ -19,7 +19,7 @@ from app.bitrix.errors import (
 from app.domain.portals import Portal, PortalState
 from app.domain.retry import pause_before
 from app.jobs.drain import drain
-from app.jobs.portal_state import note_portal_error
+from app.jobs.portals.standing import note_portal_error
 from app.services import Services
 from app.store.messages import telling
 from app.store.messages.telling import Push

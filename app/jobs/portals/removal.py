@@ -25,7 +25,7 @@ from app.bitrix.errors import (
     TokenRefused,
 )
 from app.domain.portals import Portal, PortalState
-from app.jobs.portal_state import serves_others
+from app.jobs.portals.standing import serves_others
 from app.services import Services
 from app.store.portals import events, portals, states, tokens
 from app.store.portals.events import StoredEvent

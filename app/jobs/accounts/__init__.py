@@ -1,0 +1,1 @@
+"""Jobs on gateway accounts: checked regularly, probed while they are stopped."""

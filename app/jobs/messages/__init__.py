@@ -1,0 +1,1 @@
+"""Jobs on messages: submitted, followed up, told, verified."""

@@ -3,6 +3,7 @@
 from flask import Flask
 
 from app.cli.audit import audit_group
+from app.cli.dead import dead_group
 from app.cli.doctor import doctor
 from app.cli.erase import erase_group
 from app.cli.gateways import gateways_group
@@ -23,6 +24,7 @@ COMMANDS = (
     messages_group,
     keys_group,
     statistics_group,
+    dead_group,
     audit_group,
     purge,
     erase_group,

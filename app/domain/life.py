@@ -632,6 +632,9 @@ _NEVER_AGAIN: Mapping[str, AgainWhy] = {
 }
 
 
+_MAY_BE_OUT = (Reason.UNKNOWN, Reason.DEAD_LETTER, Reason.DEAD_ENDED)
+
+
 def may_send_again(message: Message) -> Again:
     """The one question before a resend, for every door: page, command and whatever comes."""
     if message.work in (Work.HELD, Work.QUEUED, Work.SUBMITTING):
@@ -642,7 +645,7 @@ def may_send_again(message: Message) -> Again:
         return Again("no", "text_removed")
     if message.status is MessageStatus.DELIVERED:
         return Again("ask", "delivered")
-    if message.status is MessageStatus.UNKNOWN or message.reason in (Reason.UNKNOWN, Reason.DEAD_LETTER):
+    if message.status is MessageStatus.UNKNOWN or message.reason in _MAY_BE_OUT:
         return Again("ask", "unknown")
     if message.status is MessageStatus.SENT:
         return Again("ask", "no_report" if message.work is Work.CLOSED else "waiting")
@@ -678,6 +681,17 @@ def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta) 
 def may_be_resolved(message: Message) -> bool:
     """Whether it is for a person to find out what became of it."""
     return message.status is MessageStatus.UNKNOWN and message.work is not Work.SUBMITTING
+
+
+def dead_ended(state: State, now: datetime, timing: Timing) -> Change | None:
+    """The operator has seen to a dead letter: it is over, and nobody has to look at it any more."""
+    if state.reason != Reason.DEAD_LETTER:
+        return None
+    if state.work is Work.CLOSED:
+        after = replace(state, reason=Reason.DEAD_ENDED)
+    else:  # a poison whose outcome is unknown
+        after = closed(state, MessageStatus.FAILED, Reason.DEAD_ENDED, state.reason_text, now, timing)
+    return Change(after, (("dead_ended", ""),))
 
 
 def resolved(state: State, status: MessageStatus, now: datetime, timing: Timing) -> Change | None:

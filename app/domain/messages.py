@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NONE = ""
     NO_GATEWAY = "no_gateway"  # no gateway is connected yet
     ACCOUNT_STOPPED = "account_stopped"  # the gateway refuses the account: key or money
+    PAUSED = "paused"  # the operator lets nothing of this portal go out for now
     EXPIRED = "expired"  # older than the portal's time to live
     BAD_NUMBER = "bad_number"
     NO_TEXT = "no_text"  # the portal handed over an empty text
@@ -49,6 +50,7 @@ class Reason(StrEnum):
     REPORTED = "reported"  # the gateway's report says so
     NO_REPORT = "no_report"  # accepted, and no report came by its deadline
     DEAD_LETTER = "dead_letter"  # our own fault, again and again
+    DEAD_ENDED = "dead_ended"  # the same, and the operator has seen to it
 
 
 class Author(StrEnum):

@@ -15,6 +15,7 @@ from app.domain.portals import PortalSettings, PortalState
 from app.domain.status import MessageStatus
 
 LOOK_AGAIN = timedelta(seconds=5)  # a stopped account whose probe is overdue: somebody is at it
+PAUSE_AGAIN = timedelta(minutes=15)  # who ends a pause wakes what it held; this finds what they could not see
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,15 @@ def hold(message: Message, account: Standing | None, *, now: datetime) -> Hold |
     is_planned = account.probe_at is not None and account.probe_at > now
     until = account.probe_at if is_planned and account.probe_at else now + LOOK_AGAIN
     return Hold(min(until, ends_waiting(message)), Reason.ACCOUNT_STOPPED, account.words)
+
+
+def under_pause(
+    decision: Send | Hold | End | None, message: Message, why: str, *, now: datetime
+) -> Hold | End | None:
+    """What the operator's pause makes of a decision: nothing goes out, and what is over ends as always."""
+    if decision is not None and not isinstance(decision, End):
+        return Hold(min(now + PAUSE_AGAIN, ends_waiting(message)), Reason.PAUSED, why)
+    return decision
 
 
 def decide_repeat(

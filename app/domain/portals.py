@@ -115,4 +115,10 @@ class Portal:
     settings_version: int
     registration: Mapping[str, Any]
     last_pushed_at: datetime | None
+    paused_at: datetime | None  # by the operator: nothing is submitted
+    paused_why: str
     created_at: datetime
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None

@@ -15,6 +15,7 @@ import click
 import pytest
 from click.testing import Result
 from flask import Flask
+from tests.worlds.product import a_portal, product
 
 from app import cli
 from app.domain.audit import Action, Who
@@ -27,13 +28,13 @@ from app.store.portals import senders
 from app.store.tables import audit_log
 from app.store.tables import messages as rows
 from tests.cli.test_commands import MEMBER, a_message, run, run_json
-from tests.product import a_portal, product
 
 OTHER, NUMBER = "b" * 32, "+4915112345678"
 ME = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
 READS = {
-    "audit list", "doctor", "gateways list", "messages follow", "portals calls", "portals errors",
-    "portals events", "portals list", "portals show", "senders list", "smpp", "statistics check", "worker",
+    "audit list", "dead list", "doctor", "gateways list", "messages follow", "portals calls",
+    "portals errors", "portals events", "portals list", "portals show", "senders list",
+    "smpp", "statistics check", "worker",
 }  # fmt: skip
 # What an operator types -> what has to be written down, whether or not Bitrix24 is reached.
 DEEDS = {
@@ -45,6 +46,10 @@ DEEDS = {
     "messages resend": (Action.MESSAGE_SENT_AGAIN, [MEMBER, "failed"]),
     "messages resolve": (Action.MESSAGE_RESOLVED, [MEMBER, "unknown", "failed"]),
     "messages restored": (Action.MESSAGES_DOUBTED, []),
+    "dead retry": (Action.MESSAGE_SENT_AGAIN, ["--all", "--force"]),
+    "dead end": (Action.MESSAGE_ENDED, [MEMBER, "dead"]),
+    "portals pause": (Action.PORTAL_PAUSED, [MEMBER, "--why", f"ask {NUMBER}"]),
+    "portals continue": (Action.PORTAL_CONTINUED, [MEMBER]),
     "portals end-sessions": (Action.SESSIONS_ENDED, [MEMBER]),
     "purge": (Action.MESSAGES_PURGED, []),
     "senders add": (Action.SENDER_ADDED, [MEMBER, "NEW"]),
@@ -54,6 +59,11 @@ DEEDS = {
     "senders reconcile": (Action.SENDERS_REGISTERED, [MEMBER]),
     "erase number": (Action.NUMBER_ERASED, [MEMBER, NUMBER, "--yes"]),
     "erase portal": (Action.PORTAL_ERASED, [MEMBER, "--yes", "--force"]),
+}
+
+AFTER = {
+    "gateways renew-address": ("gateways", "set", MEMBER, "demo"),
+    "portals continue": ("portals", "pause", MEMBER),
 }
 
 
@@ -66,6 +76,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
             ("m1", {}),
             ("failed", {"status": "failed", "work": "closed", "reason": "refused", "due_at": None}),
             ("unknown", {"status": "unknown", "work": "waiting", "reason": "unknown"}),
+            ("dead", {"status": "failed", "work": "closed", "reason": "dead_letter", "due_at": None}),
         ):
             a_message(message_id, recipient=NUMBER)
             if values:
@@ -95,8 +106,8 @@ def test_every_command_reads_or_is_among_the_deeds_above() -> None:
 @pytest.mark.parametrize("command", sorted(DEEDS))
 def test_no_deed_of_a_command_is_without_its_row(app: Flask, command: str) -> None:
     action, args = DEEDS[command]
-    if command == "gateways renew-address":
-        run(app, "gateways", "set", MEMBER, "demo")
+    if command in AFTER:
+        run(app, *AFTER[command])
 
     result = run(app, *command.split(), *args)
 

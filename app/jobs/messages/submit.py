@@ -100,8 +100,9 @@ def _hold_all(services: Services, portal_id: int) -> None:
         if taken.ended:
             hint_push(services, portal_id)
     account = accounts.default_of(portal_id)
-    if account is not None and services.gateway(account) is not None:
-        messages.wake_account(account.id, portal_id, now=services.now())
+    is_continued = portal.is_paused and not portals.by_id(portal_id).is_paused
+    if is_continued or (account is not None and services.gateway(account) is not None):
+        messages.wake_account(account.id if account else None, portal_id, now=services.now())
         services.engine.hint("submit", portal_id)
 
 
@@ -112,6 +113,8 @@ def _rule_of(services: Services, portal: Portal, account: Account | None) -> Cal
     def rule(message: Message) -> Ruling:
         decide = policy.decide_repeat if message.status is MessageStatus.UNKNOWN else policy.decide
         decision = decide(message, portal.state, portal.settings, standing, now=now)
+        if portal.is_paused:
+            decision = policy.under_pause(decision, message, portal.paused_why, now=now)
         return Ruling(decision, measure(message.text))
 
     return rule
@@ -230,7 +233,6 @@ class Submissions:
     def _take(self, places: int, now: datetime) -> Taken:
         services, account = self._services, self._account
         bulk = max(1, self._can.bulk_max)
-        is_stopped = account.standing.is_stopped
         deadline = time.monotonic() + services.timing.gateway_deadline_s  # the leases begin now
         taken = claims.take(
             self._sending,
@@ -245,14 +247,19 @@ class Submissions:
         _count_exceptions(services, taken)
         if taken.ended:
             hint_push(services, self._portal.id)
-        if is_stopped and taken.looked_at:
+        if self._lets_nothing_go and taken.looked_at:
             self._look_again()
         return taken
 
+    @property
+    def _lets_nothing_go(self) -> bool:
+        return self._account.standing.is_stopped or self._portal.is_paused
+
     def _look_again(self) -> None:
-        """Whoever repaired the account in this very moment woke only what was held by then."""
+        """Whoever repaired the account or ended the pause in this very moment woke only what was held by
+        then."""
         self._known_at = 0.0
-        if self._know() and not self._account.standing.is_stopped:
+        if self._know() and not self._lets_nothing_go:
             messages.wake_account(self._account.id, self._portal.id, now=self._services.now())
             self._looked_at = 0.0
 
@@ -283,7 +290,7 @@ class Submissions:
     def _places(self, now: datetime) -> int | None:
         """How many messages may go now; None while a silent gateway has to be left alone."""
         account, bulk = self._account, max(1, self._can.bulk_max)
-        if account.standing.is_stopped:
+        if self._lets_nothing_go:
             return claims.AT_ONCE  # nothing is called: what is due is held
         if account.is_silent:  # one call into the silence needs no pace
             if self._open:

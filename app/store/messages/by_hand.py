@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from app.domain import life
 from app.domain.audit import Action
-from app.domain.messages import Message, Work
+from app.domain.messages import Message, Reason, Work
 from app.domain.portals import PortalSettings
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
@@ -17,10 +17,12 @@ from app.store.database import statement, writing
 from app.store.messages.rows import (
     apply_event,
     locked_where,
+    message_columns,
+    message_of,
     state_of,
     write_all,
 )
-from app.store.tables import messages, portals
+from app.store.tables import NEEDS_ATTENTION, messages, portals
 
 
 def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timing) -> bool:
@@ -50,6 +52,32 @@ def resend(seen: Message, *, now: datetime, timing: Timing) -> bool:
         seen=seen,
         action=Action.MESSAGE_SENT_AGAIN,
     )
+
+
+def end_dead(seen: Message, *, now: datetime, timing: Timing) -> bool:
+    """The operator has seen to a dead letter. False when it is none, or not what they saw any more."""
+    return apply_event(
+        seen.id,
+        lambda state: life.dead_ended(state, now, timing),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_ENDED,
+    )
+
+
+def dead_letters(portal_id: int | None = None, *, limit: int) -> list[tuple[str, Message]]:
+    """Messages that our own errors ended, with their portals' member ids; the oldest first."""
+    query = (
+        sa.select(*message_columns(), portals.c.member_id)
+        .join(portals, portals.c.id == messages.c.portal_id)
+        .where(sa.text(NEEDS_ATTENTION), messages.c.reason == Reason.DEAD_LETTER)
+        .order_by(messages.c.id)
+        .limit(limit)
+    )
+    if portal_id is not None:
+        query = query.where(messages.c.portal_id == portal_id)
+    with statement() as connection:
+        return [(row.member_id, message_of(row)) for row in connection.execute(query)]
 
 
 RESTORED = "restored from a backup"

@@ -80,7 +80,7 @@ def wake_account(account_id: int | None, portal_id: int, *, now: datetime) -> No
     mine = [
         column.portal_id == portal_id,
         column.work == Work.QUEUED,
-        column.reason.in_([Reason.NO_GATEWAY, Reason.ACCOUNT_STOPPED]),
+        column.reason.in_([Reason.NO_GATEWAY, Reason.ACCOUNT_STOPPED, Reason.PAUSED]),
     ]
     if account_id is not None:
         mine.append(sa.or_(column.account_id == account_id, column.account_id.is_(None)))

@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.domain.audit import Action
 from app.domain.portals import Portal, PortalState
-from app.store import leases
+from app.store import audit, leases
 from app.store.database import UtcDateTime, statement, utcnow, writing
 from app.store.portals.rows import still_installed
 from app.store.tables import portals
@@ -47,6 +48,31 @@ def state_values(state: PortalState, reason: str, now: datetime) -> dict[str, An
     if state is PortalState.ACTIVE:
         values["healings"] = portals.c.healings + 1
     return values
+
+
+def pause(portal_id: int, why: str, *, now: datetime) -> bool:
+    """Let nothing of this portal go out; `why` is for its administrators. False when that is so already."""
+    return _set_pause(portal_id, Action.PORTAL_PAUSED, portals.c.paused_at.is_(None), at=now, why=why)
+
+
+def end_pause(portal_id: int) -> bool:
+    """What was held has to be woken afterwards. False when nothing was paused."""
+    is_paused = portals.c.paused_at.is_not(None)
+    return _set_pause(portal_id, Action.PORTAL_CONTINUED, is_paused, at=None, why="")
+
+
+def _set_pause(
+    portal_id: int, action: Action, only_if: sa.ColumnElement[bool], *, at: datetime | None, why: str
+) -> bool:
+    with writing() as connection:
+        changed = connection.execute(
+            sa.update(portals)
+            .where(portals.c.id == portal_id, only_if)
+            .values(paused_at=at, paused_why=why[:500])
+        ).rowcount
+        if changed:
+            audit.record(connection, action, portal_id, after={"why": why} if why else {}, at=at)
+    return bool(changed)
 
 
 def suspect(portal: Portal, *, now: datetime) -> datetime:

@@ -24,6 +24,7 @@ SPLIT_KEY = "status || ' ' || CAST(segments AS TEXT)"
 NOT_SPLIT = f"split_as <> {SPLIT_KEY}"
 COST_NOT_COUNTED = "counted_cost <> cost"
 QUEUED = "work = 'queued'"
+NEEDS_ATTENTION = "status = 'unknown' OR reason = 'dead_letter'"
 HAS_AUTHOR = "author_id <> ''"
 _SEARCHED = ("recipient", "account_id", "sender_code")
 
@@ -131,8 +132,8 @@ messages = sa.Table(
         "ix_messages_attention",
         "status",
         "reason",
-        postgresql_where=text("status = 'unknown' OR reason = 'dead_letter'"),
-        sqlite_where=text("status = 'unknown' OR reason = 'dead_letter'"),
+        postgresql_where=text(NEEDS_ATTENTION),
+        sqlite_where=text(NEEDS_ATTENTION),
     ),
     Index(
         "ix_messages_push",

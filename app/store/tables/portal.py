@@ -58,6 +58,9 @@ portals = sa.Table(
     Column("healings", Integer, nullable=False, server_default="0"),
     Column("suspect_since", UtcDateTime),  # first heard that the app is not installed; to be confirmed
     Column("erased_at", UtcDateTime),  # its data, some time after the app was removed
+    # The operator lets none of its messages go out; what its administrators read about it.
+    Column("paused_at", UtcDateTime),
+    Column("paused_why", Text, nullable=False, server_default=""),
     Column("last_pushed_at", UtcDateTime),
     Column("weekly_due_at", UtcDateTime),  # the next weekly summary; none: nobody wants it
     moment("created_at"),

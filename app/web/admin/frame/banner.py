@@ -9,7 +9,7 @@ from flask import g, url_for
 from jinja2 import Undefined
 
 from app.domain.incidents import GatewayCause, IncidentKind, Symptom
-from app.domain.portals import PortalState
+from app.domain.portals import Portal, PortalState
 from app.services import services
 from app.store.accounts import accounts
 from app.store.figures import incidents
@@ -39,7 +39,19 @@ def present(told: Collection[IncidentKind] | Undefined = ()) -> list[Alert]:
         return []
     found = incidents.present(session.portal.id, now=services().now())
     shown = [_alert(symptom) for symptom in found if symptom.kind not in told]
-    return [*_trial(session.portal.id), *shown]
+    return [*_pause(session.portal), *_trial(session.portal.id), *shown]
+
+
+def _pause(portal: Portal) -> list[Alert]:
+    """The operator's own words say why."""
+    if not portal.is_paused:
+        return []
+    text = Trouble(
+        _("Sending is paused"),
+        _("Whoever runs this server has paused it. Messages wait, and too old ones end as failed."),
+        portal.paused_why or _("Ask whoever runs this server."),
+    )
+    return [Alert(text, "wait", url_for("ui_messages.show_log", status="queued"), _("Waiting messages"))]
 
 
 def _trial(portal_id: int) -> list[Alert]:

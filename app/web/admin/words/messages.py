@@ -80,6 +80,11 @@ _REASONS = {
         _("The key is wrong or there is no money left. The message is kept and is sent after the repair."),
         _("Look at the page “Gateway”, mend what it says, and press “Save and check”."),
     ),
+    Reason.PAUSED: lambda: Trouble(
+        _("Sending is paused"),
+        _("Whoever runs this server has paused it. The message goes out afterwards, unless it gets too old."),
+        _("Ask whoever runs this server. Nothing is wrong with the message."),
+    ),
     Reason.EXPIRED: lambda: Trouble(
         _("The message got too old"),
         _("It could not be sent in the time that your portal allows, so it was not sent at all."),
@@ -154,6 +159,11 @@ _REASONS = {
         _("We could not process this message"),
         _("It failed again and again through a fault of ours. It was not sent."),
         _("Tell whoever runs this server, then send it again."),
+    ),
+    Reason.DEAD_ENDED: lambda: Trouble(
+        _("We could not process this message"),
+        _("It failed again and again through a fault of ours. It was not sent."),
+        _("Whoever runs this server knows of it. Send it again if it is still of use."),
     ),
 }
 
@@ -284,6 +294,8 @@ def _step(entry: TimelineEntry) -> Step:
             return Step(at, "", _("Put back before it was handed over"))
         case "never_taken":
             return Step(at, "wait", _("The gateway does not have it after all"), words=detail)
+        case "dead_ended":
+            return Step(at, "", _("Closed by whoever runs this server"))
         case "dead_letter":
             return Step(at, "bad", _("Set aside after a fault of ours"), words=detail)
         case "report":

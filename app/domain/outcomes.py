@@ -20,13 +20,35 @@ class RefusalKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class DeliveryReport:
+    """The gateway's word on what became of one message, or of one part of it.
+
+    Matched by `reference` (ours) first, by `gateway_message_id` (theirs) second; one of them is set.
+    `status` is None for a word that the adapter does not know: it is kept and counted, nothing changes.
+    """
+
+    status: MessageStatus | None
+    raw_status: str
+    reference: str = ""
+    gateway_message_id: str = ""
+    recipient: str = ""
+    code: str = ""
+    text: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Accepted:
-    """The gateway took the message. `ids` are its own, one for each part that it will report on."""
+    """The gateway took the message. `ids` are its own, one for each part that it will report on.
+
+    `reports` are what its answer says of single parts already: one that it refused while it took the others.
+    """
 
     ids: tuple[str, ...]
     status: MessageStatus = MessageStatus.SENT
     segments: int | None = None
     cost: str | None = None  # amount and currency as the gateway wrote them
+    reports: tuple[DeliveryReport, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,24 +69,6 @@ class Unknown:
 
 
 Outcome = Accepted | Refused | Unknown
-
-
-@dataclass(frozen=True)
-class DeliveryReport:
-    """The gateway's word on what became of one message, or of one part of it.
-
-    Matched by `reference` (ours) first, by `gateway_message_id` (theirs) second; one of them is set.
-    `status` is None for a word that the adapter does not know: it is kept and counted, nothing changes.
-    """
-
-    status: MessageStatus | None
-    raw_status: str
-    reference: str = ""
-    gateway_message_id: str = ""
-    recipient: str = ""
-    code: str = ""
-    text: str = ""
-    at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Encoding = Literal["gsm7", "ucs2"]
 TextFlag = Literal["nul_removed", "undecodable_replaced"]
 
 # The alphabet's own escape code stands in smsutil's table; as a character of a text it cannot be sent.
-_GSM = frozenset(GSM_CHARSET) - {"\x1b"}
+GSM_LETTERS = frozenset(GSM_CHARSET) - {"\x1b"}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -40,7 +40,7 @@ def measure(text: str) -> TextMeasure:
     """
     if not text:
         return TextMeasure("gsm7", 1, 0, None)
-    forcing = next((char for char in text if char not in _GSM), None)
+    forcing = next((char for char in text if char not in GSM_LETTERS), None)
     if forcing is None:
         split = smsutil.gsm_split(text)
         return TextMeasure("gsm7", len(split.parts), split.total_bytes, None)

@@ -116,6 +116,7 @@ class GatewayCall:
     headers: Mapping[str, str]  # lower-case names
     body: bytes
     reference: str = ""  # the last path segment of the report URL, where a gateway echoes nothing else
+    address: str = ""  # the caller's, as far as proxies that we trust tell it
 
     @property
     def content_type(self) -> str:

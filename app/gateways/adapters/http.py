@@ -11,7 +11,7 @@ from app.domain.sentences import N_, Sentence
 from app.gateways.base import Capabilities, Field, SettingsInvalid
 from app.gateways.generic.gateway import GenericGateway
 from app.gateways.generic.plan import DEFAULT_STATUS_MAP, KINDS, STATUSES, Plan
-from app.gateways.generic.signatures import ALGORITHMS, SIGNED_PART
+from app.gateways.generic.signatures import ALGORITHMS, SIGNED_PART, networks
 from app.gateways.generic.templates import placeholders, unknown_filters
 from app.transport import check_header
 
@@ -94,6 +94,15 @@ _REQUEST = (
             ("00", "00491512345678"),
             ("national", "1512345678"),
         ),
+        advanced=True,
+    ),
+    Field(
+        "text_transform",
+        "Letters of the text",
+        "choice",
+        "In Latin letters a part holds 160 characters and not 70. The log keeps what was written.",
+        default="none",
+        choices=(("none", "As written"), ("latin", "In Latin letters: Привет is sent as Privet")),
         advanced=True,
     ),
     Field(
@@ -245,6 +254,13 @@ _REPORT = (
         advanced=True,
     ),
     Field("report_secret", "Secret of reports", "secret", advanced=True),
+    Field(
+        "report_addresses",
+        "Where reports come from",
+        help="Addresses or networks, separated by commas. When set, reports from elsewhere are refused.",
+        example="192.0.2.10, 198.51.100.0/24",
+        advanced=True,
+    ),
 )
 _MORE = (
     Field(
@@ -427,6 +443,14 @@ def _check_proof_name(settings: Mapping[str, str]) -> str:
     return N_("Say where the proof stands.") if needs_name else ""
 
 
+def _check_report_addresses(settings: Mapping[str, str]) -> str:
+    try:
+        networks(settings["report_addresses"])
+    except ValueError:
+        return N_("Only IP addresses and networks can be listed.")
+    return ""
+
+
 def _check_signed(settings: Mapping[str, str]) -> str:
     left = SIGNED_PART.sub("", settings["report_signed"])
     if "{" not in left:
@@ -460,6 +484,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, str]], str]] = {
     "report_check_name": _check_proof_name,
     "report_signed": _check_signed,
     "report_secret": _check_proof,
+    "report_addresses": _check_report_addresses,
     "status_map": _check_map("status_map", STATUSES),
     "check_url": _check_placeholders("check_url", _CHECK_VALUE),
     "poll_url": _check_placeholders("poll_url", _POLL_VALUE),

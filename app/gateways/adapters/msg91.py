@@ -11,15 +11,26 @@ from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, 
 from app.domain.sentences import N_
 from app.domain.status import MessageStatus
 from app.gateways import explanations as why
-from app.gateways.answers import ErrorTable, json_or_none, refusal, word, word_at
+from app.gateways.answers import (
+    ErrorTable,
+    QuestionRefused,
+    at_path,
+    body_of,
+    json_or_none,
+    refusal,
+    word,
+    word_at,
+)
 from app.gateways.base import (
     Capabilities,
+    CheckResult,
     Field,
     Gateway,
     GatewayCall,
     Outgoing,
     SettingsInvalid,
 )
+from app.transport import TransportError
 
 # https://docs.msg91.com/sms/webhook: by number, and by the word beside it, which counts where both are there
 # and the number is not known.
@@ -193,6 +204,30 @@ class Msg91(Gateway):
         given: dict[str, str] = json.loads(self.settings["templates"] or "{}")
         return sorted(given.items(), key=lambda item: len(_VARIABLE.sub("", item[0])), reverse=True)
 
+    def check(self) -> CheckResult:
+        """Asks for a template of the settings: that needs the key, and shows whether the account has it."""
+        template_id = self.settings["template_id"] or next(template for _, template in self._templates)
+        try:
+            answer = self.context.http.request(
+                "POST",
+                "https://control.msg91.com/api/v5/sms/getTemplateVersions",
+                headers={"authkey": self.settings["authkey"], "Accept": "application/json"},
+                json={"template_id": template_id},
+            )
+            body = body_of(answer, _ERRORS)
+        except TransportError as error:
+            return CheckResult.unreachable(error)
+        except QuestionRefused as error:
+            return CheckResult.refused(error)
+        versions = at_path(body, "data")
+        if _is_complaint(body) or not isinstance(versions, list):
+            words = word_at(body, "errors.0") or word_at(body, "errors") or word_at(body, "message")
+            return CheckResult.refused(QuestionRefused(Refused(_CONFIG, word_at(body, "code"), words)))
+        if not versions:
+            text = N_("MSG91 accepts the key, but has no template with the id of the settings.")
+            return CheckResult(False, text, words=template_id)
+        return CheckResult(ok=True, text=N_("The gateway answers and accepts the sign-in."))
+
     # --- reports
 
     def parse_reports(self, request: GatewayCall) -> Reports:
@@ -223,6 +258,14 @@ def _variables(template: str, text: str) -> dict[str, str] | None:
         found.setdefault(name, text[place:end])
         place = end + len(words)
     return found
+
+
+def _is_complaint(body: Any) -> bool:
+    """Errors come with HTTP 200, in the form of either of MSG91's interfaces."""
+    return at_path(body, "hasError") is True or "error" in (
+        word_at(body, "type").lower(),
+        word_at(body, "status").lower(),
+    )
 
 
 def _outcome(body: Any) -> Outcome:

@@ -281,13 +281,23 @@ def _outcome(message: Outgoing, answer: HttpAnswer) -> Outcome:
         return Refused(_ERRORS.get(code, _PERMANENT), code, word_at(parts[0], "error-text"))
     if not all(word_at(part, "message-id") for part in taken):
         return Unknown(why.NO_ID)
-    # A part that was refused has no id, and no report will come for it: it must keep the others from
-    # making the whole message "delivered".
-    ids = [
-        word_at(part, "message-id") if word_at(part, "status") == "0" else f"{message.reference}.{place}"
-        for place, part in enumerate(parts, start=1)
-    ]
-    return Accepted(tuple(ids), segments=len(parts), cost=_price(taken))
+    ids, refused = [], []
+    for place, part in enumerate(parts, start=1):
+        ids.append(word_at(part, "message-id") or f"{message.reference}.{place}")
+        if word_at(part, "status") != "0":
+            refused.append(_refused_part(ids[-1], part))
+    return Accepted(tuple(ids), segments=len(parts), cost=_price(taken), reports=tuple(refused))
+
+
+def _refused_part(part_id: str, part: Any) -> DeliveryReport:
+    """No report will come for it, and without it the phone shows nothing, or not the whole text."""
+    return DeliveryReport(
+        MessageStatus.UNDELIVERED,
+        raw_status="refused_part",
+        gateway_message_id=part_id,
+        code=word_at(part, "status"),
+        text=word_at(part, "error-text"),
+    )
 
 
 def _price(parts: Sequence[Any]) -> str | None:

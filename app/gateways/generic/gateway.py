@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import phonenumbers
 
+from app.domain.latin import in_latin
 from app.domain.outcomes import (
     Accepted,
     Balance,
@@ -22,13 +23,14 @@ from app.domain.outcomes import (
     Unknown,
 )
 from app.domain.sentences import N_
+from app.domain.texts import measure
 from app.gateways.answers import QuestionRefused, refusal, word_at
 from app.gateways.base import Capabilities, CheckResult, Gateway, GatewayCall, Outgoing, Submitted
 from app.gateways.generic.content import items_at, value_of
 from app.gateways.generic.plan import Plan
 from app.gateways.generic.reading import outcome_of_answer
 from app.gateways.generic.reports import polled_report, read_reports
-from app.gateways.generic.signatures import check_report
+from app.gateways.generic.signatures import check_address, check_report
 from app.gateways.generic.templates import FILTERS, fill, fill_leaves, flat
 from app.transport import HttpAnswer, TransportError
 
@@ -64,12 +66,24 @@ class GenericGateway(Gateway):
     # --- outward
 
     def submit(self, message: Outgoing) -> Outcome:
+        spelt = self._spelt(message)
         try:
-            answer = self._call("", self._message_values(message), is_ucs2=message.encoding == "ucs2")
+            answer = self._call("", self._message_values(spelt), is_ucs2=spelt.encoding == "ucs2")
         except UnicodeEncodeError:
             text = N_("The text has a character that the gateway's charset does not have.")
             return Refused(RefusalKind.PERMANENT, "charset", text)
-        return outcome_of_answer(self.plan, answer)
+        outcome = outcome_of_answer(self.plan, answer)
+        if isinstance(outcome, Accepted) and outcome.segments is None and spelt is not message:
+            return replace(outcome, segments=spelt.segments)
+        return outcome
+
+    def _spelt(self, message: Outgoing) -> Outgoing:
+        """The message in the letters in which it is sent; the log keeps what was written."""
+        if self.plan.text("text_transform") != "latin":
+            return message
+        text = in_latin(message.text)
+        size = measure(text)
+        return replace(message, text=text, encoding=size.encoding, segments=size.segments)
 
     def look_up(self, reference: str, recipient: str) -> Outcome | None:
         """Taken when the gateway shows the reference, not taken when it answers 404, else unknown."""
@@ -276,6 +290,7 @@ class GenericGateway(Gateway):
         return fill(self.plan.text("report_secret"), self._own_values)
 
     def parse_reports(self, request: GatewayCall) -> Reports:
+        check_address(self.plan, request)
         check_report(self.plan, request, self._report_secret)
         return self.read_unproved(request)
 

@@ -47,6 +47,7 @@ NAMES = frozenset(
         *("ucs2_template", "charset", "coding", "headers", "auth", "auth_name", "auth_user", "auth_secret"),
         *(
             "number_format",
+            "text_transform",
             "timeout_s",
             "rate",
             "validity_min_s",
@@ -68,7 +69,7 @@ NAMES = frozenset(
             f"report_{name}"
             for name in (
                 *("reference_path", "id_path", "status_path", "items_path", "code_path", "text_path"),
-                *("recipient_path", "when_path", "when_values", "reply", "check", "check_name"),
+                *("recipient_path", "when_path", "when_values", "reply", "check", "check_name", "addresses"),
                 *("check_algorithm", "check_optional", "signed", "secret"),
             )
         ),

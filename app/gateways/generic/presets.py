@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from app.gateways import explanations
 from app.gateways.base import Field, Gateway
 from app.gateways.generic.gateway import MESSAGE_VALUES, GenericGateway, capabilities_of
 from app.gateways.generic.plan import KINDS, NAMES, STATUSES, Plan
@@ -80,7 +82,7 @@ def preset_of(data: Mapping[str, Any]) -> type[PresetGateway]:
             "key_url": data.get("key_url", ""),
             "fields": fields,
             "capabilities": capabilities_of(Plan(plan)),
-            "explanations": data.get("explanations", {}),
+            "explanations": {code: _explained(text) for code, text in data.get("explanations", {}).items()},
             "preset_plan": Plan(plan),
             "about": data["about"],
         },
@@ -90,6 +92,16 @@ def preset_of(data: Mapping[str, Any]) -> type[PresetGateway]:
 def _field(data: Mapping[str, Any]) -> Field:
     choices = tuple((value, label) for value, label in data.get("choices", ()))
     return Field(**{**data, "choices": choices})
+
+
+def _explained(text: str) -> str:
+    """A sentence, or the name of one that several vendors share, which is translated already."""
+    if not re.fullmatch(r"[A-Z_]+", text):
+        return text
+    shared: str | None = vars(explanations).get(text)
+    if shared is None:
+        raise PresetInvalid(f"there is no explanation {text!r}")
+    return shared
 
 
 def _check_plan(plan: Mapping[str, Any], own: set[str]) -> None:

@@ -9,6 +9,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -33,6 +34,29 @@ def check_report(plan: Plan, request: GatewayCall, secret: str) -> None:
         return
     if not secret or not _CHECKS[kind](plan, request, secret):
         raise ReportRejected("the report's signature is missing or wrong")
+
+
+def check_address(plan: Plan, request: GatewayCall) -> None:
+    """Refuse a call from an address that is not among those that the account lists, where it lists any.
+
+    Raises:
+        ReportRejected: it comes from elsewhere.
+    """
+    listed = networks(plan.text("report_addresses"))
+    if not listed:
+        return
+    try:
+        address = ip_address(request.address)
+    except ValueError:
+        raise ReportRejected("the report's sender has no address") from None
+    known = getattr(address, "ipv4_mapped", None) or address
+    if not any(known in network for network in listed):
+        raise ReportRejected("the report comes from an address that is not listed")
+
+
+def networks(text: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, separated by commas or spaces; raises ValueError for anything else."""
+    return [ip_network(one, strict=False) for one in text.replace(",", " ").split()]
 
 
 def _by_header(plan: Plan, request: GatewayCall, secret: str) -> bool:

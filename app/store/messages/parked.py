@@ -76,9 +76,9 @@ def _match(row: AnyRow, now: datetime, timing: Timing) -> int | None:
 def apply_parked(
     connection: Connection, answers: Sequence[Answered], *, now: datetime, timing: Timing
 ) -> dict[int, datetime]:
-    """Match what came before the outcomes were recorded, in the same commit. Returns the messages of which
-    the portal must hear by that, and when."""
-    matched = _parked_for(connection, answers)
+    """Match what came before the outcomes were recorded, in the same commit, and what the answers themselves
+    report. Returns the messages of which the portal must hear by that, and when."""
+    matched = [*_in_answers(answers), *_parked_for(connection, answers)]
     told: dict[int, datetime] = {}
     for account_id in sorted({claim.account_id for _, claim, _ in matched}):
         mine = [each for each in matched if each[1].account_id == account_id]
@@ -89,14 +89,23 @@ def apply_parked(
         found = [(claim.attempt_id, report) for _, claim, report in mine]
         told |= {each.row_id: each.due_at for each in apply(connection, by_attempt, found, call)[0]}
     if matched:
-        ids = [parked_id for parked_id, _, _ in matched]
+        ids = [parked_id for parked_id, _, _ in matched if parked_id is not None]
         connection.execute(sa.delete(parked_reports).where(parked_reports.c.id.in_(ids)))
     return told
 
 
+def _in_answers(answers: Sequence[Answered]) -> list[tuple[int | None, Claim, DeliveryReport]]:
+    return [
+        (None, answer.claim, report)
+        for answer in answers
+        if isinstance(answer.outcome, Accepted)
+        for report in answer.outcome.reports
+    ]
+
+
 def _parked_for(
     connection: Connection, answers: Sequence[Answered]
-) -> list[tuple[int, Claim, DeliveryReport]]:
+) -> list[tuple[int | None, Claim, DeliveryReport]]:
     """The parked reports of these submissions, each with its id and its claim."""
     ids = {
         (answer.claim.account_id, spelling): answer.claim
@@ -114,7 +123,7 @@ def _parked_for(
             sa.and_(column.gateway_message_id.in_({each for _, each in ids}), column.reference == ""),
         ),
     )
-    found = []
+    found: list[tuple[int | None, Claim, DeliveryReport]] = []
     for row in connection.execute(sa.select(parked_reports).where(mine).order_by(column.id)).all():
         claim = by_reference.get(row.reference) or ids.get((row.account_id, row.gateway_message_id))
         if claim is not None and claim.account_id == row.account_id:

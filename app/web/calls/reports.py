@@ -17,6 +17,7 @@ from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
 from app.store.database.deadlines import within
 from app.store.messages import parked, reports
+from app.web import caller
 from app.web.calls import bodies
 from app.web.calls.known import Known
 from app.web.operator import metrics
@@ -123,6 +124,7 @@ def _inbound(reference: str) -> GatewayCall:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=bodies.read(),
         reference=reference,
+        address=caller.address(),
     )
 
 

@@ -45,6 +45,33 @@ def _sent(text: str, **settings: str) -> Any:
     return http.calls[0]["json"] if http.calls else outcome
 
 
+# --- the check
+
+
+@pytest.mark.parametrize(
+    ("body", "ok", "words"),
+    [
+        ({"status": "success", "hasError": False, "data": [{"id": "1"}]}, True, ""),
+        ({"status": "success", "hasError": False, "data": []}, False, "t4"),
+        ({"status": "fail", "hasError": True, "errors": ["Unauthorized"]}, False, "Unauthorized"),
+        ({"type": "error", "message": "Authentication failure", "code": "201"}, False, "201"),
+        ({"status": "error", "errors": "No such template"}, False, "No such template"),
+        ({"anything": "else"}, False, ""),
+    ],
+)
+def test_check_asks_for_a_template_and_says_whether_the_account_has_it(
+    body: Any, ok: bool, words: str
+) -> None:
+    http = Recorded(json_answer(body))
+
+    result = make("msg91", http, template_id="", templates=json.dumps({"##a## is": "t4"})).check()
+
+    assert (result.ok, words in result.words) == (ok, True)
+    (call,) = http.calls
+    assert call["json"] == {"template_id": "t4"}
+    assert "secret-1" not in call["url"]
+
+
 # --- texts and templates
 
 

@@ -164,6 +164,9 @@ def test_part_that_was_refused_keeps_the_message_from_being_delivered() -> None:
 
     assert isinstance(outcome, Accepted)
     assert outcome.ids == ("id-1", "r1.2")
+    (refused,) = outcome.reports
+    assert (refused.gateway_message_id, refused.status) == ("r1.2", MessageStatus.UNDELIVERED)
+    assert (refused.code, refused.text) == ("9", "No")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
-from app.gateways.base import Submitted
+from app.gateways import explanations as why
+from app.gateways.base import SettingsInvalid, Submitted
 from app.gateways.generic.gateway import format_number
-from app.gateways.generic.presets import PresetInvalid, load_presets, preset_of
+from app.gateways.generic.presets import FOLDER, PresetInvalid, load_presets, preset_of
 from app.transport import HttpAnswer
 from tests.gateways.world import MESSAGE, Recorded, json_answer, make
 
@@ -224,3 +225,48 @@ def test_preset_that_says_what_nobody_knows_stops_the_start() -> None:
     ):
         with pytest.raises(PresetInvalid):
             preset_of({**good, **wrong})
+
+
+# --- letters
+
+
+def test_text_in_latin_letters_is_sent_and_counted_as_such() -> None:
+    http = Recorded(_TAKEN)
+    template = json.dumps({"to": "{to}", "text": "{text}", "parts": "{segments}", "kind": "{encoding}"})
+    gateway = make("http", http, text_transform="latin", template=template)
+    written = replace(MESSAGE, text="Привет, " * 12, encoding="ucs2", segments=2)
+
+    outcome = gateway.submit(written)
+
+    assert http.calls[0]["json"] == {
+        "to": MESSAGE.recipient,
+        "text": "Privet, " * 12,
+        "parts": "1",
+        "kind": "gsm7",
+    }
+    assert outcome == Accepted(("7",), segments=1)
+
+
+def test_text_goes_out_as_it_was_written_where_nothing_else_is_chosen() -> None:
+    assert _sent("Привет")["json"]["text"] == "Привет"
+
+
+@pytest.mark.parametrize("listed", ["nonsense", "192.0.2.300", "192.0.2.0/40", "192.0.2.1 or so"])
+def test_only_addresses_can_be_listed(listed: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        make("http", None, report_addresses=listed)
+
+    assert list(caught.value.errors) == ["report_addresses"]
+
+
+# --- shared explanations
+
+
+def test_preset_names_a_sentence_that_is_translated_already() -> None:
+    data = json.loads((FOLDER / "elks.json").read_text(encoding="utf-8"))
+
+    named = preset_of({**data, "explanations": {"1": "NO_MONEY", "2": "A sentence of its own."}})
+
+    assert named.explanations == {"1": why.NO_MONEY, "2": "A sentence of its own."}
+    with pytest.raises(PresetInvalid, match="NO_SUCH"):
+        preset_of({**data, "explanations": {"1": "NO_SUCH"}})

@@ -231,3 +231,18 @@ def test_answer_without_the_id_that_was_asked_for_is_unknown(world: FaultWorld) 
         world.world.work()
 
     assert world.status(message_id)[0] == "unknown"
+
+
+def test_a_report_from_an_address_that_is_not_listed_is_refused(world: FaultWorld) -> None:
+    listed = {"report_addresses": "198.51.100.0/24, 2001:db8::7"}
+    report = {"id": "G1", "status": "DELIVRD"}
+    with Peer(_taken()) as peer:
+        message_id, url = _sent(world, peer, **listed)
+
+        answers = [
+            requests.post(url, json=report, headers={"X-Forwarded-For": address}, timeout=10).status_code
+            for address in ("203.0.113.9", "198.51.100.9, 203.0.113.9", "198.51.100.9")
+        ]
+
+    assert answers == [403, 403, 200]
+    assert world.status(message_id)[0] == "delivered"

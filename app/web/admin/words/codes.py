@@ -14,12 +14,14 @@ _HTTP = re.compile(r"\bHTTP ([1-5])([0-9]{2})\b")
 
 def meaning(adapter: type[Gateway] | None, words: str) -> str:
     """One or two sentences on the first code that is known; empty when there is none."""
-    codes = _CODE.findall(words)
+    found = _HTTP.search(words)
+    # An HTTP status is none of the gateway's own codes, though many of those look like one.
+    codes = ([found[0]] if found else []) + _CODE.findall(_HTTP.sub(" ", words))
     if adapter is not None:
         for code in codes:
             if code in adapter.explanations:
                 return text_of(adapter.explanations[code])
-    if found := _HTTP.search(words):
+    if found:
         return _of_http(int(found[1] + found[2]))
     return _of_ours(codes[0]) if codes else ""
 

@@ -170,7 +170,7 @@ def _spread_over_the_past(stack: Stack, member_id: str) -> None:
 
 def _copy(connection: sa.Connection, row: dict[str, Any], back: timedelta, message_id: str) -> None:
     old_id = row.pop("id")
-    row |= {"message_id": message_id, "attempt_id": None}
+    row |= {"message_id": message_id, "attempt_id": None, "counted_as": "", "split_as": ""}
     if back:  # the portal knows nothing of it, so it is told nothing
         row |= {"push_due_at": None}
     new_id = connection.execute(sa.insert(messages).values(_earlier(row, back))).inserted_primary_key[0]

@@ -63,12 +63,13 @@ def tallies(portal_id: int, spans: Sequence[Span]) -> list[Tally]:
     """How many messages were received in each span; `Tally.span` is its place in the sequence."""
     counts: Counter[tuple[int, MessageStatus, int | None, str]] = Counter()
     segments: Counter[tuple[int, MessageStatus, int | None, str]] = Counter()
+    whole = Span(min(span.since for span in spans), max(span.until for span in spans))
     with snapshot() as connection:
         for place, status, account_id, reason, count, parts in connection.execute(_counted(portal_id, spans)):
             key = (place, MessageStatus(status), account_id or None, reason)
             counts[key] += int(count)
             segments[key] += int(parts)
-        for at, kind, sign in _not_counted(connection, portal_id, Span(spans[0].since, spans[-1].until)):
+        for at, kind, sign in _not_counted(connection, portal_id, whole):
             for place, span in enumerate(spans):
                 if span.since <= at < span.until:
                     key = (place, kind.status, kind.account_id, kind.reason)

@@ -192,8 +192,8 @@ def _choices() -> dict[str, dict[str, str]]:
         "unknown_policy": {"wait": _("Wait and do not send again"), "resend": _("Send it again")},
         "notices": {
             "all": _("All administrators who have opened this app"),
-            "some": _("Only the people ticked below"),
             "none": _("Nobody"),
+            "some": _("Only the people ticked below"),
         },
     }
 

@@ -81,7 +81,7 @@ def labels() -> dict[str, str]:
     """What each field is called, in the order of the page."""
     return {
         "language": _("Language"),
-        "theme": _("Colours"),
+        "theme": _("Theme"),
         "mask_numbers": _("Mask phone numbers in lists"),
         "hide_texts": _("Hide the texts of messages"),
         "employees_see_log": _("Every employee may read the message log"),

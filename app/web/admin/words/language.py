@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from babel import Locale
-from babel.dates import format_skeleton
+from babel import Locale, UnknownLocaleError
+from babel.core import get_global
+from babel.dates import format_skeleton, get_day_names
 from babel.numbers import format_currency, format_percent, get_decimal_symbol
 from babel.support import NullTranslations
 from babel.units import format_unit
@@ -17,16 +19,14 @@ from flask import Flask, g
 from flask_babel import (
     Babel,
     Domain,
-    format_date,
-    format_datetime,
     format_decimal,
-    format_time,
     format_timedelta,
     get_locale,
 )
 from flask_babel import gettext as _gettext
 
-from app.domain.prices import Price
+from app.domain.prices import Price, parse_price
+from app.services import services
 from app.words import catalogues
 from app.words.catalogues import catalogue, locales
 from app.words.languages import LOCALES, RIGHT_TO_LEFT, locale_of
@@ -108,20 +108,45 @@ def adapters_text(text: str) -> str:
 
 
 def when(at: datetime | None, *, seconds: bool = False) -> str:
-    """A moment in the person's time zone and language; a dash for none."""
+    """A moment in the person's time zone, on a clock of 24 hours; the year where it is another one. A dash
+    for none."""
     if at is None:
         return "–"
-    return str(format_datetime(at.astimezone(UTC), "medium" if seconds else "short"))
+    locale, zone = date_locale(), ZoneInfo(zone_name())
+    is_this_year = at.astimezone(zone).year == services().now().astimezone(zone).year
+    day_of_it = _skeleton("MMMd" if is_this_year else "yMMMd", at)
+    return str(locale.datetime_formats["medium"]).format(_skeleton("Hms" if seconds else "Hm", at), day_of_it)
 
 
 def day(at: datetime) -> str:
     """The person's day of a moment."""
-    return str(format_date(at.astimezone(UTC)))
+    return _skeleton("yMMMd", at)
 
 
 def clock(at: datetime) -> str:
     """The time of day, with seconds."""
-    return str(format_time(at.astimezone(UTC), "medium"))
+    return _skeleton("Hms", at)
+
+
+def _skeleton(skeleton: str, at: datetime) -> str:
+    zone = ZoneInfo(zone_name())
+    return str(format_skeleton(skeleton, at.astimezone(UTC), tzinfo=zone, locale=date_locale()))
+
+
+def date_locale() -> Locale:
+    """How the person writes dates. English readers live everywhere: those of the United States, by their
+    time zone, have the month first, all others the day."""
+    locale = get_locale() or Locale("en")
+    return _english(zone_name()) if locale.language == "en" else locale
+
+
+@cache
+def _english(zone: str) -> Locale:
+    territory = get_global("zone_territories").get(zone, "001")
+    try:
+        return Locale("en", territory)
+    except UnknownLocaleError:
+        return Locale("en", "001")
 
 
 def lifetime(span: timedelta) -> str:
@@ -135,10 +160,24 @@ def number(value: float | Decimal) -> str:
 
 
 def money(price: Price) -> str:
-    """An amount with all its digits: a message costs less than the smallest coin."""
+    """An amount with all its digits: a message may cost less than the smallest coin."""
     if not price.currency:
         return number(price.amount)
-    return str(format_currency(price.amount, price.currency, locale=get_locale(), decimal_quantization=False))
+    exponent = price.amount.as_tuple().exponent
+    has_fractions = isinstance(exponent, int) and exponent < -2
+    return str(
+        format_currency(
+            price.amount, price.currency, locale=get_locale(), decimal_quantization=not has_fractions
+        )
+    )
+
+
+def balance(words: str) -> str:
+    """A gateway's words on a balance: as an amount where they are one, else as they came."""
+    price = parse_price(words)
+    if price is None:
+        return words
+    return money(replace(price, amount=-price.amount) if words.strip().startswith("-") else price)
 
 
 def percent(share: float) -> str:
@@ -158,7 +197,26 @@ def duration(seconds: float) -> str:
 
 def short_date(day: date) -> str:
     """A day and its month."""
-    return str(format_skeleton("MMMd", datetime.combine(day, time()), locale=get_locale()))
+    return _plain_skeleton("MMMd", day)
+
+
+def full_date(day: date) -> str:
+    """A day with its year."""
+    return _plain_skeleton("yMMMd", day)
+
+
+def weekday_date(day: date) -> str:
+    """A day with its weekday."""
+    return _plain_skeleton("MMMEd", day)
+
+
+def weekday(day: date) -> str:
+    """The name of a day's weekday, in the middle of a sentence."""
+    return str(get_day_names("wide", "format", locale=get_locale())[day.weekday()])
+
+
+def _plain_skeleton(skeleton: str, day: date) -> str:
+    return str(format_skeleton(skeleton, datetime.combine(day, time()), locale=date_locale()))
 
 
 def decimal_sign() -> str:
@@ -169,7 +227,14 @@ def decimal_sign() -> str:
 def init_app(app: Flask) -> None:
     babel = Babel(app, locale_selector=_locale, timezone_selector=zone_name)
     babel.domain_instance = _Texts(domain=catalogues.PAGES)
-    app.jinja_env.filters |= {"when": when, "clock": clock, "day": day, "number": number, "money": money}
+    app.jinja_env.filters |= {
+        "when": when,
+        "clock": clock,
+        "day": day,
+        "number": number,
+        "money": money,
+        "balance": balance,
+    }
     app.jinja_env.globals |= {
         "direction": direction,
         "language_tag": lambda: str(get_locale()).replace("_", "-"),

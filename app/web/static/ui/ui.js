@@ -410,10 +410,11 @@
   // --- buttons
 
   document.addEventListener("click", ({ target }) => {
-    const button = target.closest("[data-copy], [data-reload], [data-close]");
+    const button = target.closest("[data-copy], [data-print], [data-reload], [data-close]");
     if (!button) return;
     if ("close" in button.dataset) history.back();
     else if (button.dataset.copy) copy(button.dataset.copy);
+    else if ("print" in button.dataset) print();
     else portal.then((b24) => within(b24.parent.reloadWindow())).catch(() => location.reload());
   });
 
@@ -422,6 +423,26 @@
     field.select(); // the clipboard itself is closed to frames
     show(`[data-copied="${id}"]`, document.execCommand("copy"));
   }
+
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("#main details")) details.open = true;
+  });
+
+  // --- lists of which one link is in the order of the Tab key; the arrows go from one to the next
+
+  document.addEventListener("keydown", (event) => {
+    const list = event.target.closest("[data-roving]");
+    const links = list && [...list.querySelectorAll("a")];
+    const here = links ? links.indexOf(event.target) : -1;
+    if (here < 0) return;
+    const places = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: links.length - 1 };
+    const next = links[places[event.key]];
+    if (!next) return;
+    event.preventDefault();
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
 
   // --- the end of the installation: only after the server has done its part, which is why this page is here
 

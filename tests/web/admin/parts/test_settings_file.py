@@ -153,7 +153,7 @@ def test_a_value_of_the_wrong_kind_is_named(admin: Visitor, values: dict[str, An
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"theme": "pink"}, "Colours: Choose one of the list."),
+        ({"theme": "pink"}, "Theme: Choose one of the list."),
         ({"text_days": -1}, "whole number of days from 0"),
         ({"text_days": 10**40}, "whole number of days from 0"),
         ({"row_days": 10, "text_days": 20}, "cannot be kept longer"),

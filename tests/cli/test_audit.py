@@ -15,7 +15,6 @@ import click
 import pytest
 from click.testing import Result
 from flask import Flask
-from tests.worlds.product import a_portal, product
 
 from app import cli
 from app.domain.audit import Action, Who
@@ -28,6 +27,7 @@ from app.store.portals import senders
 from app.store.tables import audit_log
 from app.store.tables import messages as rows
 from tests.cli.test_commands import MEMBER, a_message, run, run_json
+from tests.product import a_portal, product
 
 OTHER, NUMBER = "b" * 32, "+4915112345678"
 ME = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"

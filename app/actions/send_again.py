@@ -7,6 +7,7 @@ from app.domain.messages import Message
 from app.engine import PRIORITY_SINGLE
 from app.services import Services
 from app.store.messages import by_hand
+from app.store.portals import portals
 
 CHANGED = Again("no", "on_its_way")
 
@@ -19,7 +20,8 @@ def send_again(
     `is_sure`: they know that it may arrive twice, where that is the question. `seen_attempts`: how many there
     were on the page that they clicked, so that the second of two clicks finds the first one's.
     """
-    again = may_send_again(seen)
+    country = portals.by_id(seen.portal_id).settings.default_country
+    again = may_send_again(seen, country=country)
     if again.answer == "no" or (again.answer == "ask" and not is_sure):
         return again
     if seen_attempts is not None and seen_attempts != seen.attempts:

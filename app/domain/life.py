@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from app.domain.messages import Claim, Message, Reason, Work
+from app.domain.numbers import Recipient, parse_recipient
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Unknown, id_spellings
 from app.domain.retry import (
     EXCEPTIONS_TO_STOP,
@@ -79,7 +80,7 @@ COLUMNS = tuple(each.name for each in fields(State))
 class AttemptEnd:
     """How one submission ended: for its row in `attempts`."""
 
-    outcome: Literal["accepted", "refused", "unknown"]
+    outcome: Literal["accepted", "refused", "not_reached", "unknown"]
     code: str = ""
     text: str = ""
     cost: str = ""
@@ -243,7 +244,7 @@ def refused_later(
     now: datetime,
     timing: Timing,
     *,
-    reason: Reason = Reason.NONE,
+    reason: Reason = Reason.LATER,
     is_try: bool = True,
 ) -> Change:
     """Surely not taken: back to the queue for another try, or failed after too many.
@@ -251,13 +252,15 @@ def refused_later(
     `is_try`: whether this one counts; being too fast is not the message's fault.
     """
     is_open = claim.calls > 1  # what an earlier call under this reference came to is still not known
-    end = AttemptEnd("unknown" if is_open else "refused", code=refused.code, text=refused.text)
-    steps = (("refused", words_of(refused)),)
+    how = _end_of(refused)
+    end = AttemptEnd("unknown" if is_open else how, code=refused.code, text=refused.text)
+    steps = ((how, words_of(refused)),)
     if (settled := _settled(state, now, timing)) is not None:
         return Change(settled, steps, end)
     if is_try and claim.tries > timing.retry_limit and not is_open:
         # A refusal of the account that only this message meets is a refusal of this message.
         why = Reason.REFUSED if reason is Reason.ACCOUNT_STOPPED else Reason.GAVE_UP
+        why = why if refused.was_called else Reason.NOT_REACHED
         return Change(closed(state, MessageStatus.FAILED, why, words_of(refused), now, timing), steps, end)
     pause = pause_before(claim.tries if is_try else 1, base_s=timing.retry_base_s)
     if refused.retry_after_s is not None:
@@ -269,12 +272,16 @@ def refused_later(
         lease=None,
         due_at=min(now + pause, limit),
         tries=state.tries if is_try else max(0, state.tries - 1),
-        reason=reason,
+        reason=Reason.NOT_REACHED if reason is Reason.LATER and not refused.was_called else reason,
         reason_text=words_of(refused),
     )
     if not is_open:  # it was unknown only while this call was
         after = replace(after, status=MessageStatus.QUEUED, deadline_at=None)
     return Change(after, steps, end)
+
+
+def _end_of(refused: Refused) -> Literal["refused", "not_reached"]:
+    return "refused" if refused.was_called else "not_reached"
 
 
 def refused_for_good(state: State, refused: Refused, now: datetime, timing: Timing) -> Change:
@@ -635,11 +642,15 @@ _NEVER_AGAIN: Mapping[str, AgainWhy] = {
 _MAY_BE_OUT = (Reason.UNKNOWN, Reason.DEAD_LETTER, Reason.DEAD_ENDED)
 
 
-def may_send_again(message: Message) -> Again:
-    """The one question before a resend, for every door: page, command and whatever comes."""
+def may_send_again(message: Message, *, country: str = "") -> Again:
+    """The one question before a resend, for every door: page, command and whatever comes.
+
+    `country` is the portal's for numbers without a country code: it may have been chosen since.
+    """
     if message.work in (Work.HELD, Work.QUEUED, Work.SUBMITTING):
         return Again("no", "on_its_way")
-    if message.reason in _NEVER_AGAIN:
+    is_mended = message.reason == Reason.BAD_NUMBER and bool(country) and _is_number(message, country)
+    if message.reason in _NEVER_AGAIN and not is_mended:
         return Again("no", _NEVER_AGAIN[message.reason])
     if not message.text or not message.recipient:
         return Again("no", "text_removed")
@@ -650,6 +661,10 @@ def may_send_again(message: Message) -> Again:
     if message.status is MessageStatus.SENT:
         return Again("ask", "no_report" if message.work is Work.CLOSED else "waiting")
     return Again("yes")
+
+
+def _is_number(message: Message, country: str) -> bool:
+    return isinstance(parse_recipient(message.recipient, default_country=country), Recipient)
 
 
 def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta) -> Change:

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     TRIAL = "trial"  # the connected gateway sends nothing: the portal must not hear that it was delivered
     EXPENSIVE = "expensive"  # a number of a kind that costs a fortune; the admin does not allow it
     REFUSED = "refused"  # by the gateway, for good
+    LATER = "later"  # the gateway could not take it yet; it is tried again
+    NOT_REACHED = "not_reached"  # the gateway could not be called, this time or too often
     GAVE_UP = "gave_up"  # refused temporarily too often
     UNKNOWN = "unknown"  # the gateway's answer never came
     NOT_VERIFIED = "not_verified"  # the call could not be proved to be the portal's

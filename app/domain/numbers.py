@@ -101,6 +101,15 @@ def parse_recipient(raw: str, *, default_country: str | None) -> Recipient | Num
     return _read_national(digits, default_country)
 
 
+def lacks_country(raw: str) -> bool:
+    """Whether a number could be one of some country, if only one knew of which: 0171 1234567."""
+    read = parse_recipient(raw, default_country=None)
+    digits = sum(map(str.isdecimal, raw))
+    return (
+        isinstance(read, NumberRefused) and read.code == "impossible" and digits <= _NATIONAL_DIGITS[-1] + 1
+    )
+
+
 def _has_several(raw: str) -> bool:
     """More than one full number: the message would reach the first one only, and count for all of them."""
     pieces = _BETWEEN_NUMBERS.split(raw[: 2 * _LENGTH_LIMIT])

@@ -51,14 +51,27 @@ class Accepted:
     reports: tuple[DeliveryReport, ...] = ()
 
 
+# Codes of ours for calls that did not come about; nobody must take them for the gateway's word.
+NOT_CALLED = frozenset({"not_sent", "address"})
+
+
+def is_of_no_call(words: str) -> bool:
+    """Whether "code: text" says that nobody was reached."""
+    return words.partition(":")[0] in NOT_CALLED
+
+
 @dataclass(frozen=True)
 class Refused:
-    """The gateway surely did not take the message; `text` is its own explanation."""
+    """The gateway surely did not take the message; `text` is its own explanation, or why it got no call."""
 
     kind: RefusalKind
     code: str = ""
     text: str = ""
     retry_after_s: float | None = None
+
+    @property
+    def was_called(self) -> bool:
+        return self.code not in NOT_CALLED
 
 
 @dataclass(frozen=True)

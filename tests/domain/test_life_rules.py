@@ -50,6 +50,33 @@ def test_a_message_that_is_refused_again_and_again_fails_in_the_end() -> None:
     assert state.reason == Reason.GAVE_UP
 
 
+def test_a_call_that_did_not_come_about_is_no_refusal_at_any_step() -> None:
+    nobody = Refused(RefusalKind.TEMPORARY, "not_sent", "the connection was refused")
+    change = life.refused_later(submitting(), a_claim(), nobody, NOW, TIMING)
+    last = life.refused_later(submitting(), a_claim(tries=TIMING.retry_limit + 1), nobody, NOW, TIMING)
+
+    assert change.attempt is not None
+    assert change.attempt.outcome == "not_reached"
+    assert [step for step, _ in change.steps] == ["not_reached"]
+    assert change.state.reason == last.state.reason == Reason.NOT_REACHED
+    assert last.state.status is MessageStatus.FAILED
+
+
+def test_a_message_that_is_put_off_says_why() -> None:
+    change = life.refused_later(submitting(), a_claim(), BUSY, NOW, TIMING)
+
+    assert change.state.reason == Reason.LATER
+    assert [step for step, _ in change.steps] == ["refused"]
+
+
+def test_a_number_that_lacked_its_country_may_go_when_there_is_one() -> None:
+    ended = a_message(work=Work.CLOSED, status="failed", reason="bad_number", recipient="+1711234567")
+
+    assert life.may_send_again(ended).answer == "no"
+    assert life.may_send_again(ended, country="DE").answer == "yes"
+    assert life.may_send_again(replace(ended, recipient="12"), country="DE").answer == "no"
+
+
 def test_a_pause_never_outlives_the_message() -> None:
     late = submitting(expires_at=NOW + timedelta(seconds=30))
     slow = Refused(RefusalKind.TEMPORARY, "busy", retry_after_s=3600)

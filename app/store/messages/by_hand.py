@@ -39,12 +39,12 @@ def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timi
 def resend(seen: Message, *, now: datetime, timing: Timing) -> bool:
     """A new attempt with a fresh ladder; False when the message is not what the person saw any more, so that
     of two clicks one counts."""
-    if life.may_send_again(seen).answer == "no":
-        return False
     with statement() as connection:
-        settings = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == seen.portal_id))
-    lifetime_s = PortalSettings.from_json(settings or {}).time_to_live_s or timing.time_to_live_s
-    lifetime = timedelta(seconds=lifetime_s)
+        stored = connection.scalar(sa.select(portals.c.settings).where(portals.c.id == seen.portal_id))
+    settings = PortalSettings.from_json(stored or {})
+    if life.may_send_again(seen, country=settings.default_country).answer == "no":
+        return False
+    lifetime = timedelta(seconds=settings.time_to_live_s or timing.time_to_live_s)
     return apply_event(
         seen.id,
         lambda state: life.resent(state, now, timing, lifetime=lifetime),

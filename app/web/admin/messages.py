@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
@@ -14,7 +14,7 @@ from app.actions.resolve import resolve as write_down
 from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
 from app.domain.audit import Action
-from app.domain.life import may_be_resolved, may_send_again
+from app.domain.life import Again, may_be_resolved, may_send_again
 from app.domain.messages import Message, Work
 from app.domain.numbers import mask
 from app.domain.prices import parse_price, totals
@@ -27,7 +27,7 @@ from app.store.messages import messages
 from app.store.messages.log import Count, Position
 from app.store.messages.timeline import attempts_of, timeline
 from app.web.admin.frame import document, privacy, sessions
-from app.web.admin.parts import filters, log_columns, log_csv
+from app.web.admin.parts import cures, filters, log_columns, log_csv
 from app.web.admin.parts.days import day_of
 from app.web.admin.parts.filters import LogQuery
 from app.web.admin.words import codes
@@ -45,6 +45,7 @@ from app.web.admin.words.messages import (
     summary,
     telling,
     visible,
+    words_with,
 )
 
 blueprint = document.page_blueprint("ui_messages")
@@ -302,7 +303,7 @@ def show_message(row_id: int) -> Response:
 def ask_again(row_id: int) -> Response:
     """The question before a resend."""
     message = _message(row_id)
-    if may_send_again(message).answer == "no":
+    if _again(message).answer == "no":
         return _not_now(message)
     return _one("again.html", **_facts(message))
 
@@ -362,7 +363,7 @@ def _message(row_id: int) -> Message:
 def _facts(row: Message) -> dict[str, Any]:
     message, session = privacy.shown(row), sessions.this()
     attempts = [_attempt(attempt) for attempt in attempts_of(row)] if session.is_admin else []
-    again = may_send_again(row)
+    again = _again(row)
     return {
         "tab": "messages",
         "message": message,
@@ -371,7 +372,11 @@ def _facts(row: Message) -> dict[str, Any]:
         "label": status_label(message.status),
         "tone": status_tone(message.status),
         "summary": summary(message),
-        "reason": reason_text(message),
+        "reason": reason_text(row),
+        "words": words_with(replace(row, reason_text=message.reason_text)),
+        "cure": cures.cure_of(row) if session.is_admin else None,
+        "next_at": row.due_at if row.work is Work.QUEUED else None,
+        "decided_at": row.deadline_at if row.work is Work.WAITING else None,
         "plain_words": _plain_words(attempts[-1]["gateway"], message.reason_text) if attempts else "",
         "forcing": visible(measure(message.text).forcing) if message.text else "",
         "price": _price([attempt["cost"] for attempt in attempts if attempt["cost"]]),
@@ -385,6 +390,10 @@ def _facts(row: Message) -> dict[str, Any]:
         "again": again,
         "can_resolve": may_be_resolved(row) and session.is_admin,
     }
+
+
+def _again(message: Message) -> Again:
+    return may_send_again(message, country=sessions.this().portal.settings.default_country)
 
 
 def _goes_on(message: Message) -> bool:
@@ -403,6 +412,7 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
     outcomes = {
         "accepted": (_("Taken"), "sent"),
         "refused": (_("Refused"), "bad"),
+        "not_reached": (_("Not reached"), "wait"),
         "unknown": (_("No clear answer"), "wait"),
         "replaced": (_("Replaced by a new attempt"), ""),
         "not_made": (_("Not made"), ""),

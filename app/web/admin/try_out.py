@@ -20,7 +20,15 @@ from app.store.portals import portals
 from app.store.portals.senders import FIRST_CODE
 from app.web.admin.frame import document, sessions
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.messages import reason_text, status_label, status_tone, steps, summary, visible
+from app.web.admin.words.messages import (
+    number_refused,
+    reason_text,
+    status_label,
+    status_tone,
+    steps,
+    summary,
+    visible,
+)
 
 blueprint = document.page_blueprint("ui_test")
 
@@ -75,25 +83,14 @@ def _number(raw: str) -> Recipient | NumberRefused:
 def _errors(number: Recipient | NumberRefused, text: str) -> dict[str, str]:
     errors = {}
     if isinstance(number, NumberRefused):
-        errors["number"] = _refusal(number)
+        is_empty = number.code == "empty"
+        missing = _("Write the phone number that the SMS should go to.")
+        errors["number"] = missing if is_empty else number_refused(number)
     if not text:
         errors["text"] = _("Write a text: an empty message cannot be sent.")
     elif len(text) > TEXT_LIMIT:
         errors["text"] = _("The text is longer than %(limit)s characters.", limit=TEXT_LIMIT)
     return errors
-
-
-def _refusal(number: NumberRefused) -> str:
-    match number.code:
-        case "empty":
-            return _("Write the phone number that the SMS should go to.")
-        case "letters":
-            return _("The phone number has letters in it.")
-        case "too_short":
-            return _("The phone number is too short: only full numbers can get an SMS.")
-        case "too_long":
-            return _("The phone number is too long.")
-    return _("No country has a phone number like this. Write it with + and the country code.")
 
 
 def _accept(number: str, text: str) -> Message:

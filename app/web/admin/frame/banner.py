@@ -9,6 +9,7 @@ from flask import g, url_for
 from jinja2 import Undefined
 
 from app.domain.incidents import GatewayCause, IncidentKind, Symptom
+from app.domain.outcomes import is_of_no_call
 from app.domain.portals import Portal, PortalState
 from app.services import services
 from app.store.accounts import accounts
@@ -91,6 +92,12 @@ def _alert(symptom: Symptom) -> Alert:
 
 def _gateway_text(symptom: Symptom) -> Trouble:
     name = text_of(symptom.gateway)
+    if symptom.cause == GatewayCause.STOPPED and is_of_no_call(symptom.words):
+        return Trouble(
+            _("“%(name)s” cannot be called", name=name),
+            _("Its address is not one that this server calls. Messages wait, too old ones end as failed."),
+            _("Correct the address on the page “Gateway”."),
+        )
     match symptom.cause:
         case GatewayCause.STOPPED:
             return Trouble(

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from app.bitrix.cards import Card, CardKind
 from app.domain.messages import Author, Message, Reason, TimelineEntry, Work
+from app.domain.numbers import NumberRefused, lacks_country, parse_recipient
+from app.domain.outcomes import is_of_no_call
 from app.domain.portals import PortalSettings
 from app.domain.status import MessageStatus
 from app.web.admin.words.language import gettext as _
@@ -66,7 +68,41 @@ def reason_text(message: Message) -> Trouble | None:
         reason = Reason(message.reason)
     except ValueError:  # written by a newer release
         return Trouble(_("There is a reason that this version does not know"), "", "")
+    if reason is Reason.BAD_NUMBER and lacks_country(message.recipient):
+        return _without_country()
+    if reason is Reason.ACCOUNT_STOPPED and is_of_no_call(message.reason_text):
+        reason = Reason.NOT_REACHED
+    if reason is Reason.NOT_REACHED and message.status.is_final:
+        return _never_reached()
     return _REASONS[reason]() if reason in _REASONS else None
+
+
+def words_with(message: Message) -> str:
+    """What came with the reason and says more: somebody else's words, or what held an old message up."""
+    if message.reason == Reason.EXPIRED:
+        return title_of_reason(message.reason_text) if message.reason_text else ""
+    if message.reason == Reason.BAD_NUMBER:
+        read = parse_recipient(message.recipient, default_country=None)
+        if lacks_country(message.recipient) or not isinstance(read, NumberRefused):
+            return ""  # said already
+        return number_refused(read)
+    return message.reason_text
+
+
+def _without_country() -> Trouble:
+    return Trouble(
+        _("The phone number has no country code"),
+        _("Nobody can tell which country it is of. Nothing was sent and nothing was charged."),
+        _("Choose the country of such numbers in the settings, then send it again."),
+    )
+
+
+def _never_reached() -> Trouble:
+    return Trouble(
+        _("The gateway could not be reached"),
+        _("It was tried again and again, and nobody heard of the message: it was surely not sent."),
+        _("Check the gateway’s address on the page “Gateway”. When it works, send the message again."),
+    )
 
 
 _REASONS = {
@@ -84,6 +120,16 @@ _REASONS = {
         _("Sending is paused"),
         _("Whoever runs this server has paused it. The message goes out afterwards, unless it gets too old."),
         _("Ask whoever runs this server. Nothing is wrong with the message."),
+    ),
+    Reason.LATER: lambda: Trouble(
+        _("The gateway could not take it yet"),
+        _("It was busy or wants fewer messages at a time. It surely does not have the message."),
+        _("Nothing needs to be done: it is tried again by itself."),
+    ),
+    Reason.NOT_REACHED: lambda: Trouble(
+        _("The gateway cannot be reached"),
+        _("Nobody heard of the message yet. It is kept and tried again by itself."),
+        _("If this lasts, check the gateway’s address on the page “Gateway”."),
     ),
     Reason.EXPIRED: lambda: Trouble(
         _("The message got too old"),
@@ -118,7 +164,7 @@ _REASONS = {
     Reason.REFUSED: lambda: Trouble(
         _("The gateway refused the message for good"),
         _("It was not sent. The gateway’s own words are below."),
-        _("Mend what the gateway complains about, then send it again."),
+        _("Put right what the gateway complains about, then send it again."),
     ),
     Reason.GAVE_UP: lambda: Trouble(
         _("The gateway refused the message again and again"),
@@ -166,6 +212,22 @@ _REASONS = {
         _("Whoever runs this server knows of it. Send it again if it is still of use."),
     ),
 }
+
+
+def number_refused(number: NumberRefused) -> str:
+    """Why no SMS can be sent to it."""
+    match number.code:
+        case "empty":
+            return _("There is no phone number.")
+        case "several":
+            return _("There are several phone numbers in one field, and one message goes to one number.")
+        case "letters":
+            return _("The phone number has letters in it.")
+        case "too_short":
+            return _("The phone number is too short: only full numbers can get an SMS.")
+        case "too_long":
+            return _("The phone number is too long.")
+    return _("No country has a phone number like this. Write it with + and the country code.")
 
 
 # --- what Bitrix24 knows of it
@@ -288,6 +350,8 @@ def _step(entry: TimelineEntry) -> Step:
             return Step(at, "sent", _("Taken by the gateway"), _("Its own number:") if detail else "", detail)
         case "refused":
             return Step(at, "bad", _("Refused by the gateway"), words=detail)
+        case "not_reached":
+            return Step(at, "wait", _("The gateway was not reached"), words=detail)
         case "unknown":
             return Step(at, "wait", _("No clear answer from the gateway"), words=detail)
         case "given_back":

@@ -10,10 +10,10 @@ import requests
 
 from app import gateway_accounts
 from app.gateway_accounts import AccountChanged
+from app.gateways.kit.peer import Peer, answer, close
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
-from tests.fault_world import FaultWorld, fault_world
-from tests.gateways.peer import Peer, answer, close
+from tests.worlds.faults import FaultWorld, fault_world
 
 _TEMPLATE = json.dumps({"to": "{to}", "text": "{text}"})
 

@@ -21,8 +21,8 @@ from app import logs
 from app.services import services
 from app.store.portals import portals
 from app.web.admin.frame import sessions
-from tests.product import ENVIRONMENT, a_portal, product
 from tests.test_error_reports import Sentry, serving_sentry
+from tests.worlds.product import ENVIRONMENT, a_portal, product
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from app.engine import _pool
 from app.services import services
 from app.store.database import db, statement
 from sandbox.databases import Postgres, Redis, RedisSentinel, _give_to_postgres
-from tests.certificates import self_signed
-from tests.product import ENVIRONMENT, product
+from tests.worlds.certificates import self_signed
+from tests.worlds.product import ENVIRONMENT, product
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from app.services import services
 from app.store.database.spool import Spool, SpooledCall
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from app.store.tables import portals as portals_table
 from app.store.upkeep import installations
 from app.words.sender_names import descriptions as product_descriptions
 from app.words.sender_names import languages
-from tests.portal_world import PortalWorld, portal_world
-from tests.product import a_portal, product
+from tests.worlds.portals import PortalWorld, portal_world
+from tests.worlds.product import a_portal, product
 
 READERS = (*languages(), "nl")
 PRODUCT = "SMS Provider"

@@ -14,7 +14,7 @@ from huey.serializer import SignedSerializer
 
 from app.services import services
 from app.signed_hints import HintRefused, SignedHints
-from tests.product import ENVIRONMENT, product
+from tests.worlds.product import ENVIRONMENT, product
 
 HINT = Message("id", "app.engine.perform", datetime(2026, 11, 28, 10, 0, 0, 5), 0, 0, 5, ("submit", 7), {})
 

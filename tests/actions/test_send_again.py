@@ -10,8 +10,8 @@ import pytest
 from app.actions.send_again import send_again
 from app.domain.life import Again
 from app.store.messages import by_hand
-from tests.fault_world import FaultWorld, fault_world
-from tests.fields import set_message
+from tests.worlds.faults import FaultWorld, fault_world
+from tests.worlds.fields import set_message
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 
 @pytest.fixture

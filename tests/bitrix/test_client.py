@@ -9,7 +9,7 @@ import pytest
 from app.bitrix.client import BATCH_LIMIT, PortalClient, StatusUpdate
 from app.bitrix.errors import portal_error
 from app.domain.status import MessageStatus
-from tests.portal_world import PortalWorld
+from tests.worlds.portals import PortalWorld
 
 
 def test_a_command_that_the_answer_leaves_out_counts_as_not_told(

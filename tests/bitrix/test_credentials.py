@@ -18,7 +18,7 @@ from app.store.portals import portals, rest_budget, states, tokens
 from app.store.portals.tokens import PortalTokens
 from app.transport import TransportError
 from sandbox.serving import Server
-from tests.portal_world import PortalWorld
+from tests.worlds.portals import PortalWorld
 
 
 def refreshes(world: PortalWorld) -> int:

@@ -15,7 +15,7 @@ from app.bitrix.errors import OAUTH_CODES, PORTAL_CODES
 from app.domain.portals import PortalState
 from app.store.portals import rest_log, senders
 from sandbox.portal.errors import COMMERCIAL_PLANS, DOCS, KERNEL, RestError
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 ACTIVE, RECONNECT = PortalState.ACTIVE, PortalState.RECONNECT
 

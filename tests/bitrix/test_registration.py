@@ -8,7 +8,7 @@ from app.bitrix.errors import SenderNotFound
 from app.domain.portals import PortalState
 from app.registration import reconcile
 from app.store.portals import senders
-from tests.portal_world import PortalWorld
+from tests.worlds.portals import PortalWorld
 
 LANGUAGES = ["ar", "br", "de", "en", "fr", "it", "la", "pl", "ru", "tr", "ua"]
 

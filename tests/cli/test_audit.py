@@ -27,7 +27,7 @@ from app.store.portals import senders
 from app.store.tables import audit_log
 from app.store.tables import messages as rows
 from tests.cli.test_commands import MEMBER, a_message, run, run_json
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 OTHER, NUMBER = "b" * 32, "+4915112345678"
 ME = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"

@@ -18,7 +18,7 @@ from app.store.accounts import accounts
 from app.store.database import utcnow
 from app.store.messages import acceptance
 from app.store.portals import portals, tokens
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 MEMBER = "a" * 32
 

@@ -24,7 +24,7 @@ from app.store.portals import portals
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
 from tests.cli.test_commands import MEMBER, a_message, run, run_json
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 OTHER = "b" * 32
 

@@ -14,13 +14,13 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
+from app.gateways.kit.peer import Peer, answer
 from app.jobs import sweep
 from app.services import services
 from app.store import job_runs
 from sandbox.serving import Server
-from tests.certificates import self_signed, server_tls
-from tests.gateways.peer import Peer, answer
-from tests.product import product
+from tests.worlds.certificates import self_signed, server_tls
+from tests.worlds.product import product
 
 
 def examined(app: Flask) -> dict[str, str]:

@@ -13,7 +13,7 @@ from flask_migrate import upgrade
 
 from app import create_app
 from app.config import load_config
-from tests.product import ENVIRONMENT, a_portal, product
+from tests.worlds.product import ENVIRONMENT, a_portal, product
 
 MEMBER = "a" * 32
 COMMANDS = (

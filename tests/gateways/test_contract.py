@@ -8,7 +8,7 @@ import pytest
 
 from app.gateways.adapters.twilio import Twilio
 from app.gateways.kit import Case, Contract
-from tests.gateways.world import ADAPTERS, SAMPLES
+from tests.worlds.gateways import ADAPTERS, SAMPLES
 
 _HEADINGS = ["Get an account", "Settings", "Delivery reports", "Limits and quirks", "How it was tried"]
 

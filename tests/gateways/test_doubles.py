@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.messages import HandedMessage
+from app.gateways.kit.peer import Peer, answer
 from app.jobs.messages.submit import submit_messages
 from app.services import services
 from app.store.accounts import accounts
 from app.store.database import utcnow
 from app.store.messages import acceptance, messages
 from app.store.portals import portals
-from tests.gateways.peer import Peer, answer
-from tests.gateways.world import sample
-from tests.product import a_portal, product
+from tests.worlds.gateways import sample
+from tests.worlds.product import a_portal, product
 
 
 def test_every_call_of_an_adapter_goes_to_its_double(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from app.gateway_accounts import connect
 from app.gateways import explanations as why
 from app.services import Services
 from app.web.admin.words.codes import meaning
-from tests.fault_world import FaultWorld, fault_world
-from tests.gateways.world import Rerouted, sample
+from tests.worlds.faults import FaultWorld, fault_world
+from tests.worlds.gateways import Rerouted, sample
 
 Fields = Mapping[str, Any]
 

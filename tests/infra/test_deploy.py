@@ -14,7 +14,7 @@ from app.web.operator.worker_figures import COUNTERS, HISTOGRAMS
 from sandbox.client import PortalSandbox
 from sandbox.processes import PROJECT
 from sandbox.stack import Stack
-from tests.product import product
+from tests.worlds.product import product
 
 DEPLOY = PROJECT / "deploy"
 RULES = (DEPLOY / "prometheus" / "rules.yml").read_text()

@@ -25,9 +25,9 @@ from app.store.portals import portals, tokens
 from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
 from app.store.upkeep import installations
-from tests import stopped
-from tests.portal_world import PortalWorld, portal_world
-from tests.product import MAY_SEE_METRICS
+from tests.worlds import stopped
+from tests.worlds.portals import PortalWorld, portal_world
+from tests.worlds.product import MAY_SEE_METRICS
 
 BEGUN, OVER = "refuses your account", "is over"
 

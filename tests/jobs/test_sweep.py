@@ -9,7 +9,7 @@ import pytest
 
 from app.store import job_runs
 from app.store.portals import turns
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 
 @pytest.fixture

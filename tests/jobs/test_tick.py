@@ -11,7 +11,7 @@ from app import create_app
 from app.config import load_config
 from app.jobs.tick import tick
 from app.services import services
-from tests.product import ENVIRONMENT
+from tests.worlds.product import ENVIRONMENT
 
 
 def test_a_worker_before_the_migrations_says_so_in_one_line(

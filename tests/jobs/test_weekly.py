@@ -17,7 +17,7 @@ from app.jobs import weekly
 from app.store.database import writing
 from app.store.portals import portals
 from app.store.tables import messages
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 WANTED = PortalSettings(weekly_summary=True, time_zone="Europe/Berlin")
 SLOWLY = timedelta(minutes=2)

@@ -19,8 +19,8 @@ import requests
 
 from sandbox.crowd import Crowd
 from sandbox.processes import PROJECT, Process, free_port
-from tests.certificates import self_signed
 from tests.serving.conftest import Serve
+from tests.worlds.certificates import self_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

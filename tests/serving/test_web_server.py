@@ -12,8 +12,8 @@ import pytest
 
 from app.store.portals import portals
 from sandbox.processes import PROJECT
-from tests.product import ENVIRONMENT, a_portal, product
 from tests.serving.conftest import Serve
+from tests.worlds.product import ENVIRONMENT, a_portal, product
 
 
 def _send(port: int, request: str) -> bytes:

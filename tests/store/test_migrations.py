@@ -17,7 +17,7 @@ from flask_migrate import downgrade, upgrade
 
 from app.store.database import db, utcnow
 from app.store.portals import senders
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 FOLDER = Path(__file__).parents[2] / "migrations"
 EACH = sorted(ScriptDirectory(str(FOLDER)).walk_revisions(), key=lambda script: script.path)

@@ -24,7 +24,7 @@ from app.store.database import db, statement, utcnow
 from app.store.messages import telling
 from app.store.portals import tokens
 from app.store.tables import credentials, gateway_accounts, messages
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 pytestmark = pytest.mark.slow
 BOTH_S = 1.0  # so long the first one waits for the second; a lock makes it wait in vain

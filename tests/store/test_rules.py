@@ -23,8 +23,8 @@ from app.store.database import db, utcnow
 from app.store.messages import acceptance, by_hand, claims, messages, outcomes, reports, telling
 from app.store.messages.telling import Push
 from app.store.portals import portals
-from tests.claiming import claim_some
-from tests.product import a_portal, product
+from tests.worlds.claiming import claim_some
+from tests.worlds.product import a_portal, product
 
 TIMING = Timing()
 pytestmark = pytest.mark.timeout(400)

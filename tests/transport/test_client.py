@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.gateways.kit.peer import Handler, Peer, answer, close, drip, hang, reset, say
 from app.transport import (
     AddressRefused,
     HttpAnswer,
@@ -32,8 +33,7 @@ from app.transport import (
     is_public,
 )
 from app.transport.connections import IDLE_LIMIT_S
-from tests.certificates import self_signed, server_tls
-from tests.gateways.peer import Handler, Peer, answer, close, drip, hang, reset, say
+from tests.worlds.certificates import self_signed, server_tls
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from app.config import load_config
+from app.gateways.kit.peer import Peer, answer
 from app.transport import AddressRefused, HttpClient, NotSent, check_url
 from app.wiring import reach_of
-from tests.gateways.peer import Peer, answer
-from tests.product import ENVIRONMENT
+from tests.worlds.product import ENVIRONMENT
 
 LOOPBACK = ("127.0.0.1",)
 

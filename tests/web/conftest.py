@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from sandbox.client import PortalSandbox
-from tests.product import ENVIRONMENT, product
-from tests.web.visitor import Visitor
+from tests.worlds.product import ENVIRONMENT, product
+from tests.worlds.visitor import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "http://127.0.0.1:9"  # the portal's own posts go nowhere: the tests post what it would

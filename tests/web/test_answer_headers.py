@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Flask
 
-from tests.product import MAY_SEE_METRICS
-from tests.web.visitor import Visitor
+from tests.worlds.product import MAY_SEE_METRICS
+from tests.worlds.visitor import Visitor
 
 MACHINES = ("/sms", "/reports", "/events", "/healthz", "/readyz", "/metrics", "/nowhere")
 

@@ -12,7 +12,7 @@ import requests
 
 from app.transport import HttpClient, NoAnswer
 from app.web import outward
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 TWILIO = {
     "gateway": "twilio",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.services import services
 from app.store.database import db, statement
 from app.store.portals import senders
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 CANARY, NUMBER = "a text that belongs to another portal", "+4915112345688"
 

@@ -14,8 +14,8 @@ from app.gateway_accounts import connect
 from app.gateways.adapters.demo import CASES
 from app.gateways.base import Submitted
 from app.gateways.registry import load_registry
-from tests.fault_world import FaultWorld, fault_world
-from tests.gateways.world import MESSAGE, make
+from tests.worlds.faults import FaultWorld, fault_world
+from tests.worlds.gateways import MESSAGE, make
 
 
 def _walk(digits: str) -> tuple[object, list[MessageStatus | None]]:

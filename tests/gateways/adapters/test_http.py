@@ -17,7 +17,7 @@ from app.gateways.adapters.http import HttpGateway
 from app.gateways.base import GatewayCall, SettingsInvalid
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer
-from tests.gateways.world import MESSAGE, Recorded, inbound, json_answer, make, sample
+from tests.worlds.gateways import MESSAGE, Recorded, inbound, json_answer, make, sample
 
 # --- requests
 

@@ -20,7 +20,7 @@ from app.gateways.answers import QuestionRefused
 from app.gateways.base import SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
 from tests.gateways.vendor_calls import ours
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, json_answer, make, posted_json, sample
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, json_answer, make, posted_json, sample
 
 _PENDING = {"groupId": 1, "groupName": "PENDING", "id": 26, "name": "PENDING_ACCEPTED", "description": "…"}
 _CREDITS = {"groupId": 5, "groupName": "REJECTED", "id": 12, "name": "REJECTED_NOT_ENOUGH_CREDITS"}

@@ -19,7 +19,7 @@ from app.transport import HttpAnswer, HttpClient
 from sandbox.client import PortalSandbox
 from sandbox.kannel import KannelMissing, RealKannel
 from sandbox.stack import Stack
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, make, query
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, make, query
 
 _CLIENT = HttpClient(allow_private=True, timeout_s=10)
 

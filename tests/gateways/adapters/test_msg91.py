@@ -16,7 +16,7 @@ from app.domain.status import MessageStatus
 from app.gateways.adapters.msg91 import _CODES, _STATUSES, Msg91, _variables
 from app.gateways.base import SettingsInvalid
 from app.gateways.settings import validate_settings
-from tests.gateways.world import (
+from tests.worlds.gateways import (
     MESSAGE,
     Recorded,
     assert_page_has,

@@ -16,7 +16,7 @@ from app.gateways.adapters.netgsm import _CODES, _STATUSES, Netgsm
 from app.gateways.answers import QuestionRefused
 from app.gateways.base import Context, Gateway, Submitted
 from tests.gateways.vendor_calls import ours, vendor_calls
-from tests.gateways.world import MESSAGE, SAMPLES, Recorded, assert_page_has, json_answer, make
+from tests.worlds.gateways import MESSAGE, SAMPLES, Recorded, assert_page_has, json_answer, make
 
 _JAVASCRIPT = json.loads((SAMPLES.parent / "vendors" / "requests.json").read_text())["netgsm"]
 _TAKEN = json_answer({"code": "00", "jobid": "j1", "description": "queued"})

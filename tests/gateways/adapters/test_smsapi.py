@@ -16,7 +16,7 @@ from app.gateways.adapters.smsapi import _CODES, _STATUSES, SmsApi
 from app.gateways.base import GatewayCall
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours, vendor_calls
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, form, json_answer, make, query
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, form, json_answer, make, query
 
 
 def _item(reference: str = "r1", **changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from app.domain.status import MessageStatus
 from app.gateways.adapters.smsc import _ERRORS, _STATUSES, Smsc
 from app.gateways.base import ReportRejected, SettingsInvalid, Submitted
 from app.gateways.settings import validate_settings
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, form, json_answer, make, query, sample
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, form, json_answer, make, query, sample
 
 _TAKEN = json_answer({"id": 1001, "cnt": 2, "cost": "4.1", "balance": "83.6"})
 _REPORT = {"id": "1001", "phone": "79001234567", "status": "1"}

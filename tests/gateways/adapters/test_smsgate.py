@@ -23,7 +23,7 @@ from app.gateways.answers import QuestionRefused
 from app.gateways.base import Context, Gateway, GatewayCall, ReportRejected, Submitted
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import Sent, ours, vendor_calls
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, json_answer, make, posted_json
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, json_answer, make, posted_json
 
 _URL = "https://sms.example.org/reports/smsgate/K7"
 _NOW = datetime(2026, 11, 28, 10, tzinfo=UTC)

@@ -15,7 +15,7 @@ from app.gateways.adapters.smsru import _CODES, _STATUSES, SmsRu
 from app.gateways.answers import QuestionRefused
 from app.gateways.base import ReportRejected, Submitted
 from app.transport import HttpAnswer, NoAnswer
-from tests.gateways.world import MESSAGE, Recorded, assert_page_has, form, json_answer, make
+from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, form, json_answer, make
 
 _URL = "https://sms.example.org/reports/smsru/K7"
 

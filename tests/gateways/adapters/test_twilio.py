@@ -25,7 +25,7 @@ from app.gateways.base import GatewayCall, ReportRejected, SettingsInvalid, Subm
 from app.gateways.settings import validate_settings
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours
-from tests.gateways.world import MESSAGE, SAMPLES, Recorded, inbound, json_answer, make, sample
+from tests.worlds.gateways import MESSAGE, SAMPLES, Recorded, inbound, json_answer, make, sample
 
 _SID = "SM" + "a" * 32
 _ACCOUNT = sample("twilio")["settings"]["account_sid"]

@@ -23,7 +23,7 @@ from app.gateways.adapters.vonage import _ERRORS, _STATUSES, Vonage, sign
 from app.gateways.base import Context, Gateway, GatewayCall, ReportRejected
 from app.transport import HttpAnswer
 from tests.gateways.vendor_calls import ours, vendor_calls
-from tests.gateways.world import (
+from tests.worlds.gateways import (
     MESSAGE,
     Recorded,
     assert_page_has,

@@ -13,7 +13,7 @@ from app.domain.status import MessageStatus
 from app.gateways.adapters.zenvia import _CODES, _STATUSES, Zenvia
 from app.gateways.answers import QuestionRefused
 from app.transport import HttpAnswer
-from tests.gateways.world import MESSAGE, SAMPLES, Recorded, assert_page_has, json_answer, make, posted_json
+from tests.worlds.gateways import MESSAGE, SAMPLES, Recorded, assert_page_has, json_answer, make, posted_json
 
 _URL = "https://sms.example.org/reports/zenvia/K7"
 _VENDOR = json.loads((SAMPLES.parent / "vendors" / "requests.json").read_text())["zenvia"]

@@ -15,7 +15,7 @@ from app.gateways.base import SettingsInvalid, Submitted
 from app.gateways.generic.gateway import format_number
 from app.gateways.generic.presets import FOLDER, PresetInvalid, load_presets, preset_of
 from app.transport import HttpAnswer
-from tests.gateways.world import MESSAGE, Recorded, json_answer, make
+from tests.worlds.gateways import MESSAGE, Recorded, json_answer, make
 
 _TAKEN = json_answer({"id": "7"})
 

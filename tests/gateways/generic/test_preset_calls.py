@@ -14,7 +14,7 @@ import requests
 from app.domain.outcomes import Accepted
 from app.gateways.base import Gateway, GatewayCall, ReportRejected, Submitted
 from tests.gateways.vendor_calls import read
-from tests.gateways.world import MESSAGE, SAMPLES, Recorded, json_answer, make
+from tests.worlds.gateways import MESSAGE, SAMPLES, Recorded, json_answer, make
 
 _VENDORS = SAMPLES.parent / "vendors"
 _PYTHON: dict[str, Any] = json.loads((_VENDORS / "presets.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ import pytest
 
 from app.gateways.base import GatewayCall, ReportRejected
 from app.gateways.generic.signatures import plivo_v3
-from tests.gateways.world import make
+from tests.worlds.gateways import make
 
 _URL = "https://sms.example.org/reports/http/K7"
 _BODY = json.dumps({"id": "1", "status": "DELIVRD"}).encode()

@@ -19,7 +19,7 @@ from app.store.messages import messages
 from app.store.portals import portals, senders
 from app.store.tables import messages as rows
 from app.web.admin.words import audit as words
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 NUMBER = "+4915112345678"
 HTTP = {"gateway": "http", "anyway": "true", "set-url": "http://127.0.0.1:9/sms", "set-auth": "bearer"}

@@ -15,12 +15,12 @@ from werkzeug.test import TestResponse
 
 from app.bitrix.oauth import OAuth
 from app.bitrix.opener import OpenerCheck
+from app.gateways.kit.peer import Peer, answer
 from app.services import Services
 from app.transport import HttpClient
 from app.wiring import reach_of
-from tests.certificates import self_signed, server_tls
-from tests.gateways.peer import Peer, answer
-from tests.product import ENVIRONMENT, product
+from tests.worlds.certificates import self_signed, server_tls
+from tests.worlds.product import ENVIRONMENT, product
 
 MEMBER = "b" * 32
 EMPLOYEE = {"result": {"ID": "7", "ADMIN": False, "NAME": "Ann", "LAST_NAME": "Other"}}

@@ -16,7 +16,7 @@ from app.store.messages import messages
 from app.store.messages.rows import add_event
 from app.store.portals import portals
 from app.store.tables import messages as rows
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 NATIONAL = "+1711234567"  # what the portal makes of 0171 1234567
 

@@ -16,7 +16,7 @@ from app.store.portals import portals, states, tokens
 from app.store.tables import credentials
 from sandbox.client import PortalSandbox
 from sandbox.serving import Server
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 ENTRIES = ["/install", "/app"]
 

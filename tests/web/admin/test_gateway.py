@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from app.gateways.kit.peer import Peer, answer
 from app.gateways.registry import load_registry
 from app.services import Services
 from app.store.accounts import accounts
 from app.store.portals import portals
-from tests.gateways.peer import Peer, answer
-from tests.gateways.world import Recorded, json_answer
-from tests.web.visitor import Visitor
+from tests.worlds.gateways import Recorded, json_answer
+from tests.worlds.visitor import Visitor
 
 # As the form is sent by a browser that changed nothing but these.
 HTTP = {

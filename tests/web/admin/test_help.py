@@ -31,8 +31,8 @@ from app.store.tables import (
 )
 from app.store.tables import portals as portal_rows
 from app.store.tables import senders as sender_rows
-from tests import stopped
-from tests.web.visitor import Visitor
+from tests.worlds import stopped
+from tests.worlds.visitor import Visitor
 
 NUMBER = "+4915112345678"
 KEY = "sEcretKEY7f3a9c"

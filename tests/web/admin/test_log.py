@@ -14,7 +14,7 @@ from app.store.database import writing
 from app.store.portals import portals
 from app.store.tables import messages as rows
 from app.store.tables import preferences
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 
 def _set(row_id: int, **values: Any) -> None:

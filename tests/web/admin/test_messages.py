@@ -30,7 +30,7 @@ from app.store.tables import attempts, senders
 from app.store.tables import messages as rows
 from app.web.admin.parts.log_csv import harmless, written
 from app.web.admin.words import codes
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 HOSTILE = "=cmd|' /C calc'!A0\"><script>alert('x')</script>\u202e" + "w" * 300 + "🎉"
 

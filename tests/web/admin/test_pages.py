@@ -21,7 +21,7 @@ from app.store.messages.timeline import timeline
 from app.store.portals import portals, states
 from app.store.tables import messages as rows
 from app.web.admin.words import messages as words
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 HOSTILE = "\"><script>alert('x')</script><img src=x onerror=alert(1)> & 'quotes'"
 CLOSED_PORT = "http://127.0.0.1:9/sms"

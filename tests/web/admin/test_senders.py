@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.store.portals import senders
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 
 def _phrases(admin: Visitor, code: str) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from app.store.messages import messages
 from app.store.portals import portals
 from app.store.tables import messages as rows
 from app.store.upkeep import installations
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 TYPED = {
     "language": "de",

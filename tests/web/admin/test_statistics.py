@@ -26,7 +26,7 @@ from app.store.tables import attempts
 from app.store.tables import messages as rows
 from app.web.admin.parts import periods
 from app.web.admin.parts.chart import Bar, chart, lines_up_to
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 
 def _message(admin: Visitor, **values: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.services import services
 from app.store.database import utcnow
 from app.store.messages import by_hand
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 
 def _send(person: Visitor, text: str) -> int:

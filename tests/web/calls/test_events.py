@@ -18,7 +18,7 @@ from app.store.tables import portals as portal_rows
 from app.web.calls import events
 from app.web.rates import Rate
 from sandbox.portal.wire import encode_form
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 UNPROVED = "x" * 32
 

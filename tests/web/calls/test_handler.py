@@ -20,7 +20,7 @@ from app.store.portals import portals
 from app.store.tables import messages
 from sandbox.client import PortalSandbox
 from tests.conftest import StackFactory
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 # As the kernel writes a message from a CRM card; ids and tokens are made up.
 CARD = {

@@ -14,7 +14,7 @@ from app.gateways.adapters.twilio import sign
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.database import utcnow
-from tests.product import ENVIRONMENT, a_portal, product
+from tests.worlds.product import ENVIRONMENT, a_portal, product
 
 FORM = {"MessageSid": "SM" + "a" * 32, "MessageStatus": "delivered", "To": "+14155552345"}
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from app.gateway_accounts import connect
+from app.gateways.kit.peer import Peer, answer
 from app.store.accounts.accounts import Account
-from tests.fault_world import FaultWorld, fault_world
-from tests.gateways.peer import Peer, answer
+from tests.worlds.faults import FaultWorld, fault_world
 
 _SETTINGS = {
     "template": json.dumps({"to": "{to}", "text": "{text}"}),

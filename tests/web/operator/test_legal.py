@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.config import ConfigError, load_config
-from tests.product import ENVIRONMENT, product
+from tests.worlds.product import ENVIRONMENT, product
 
 
 @pytest.mark.parametrize("path", ["/privacy", "/license"])

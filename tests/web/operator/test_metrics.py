@@ -11,7 +11,7 @@ import pytest
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
 from tests.conftest import StackFactory
-from tests.product import product
+from tests.worlds.product import product
 
 
 def figures(started: Stack) -> dict[str, float]:

@@ -11,7 +11,7 @@ from app.jobs.tick import keep_counts
 from app.services import services
 from app.store.database import StoreUnavailable
 from app.store.figures import worker_counts
-from tests.product import product
+from tests.worlds.product import product
 
 
 def shown(app: Flask) -> dict[str, float]:

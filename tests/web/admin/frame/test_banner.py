@@ -18,9 +18,9 @@ from app.store.figures import counts
 from app.store.portals import portals, rest_log, states
 from app.store.tables import message_counts
 from app.store.tables import portals as portal_rows
-from tests import stopped
-from tests.product import MAY_SEE_METRICS
-from tests.web.visitor import Visitor
+from tests.worlds import stopped
+from tests.worlds.product import MAY_SEE_METRICS
+from tests.worlds.visitor import Visitor
 
 PAGES = ("overview", "gateway", "senders", "test", "messages")
 

@@ -18,7 +18,7 @@ from app.store.messages.rows import add_event
 from app.store.portals import portals, tokens
 from app.store.tables import messages as rows
 from app.store.upkeep import installations
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 NUMBER = "+4915112345678"
 READABLE = {"/ui/messages", "/ui/messages/<int(max=9223372036854775807):row_id>"}

@@ -19,7 +19,7 @@ from app.store.portals import portals
 from app.store.upkeep import installations
 from app.web.admin.frame import sessions
 from app.web.admin.frame.sessions import Session
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 OPEN = ("ui_static.send", "ui_renew.renew")
 

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from app.domain.portals import PortalSettings
 from app.store.portals import portals
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 CHANGED = PortalSettings(
     default_country="DE",

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.web.admin.words import language
 from app.words.languages import LOCALES
-from tests.web.visitor import Visitor
+from tests.worlds.visitor import Visitor
 
 
 def test_every_code_of_the_portal_has_a_locale() -> None:

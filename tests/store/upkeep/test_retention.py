@@ -27,8 +27,8 @@ from app.store.tables import attempts, job_runs, message_events, parts
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
 from app.store.upkeep import retention
-from tests.portal_world import HintList
-from tests.product import a_portal, product
+from tests.worlds.portals import HintList
+from tests.worlds.product import a_portal, product
 
 OTHER = "b" * 32
 TEXT = "Your code is 4711"

@@ -27,8 +27,8 @@ from app.store.messages import messages
 from app.store.portals import portals
 from app.web.calls import handler, spooling
 from sandbox.stack import PROJECT
-from tests.fault_world import locked_sqlite
-from tests.product import ENVIRONMENT, a_portal, product
+from tests.worlds.faults import locked_sqlite
+from tests.worlds.product import ENVIRONMENT, a_portal, product
 
 Spooling = tuple[Flask, Path]
 

@@ -32,10 +32,10 @@ from app.store.portals import portals
 from app.store.tables import gateway_accounts
 from app.store.tables import messages as messages_table
 from sandbox.client import PortalSandbox
-from tests.claiming import claim_one
-from tests.fault_world import FaultWorld, fault_world, locked_sqlite
-from tests.product import MAY_SEE_METRICS
-from tests.stopped import stop
+from tests.worlds.claiming import claim_one
+from tests.worlds.faults import FaultWorld, fault_world, locked_sqlite
+from tests.worlds.product import MAY_SEE_METRICS
+from tests.worlds.stopped import stop
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from sandbox.portal.site import PortalSite
 from sandbox.portal.tokens import TokenStore
 from sandbox.portal.world import World as Bitrix24
 from sandbox.serving import Server
-from tests.product import ENVIRONMENT
+from tests.worlds.product import ENVIRONMENT
 
 CLIENT_ID, CLIENT_SECRET = "local.0123456789ab.01234567", "the-application's-own-secret"
 NO_WAITING = Timing(first_push_s=0, push_fill_s=0, push_repeat_s=0, portal_call_s=3)

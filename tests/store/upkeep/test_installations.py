@@ -14,7 +14,7 @@ from app.domain.retry import Timing
 from app.store.database import utcnow
 from app.store.portals import portals
 from app.store.upkeep import installations
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 TIMING = Timing()
 

@@ -17,7 +17,7 @@ from app.store.database import utcnow, writing
 from app.store.messages import acceptance, messages, telling
 from app.store.portals import portals
 from app.store.tables import messages as rows
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from app.store.tables import credentials, messages
 from app.store.tables import portal_events as event_rows
 from app.store.tables import portals as portal_rows
 from app.store.upkeep import erasure, installations
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 REMOVAL = "ONAPPUNINSTALL"
 EMPLOYEE = 5

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from app.store.database import StoreUnavailable, db, statement, turn_to_write
 from app.store.database.deadlines import within
 from app.store.database.together import Together
-from tests.product import product
+from tests.worlds.product import product
 
 
 @pytest.fixture(scope="module")

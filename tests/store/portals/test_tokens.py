@@ -12,7 +12,7 @@ from flask import Flask
 from app.store.database import statement, utcnow
 from app.store.portals import tokens, turns
 from app.store.tables import credentials
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 
 @pytest.fixture(autouse=True)

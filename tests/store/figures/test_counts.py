@@ -26,7 +26,7 @@ from app.store.figures import counts, statistics
 from app.store.figures.statistics import Span
 from app.store.tables import attempts, cost_counts, delivery_counts, message_counts, messages, split_counts
 from app.store.upkeep import erasure, retention
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 DAY = Span(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
 LATER = datetime(2026, 3, 3, tzinfo=UTC)

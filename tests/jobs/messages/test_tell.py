@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.portal_world import NO_WAITING, portal_world
+from tests.worlds.portals import NO_WAITING, portal_world
 
 
 def test_after_an_answer_that_never_came_the_final_word_is_told_once_more() -> None:

@@ -18,7 +18,7 @@ from app.store.tables import old_secrets
 from app.store.upkeep import rotation
 from app.transport import HttpAnswer
 from app.web.calls import known
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 
 @pytest.fixture

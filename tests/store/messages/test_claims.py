@@ -10,8 +10,8 @@ from app.store.accounts import accounts
 from app.store.database import utcnow
 from app.store.messages import acceptance
 from app.store.portals import portals
-from tests.claiming import claim_some
-from tests.product import a_portal, product
+from tests.worlds.claiming import claim_some
+from tests.worlds.product import a_portal, product
 
 
 def test_a_single_message_passes_a_campaign_and_no_more_is_taken_than_can_be_called(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from app.domain.retry import Timing
 from app.store.portals import portals, tokens
 from app.store.upkeep import installations
 from app.words.portal_states import meaning_of
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from sandbox.gateway.app import GatewayApp
 from sandbox.gateway.ledger import Ledger
 from sandbox.gateway_client import GatewayClient
 from sandbox.serving import Server
-from tests.portal_world import PortalWorld, portal_world
+from tests.worlds.portals import PortalWorld, portal_world
 
 TIMING = Timing(
     gateway_deadline_s=1.0,

@@ -19,7 +19,7 @@ from app.store.messages import acceptance, messages
 from app.store.portals import portals
 from app.store.tables import attempts
 from app.transport import HttpAnswer, HttpClient
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 
 def test_a_gateway_at_a_private_address_is_the_accounts_fault_not_the_messages(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A person in front of the product's pages, with what his portal's browser would send for him."""
+"""A person in front of the product's pages, with what their portal's browser would send for them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from app.store.figures.statistics import Span
 from app.store.messages import log as message_log
 from app.store.messages import timeline
 from app.store.messages.log import Filters, Position
-from tests.product import product
+from tests.worlds.product import product
 
 NOW = utcnow()
 SPAN = Span(NOW - timedelta(days=1), NOW)

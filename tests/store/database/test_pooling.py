@@ -15,7 +15,7 @@ from app.store.database import db, is_behind_pooler, statement, writing
 from app.store.messages import messages
 from app.store.portals import portals
 from sandbox.databases import PgBouncer, Postgres, ServiceMissing
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 pytestmark = pytest.mark.slow
 

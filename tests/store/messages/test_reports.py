@@ -22,7 +22,7 @@ from app.store.accounts.accounts import Account
 from app.store.database import db, statement, utcnow, writing
 from app.store.messages import parked, reports
 from app.store.tables import attempts, messages, parked_reports, parts
-from tests.product import a_portal, product
+from tests.worlds.product import a_portal, product
 
 TIMING = Timing()
 SENT, DELIVERED = MessageStatus.SENT, MessageStatus.DELIVERED

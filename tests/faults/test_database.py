@@ -34,8 +34,8 @@ from app.store.portals import portals
 from app.transport import HttpClient, NotSent
 from app.web.operator import metrics
 from sandbox.databases import MovingAddress, Postgres, ServiceMissing
-from tests.fault_world import locked_sqlite
-from tests.product import a_portal, product
+from tests.worlds.faults import locked_sqlite
+from tests.worlds.product import a_portal, product
 
 FAST_S = 2.0
 

@@ -35,8 +35,8 @@ from app.store.tables import job_runs, message_events, portal_events
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
 from app.store.upkeep import erasure, installations
-from tests.claiming import claim_one
-from tests.product import a_portal, product
+from tests.worlds.claiming import claim_one
+from tests.worlds.product import a_portal, product
 
 ONE, OTHER = "a" * 32, "b" * 32
 NUMBER = "+4915112345678"

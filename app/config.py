@@ -66,6 +66,7 @@ class Config:
     gateway_hosts: Mapping[str, str] = field(default_factory=dict)  # slug -> origin of a vendor's double
     demo_gateway: str = "marked"  # off; marked: the portal is told "failed"; full: what the digits say
     gateways_allow: tuple[str, ...] = ()  # adapters of other packages that may be loaded
+    presets_dir: Path | None = None  # gateways that the operator describes
     app_name: str = "SMS Provider"
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
@@ -180,6 +181,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         gateway_hosts=_gateway_hosts(environ.get("GATEWAY_HOSTS", ""), is_development=allow_private),
         demo_gateway=_choice(environ, "DEMO_GATEWAY", ("marked", "off", "full")),
         gateways_allow=_names(environ, "GATEWAYS_ALLOW"),
+        presets_dir=_presets_dir(environ.get("PRESETS_DIR", "")),
         app_name=environ.get("APP_NAME", "").strip() or "SMS Provider",
         log_level=_log_level(environ.get("LOG_LEVEL", "INFO")),
         sentry_dsn=_dsn(environ.get("SENTRY_DSN", "")),
@@ -239,6 +241,21 @@ def _spool_dir(value: str) -> Path | None:
     if not folder.is_absolute() or not is_ours:
         wanted = "the absolute path of a folder that we may write, or `off`"
         raise ConfigError(f"SPOOL_DIR wants {wanted}; {str(folder)[:200]!r} is none")
+    return folder
+
+
+def _presets_dir(value: str) -> Path | None:
+    if not value.strip():
+        return None
+    folder = Path(value.strip())
+    try:
+        is_one = folder.is_absolute() and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+    except (OSError, ValueError):
+        is_one = False
+    if not is_one:
+        raise ConfigError(
+            f"PRESETS_DIR wants the absolute path of a folder that we may read; {str(folder)[:200]!r} is none"
+        )
     return folder
 
 

@@ -161,7 +161,9 @@ def _wire(config: Config) -> Services:
         oauth=oauth,
         openers=OpenerCheck(http, oauth, timeout_s=config.timing.portal_call_s, journal=write_down_for),
         engine=Engine(),
-        gateways=load_registry(config.gateways_allow, with_trial=config.demo_gateway != "off"),
+        gateways=load_registry(
+            config.gateways_allow, presets=config.presets_dir, with_trial=config.demo_gateway != "off"
+        ),
         on_portal_error=standing.conclude,
     )
 

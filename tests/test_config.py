@@ -75,6 +75,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("GATEWAY_HOSTS", "twilio=https://127.0.0.1:9001"),  # not without ALLOW_PRIVATE_NETWORK=1
         ("LOG_LEVEL", "LOUD"),
         ("SPOOL_DIR", "spool"),
+        ("PRESETS_DIR", "presets"),
+        ("PRESETS_DIR", "/nowhere/at/all"),
         ("SPOOL_DIR", "/etc/hostname"),
         ("SUPPORT_CONTACT", "call us"),
         ("SUPPORT_CONTACT", "javascript:alert(1)"),

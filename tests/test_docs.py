@@ -11,6 +11,7 @@ import pytest
 from app import cli
 from app.domain.retry import Timing
 from app.gateways.registry import load_registry
+from scripts import gateway_pages
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGURATION = (PROJECT / "docs/configuration.md").read_text(encoding="utf-8")
@@ -35,6 +36,15 @@ def test_every_delay_is_documented_with_its_default() -> None:
     ]
 
     assert missing == []
+
+
+def test_pages_of_gateways_and_the_table_in_the_readme_are_as_the_code_has_it() -> None:
+    """Else run `scripts/gateway_pages.py`."""
+    files = gateway_pages.all_written(list(load_registry().adapters.values()))
+
+    behind = [path.name for path, text in files.items() if path.read_text(encoding="utf-8") != text]
+
+    assert behind == []
 
 
 @pytest.mark.parametrize("slug", sorted(load_registry().adapters))

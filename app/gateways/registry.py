@@ -8,11 +8,12 @@ import pkgutil
 import re
 from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 
 import app.gateways.adapters
 from app.gateways.base import INTERFACE_VERSION, Field, Gateway, Registry
-from app.gateways.generic.presets import load_presets
+from app.gateways.generic.presets import PresetInvalid, load_preset, load_presets
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +26,23 @@ class AdapterInvalid(Exception):
     """An adapter that must not be started with: a name taken twice, or a declaration that cannot work."""
 
 
-def load_registry(allowed: Collection[str] = (), *, with_trial: bool = True) -> Registry:
-    """All gateways of this build, and of other installed packages those whose slugs are `allowed`.
+def load_registry(
+    allowed: Collection[str] = (), *, presets: Path | None = None, with_trial: bool = True
+) -> Registry:
+    """All gateways of this build, those that the operator describes in the folder `presets`, and of other
+    installed packages those whose slugs are `allowed`.
 
     Without the trial only gateways that send something are there.
 
-    A package that is merely installed brings no code near the secrets: it has to be named. One that cannot
-    be loaded is left out and logged; the others work on, and its accounts wait.
+    A package that is merely installed brings no code near the secrets: it has to be named. What cannot be
+    loaded of the two is left out and logged; the others work on, and its accounts wait.
 
     Raises:
         AdapterInvalid: a gateway of this build contradicts itself; the application must not start.
     """
     own = build_registry(_own_gateways())
+    described = _described(presets, own) if presets is not None else []
+    own = build_registry((*own.adapters.values(), *described))
     guests = [found for name in sorted(allowed) if (found := _guest(name, own)) is not None]
     everything = (*own.adapters.values(), *guests)
     return build_registry(gateway for gateway in everything if with_trial or gateway.capabilities.sends)
@@ -47,6 +53,22 @@ def _own_gateways() -> Iterator[type[Gateway]]:
     modules = [importlib.import_module(f"{app.gateways.adapters.__name__}.{name}") for name in names]
     yield from (gateway for module in modules for gateway in _gateways_in(module))
     yield from load_presets()
+
+
+def _described(folder: Path, own: Registry) -> list[type[Gateway]]:
+    """The operator's presets that can be used, a file for each; of two with one slug the first."""
+    found: dict[str, type[Gateway]] = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            preset = load_preset(file)
+            check_declaration(preset)
+            if preset.slug in found or own.get(preset.slug) is not None:
+                raise AdapterInvalid(f"there is a gateway called {preset.slug!r} already")
+        except (OSError, PresetInvalid, AdapterInvalid) as error:
+            log.error("preset is not loaded", extra={"file": file.name, "why": str(error)})
+            continue
+        found[preset.slug] = preset
+    return list(found.values())
 
 
 def _guest(slug: str, own: Registry) -> type[Gateway] | None:
@@ -73,6 +95,11 @@ def _checked_guest(entry: EntryPoint) -> type[Gateway]:
         raise AdapterInvalid(f"{entry.value} was not written for interface version {INTERFACE_VERSION}")
     check_declaration(gateway)
     return gateway
+
+
+def place_in_list(gateway: type[Gateway]) -> tuple[bool, bool, str]:
+    """For sorting: by name; what any vendor can be connected with after the vendors, the trial last."""
+    return not gateway.capabilities.sends, gateway.slug == "http", gateway.title.casefold()
 
 
 def build_registry(gateways: Iterable[type[Gateway]]) -> Registry:

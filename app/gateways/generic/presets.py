@@ -42,19 +42,20 @@ class PresetGateway(GenericGateway):
 
 
 @cache
-def load_presets(folder: Path = FOLDER) -> tuple[type[Gateway], ...]:
-    """A class for each data file of the folder, made once.
+def load_presets() -> tuple[type[Gateway], ...]:
+    """A class for each data file of this build, made once.
 
     Raises:
         PresetInvalid: naming the file; the application must not start.
     """
-    return tuple(_loaded(file) for file in sorted(folder.glob("*.json")))
+    return tuple(load_preset(file) for file in sorted(FOLDER.glob("*.json")))
 
 
-def _loaded(file: Path) -> type[Gateway]:
+def load_preset(file: Path) -> type[Gateway]:
+    """The gateway that a file describes; raises PresetInvalid with the file's name."""
     try:
         return preset_of(json.loads(file.read_text(encoding="utf-8")))
-    except (PresetInvalid, ValueError, TypeError, KeyError) as error:
+    except (PresetInvalid, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PresetInvalid(f"{file.name}: {type(error).__name__}: {error}") from None
 
 

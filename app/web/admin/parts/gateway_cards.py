@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flask_babel import get_locale
 
 from app.gateways.base import Gateway
+from app.gateways.registry import place_in_list
 from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _
 
@@ -29,14 +30,10 @@ class Card:
 
 def cards(adapters: Mapping[str, type[Gateway]], query: str = "") -> list[Card]:
     """By name; what any vendor can be connected with after the vendors, the trial last."""
-    found = sorted(adapters.values(), key=_place_in_list)
+    found = sorted(adapters.values(), key=place_in_list)
     words = query.casefold().split()
     made = [(_card(adapter), _all_places(adapter)) for adapter in found]
     return [card for card, places in made if all(word in f"{card.searched} {places}" for word in words)]
-
-
-def _place_in_list(adapter: type[Gateway]) -> tuple[bool, bool, str]:
-    return not adapter.capabilities.sends, adapter.slug == "http", adapter.title.casefold()
 
 
 def _card(adapter: type[Gateway]) -> Card:

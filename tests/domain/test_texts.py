@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from smpplib.gsm import gsm_encode
 
-from app.domain.texts import clean, measure
+from app.domain.texts import GSM_LETTERS, clean, gsm_octets, gsm_text, measure, split
 
+# What another library makes of these texts; it was a dependency once.
+_OTHERS = json.loads((Path(__file__).parents[1] / "samples" / "texts" / "smsutil.json").read_text())["texts"]
 _EXTENDED = "\f^{}\\[~]|€"
 _GSM_BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
@@ -88,6 +94,49 @@ def test_other_texts_by_another_count(text: str) -> None:
 
     assert measured.encoding == "ucs2"
     assert (measured.units, measured.segments) == (sum(costs), _segments(costs, 70, 67))
+
+
+@pytest.mark.parametrize("at", range(len(_OTHERS)))
+def test_parts_as_another_library_makes_them(at: int) -> None:
+    other = _OTHERS[at]
+
+    measured = measure(other["text"])
+
+    assert (measured.encoding, measured.units) == (other["encoding"], other["units"])
+    assert [len(part) for part in split(other["text"], measured.encoding)] == other["parts"]
+    assert measured.segments == len(other["parts"])
+
+
+def test_the_alphabet_is_the_one_that_is_written_down_here() -> None:
+    assert set(_GSM_BASIC + _EXTENDED) == GSM_LETTERS
+
+
+@given(st.text(alphabet=_GSM_BASIC + _EXTENDED, max_size=300))
+def test_codes_say_what_was_meant(text: str) -> None:
+    assert gsm_text(gsm_octets(text)) == text
+
+
+# What that library has at other places, or not at all.
+@given(st.text(alphabet=sorted(set(_GSM_BASIC + _EXTENDED) - set("\f§")), max_size=300))
+def test_codes_are_those_of_another_table(text: str) -> None:
+    assert gsm_octets(text) == gsm_encode(text)
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [(b"\x1b\x65", "€"), (b"\x1bA", "A"), (b"a\x1b", "a "), (b"\x1b\x1b", " "), (b"\xff", " ")],
+)
+def test_codes_that_nobody_knows_are_spaces(octets: bytes, text: str) -> None:
+    assert gsm_text(octets) == text
+
+
+@given(st.text(max_size=700), st.sampled_from([6, 7]))
+def test_pieces_make_the_text_again_and_none_is_empty(text: str, header: int) -> None:
+    for encoding in ("gsm7", "ucs2") if set(text) <= GSM_LETTERS else ("ucs2",):
+        pieces = split(text, encoding, header=header)
+
+        assert "".join(pieces) == text
+        assert all(pieces) or not text
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smsutil.codecs import GSM_CHARSET, decode_gsm0338, decoding_map
 
-from app.domain.texts import measure
-from app.gateways.smpp.pdu import ESM_UDHI, TLV_MESSAGE_PAYLOAD, TLV_SAR_SEGMENT_SEQNUM
+from app.domain.texts import GSM_LETTERS, gsm_text, measure
+from app.gateways.smpp.pdu import ESM_UDHI, TLV_MESSAGE_PAYLOAD, TLV_SAR_SEGMENT_SEQNUM, Malformed
 from app.gateways.smpp.texts import UCS2, Long, Part, parts_of
 
-GSM = "".join(sorted(set(GSM_CHARSET) - {"\x1b"}))
+GSM = "".join(sorted(GSM_LETTERS))
 
 
 def read(parts: list[Part]) -> str:
@@ -21,12 +20,8 @@ def read(parts: list[Part]) -> str:
         octets = part.tlvs.get(TLV_MESSAGE_PAYLOAD, part.octets)
         octets = octets[octets[0] + 1 :] if part.esm_class & ESM_UDHI else octets
         # Each part alone, so that a pair that is cut in two is seen.
-        found += octets.decode("utf-16-be") if part.data_coding == UCS2 else _gsm(octets)
+        found += octets.decode("utf-16-be") if part.data_coding == UCS2 else gsm_text(octets)
     return found
-
-
-def _gsm(octets: bytes) -> str:
-    return str(decode_gsm0338(octets, decoding_map)[0])
 
 
 @pytest.mark.parametrize("long", ["udh", "udh16", "sar", "payload"])
@@ -91,3 +86,11 @@ def test_what_latin_1_lacks_or_the_air_lacks_is_ucs2() -> None:
     for text in ("€", "ê", "да"):
         (part,) = parts_of(text, long="udh", reference=1, alphabet="latin1")
         assert (part.octets, part.data_coding) == (text.encode("utf-16-be"), UCS2)
+
+
+@pytest.mark.parametrize("long", ["udh", "udh16", "sar", "payload"])
+def test_a_text_of_more_parts_than_can_be_counted_is_none(long: Long) -> None:
+    assert len(parts_of("x" * 152 * 255, long=long, reference=1, alphabet="gsm7")) in (1, 254, 255)
+
+    with pytest.raises(Malformed, match="parts"):
+        parts_of("x" * (153 * 255 + 1), long=long, reference=1, alphabet="gsm7")

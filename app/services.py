@@ -34,6 +34,10 @@ CALLS_PER_S = 2.0
 CALL_BURST = 40.0
 
 
+# Hands a message over a line; nothing is written after this moment of `time.monotonic`.
+HandOver = Callable[[Outgoing, float], Outcome]
+
+
 @dataclass(frozen=True)
 class PortalLimits:
     """One portal's limits, as `app.bitrix.rest.CallLimits` asks for them."""
@@ -75,8 +79,9 @@ class Services:
     on_portal_error: Callable[[Services, Portal, PortalError], object]  # what it says of the portal is kept
     now: Callable[[], datetime] = utcnow
     counts: Counts = field(default_factory=Counts)
-    # In the process that keeps lines: how a message of this account goes over its line.
-    line_of: Callable[[int], Callable[[Outgoing], Outcome]] | None = None
+    # In the process that keeps lines: how messages of this account go over its line; None where another
+    # process keeps it.
+    line_of: Callable[[int], HandOver | None] | None = None
     calls_per_s: float = CALLS_PER_S
     call_burst: float = CALL_BURST
 

@@ -230,6 +230,10 @@ class Context:
     line: Callable[[Outgoing], Outcome] | None = None
 
 
+class NotMade(Exception):
+    """A line's word that this process must not send the message, which goes back as if nobody had tried."""
+
+
 class SettingsInvalid(Exception):
     """Settings that cannot work. `errors` maps a field's name to a sentence for its form."""
 

@@ -9,43 +9,58 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from app.domain.outcomes import DeliveryReport, Outcome, RefusalKind, Refused
+from app.domain.outcomes import Outcome, RefusalKind, Refused
 from app.gateways.adapters.smpp import line_settings
-from app.gateways.base import Outgoing
-from app.gateways.smpp.lines import Lines
-from app.gateways.smpp.pdu import ROK, RX_T_APPN, ShortMessage
-from app.gateways.smpp.receipts import is_receipt, other_spellings, receipt_of
-from app.jobs.messages import submit
+from app.gateways.base import NotMade, Outgoing
+from app.gateways.smpp.lines import Lines, Owner
+from app.gateways.smpp.pdu import RX_T_APPN, ShortMessage
+from app.jobs.messages import receipts, submit
 from app.jobs.tick import keep_counts
-from app.services import Services
+from app.services import HandOver, Services
 from app.store.accounts import accounts
 from app.store.accounts import lines as store
 from app.store.accounts.accounts import Account
+from app.store.accounts.lines import Wanted
 from app.store.database import StoreUnavailable
-from app.store.messages import gateway_ids, reports
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # for messages; no hint comes here
 OWNERS_S = 2.0  # for accounts that are new, changed or free
+REPLACED_S = 30.0  # for replaced accounts whose messages are over
+PARKED_S = 1.0  # for receipts that outran the answers to their submissions, and
+PARKED_FOR_S = 60.0  # how long after the last receipt
 DOWN_S = 60.0  # how often an account whose line is down is drained all the same: messages end there, too
 AT_ONCE = 32
 
 
 @dataclass
 class _Held:
+    """An account whose line this process keeps. `until`, of `time.monotonic`: when its lease is over if it
+    cannot be kept, and nothing is sent any more."""
+
     account: Account
     lease: str
+    until: float
+    replaced: tuple[int, ...] = ()  # earlier accounts of the same login: their receipts come over this line
     draining: Future[None] | None = None
     stands: bool = False
     refused: str = ""  # why the message centre does not let us in
     tried_at: float = 0.0
+    heard_at: float = field(default_factory=time.monotonic)
+    matching: Future[None] | None = None
+    matched_at: float = 0.0
+    is_leaving: bool = False
+
+    @property
+    def may_speak(self) -> bool:
+        return time.monotonic() < self.until
 
 
 class LineKeeper:
@@ -56,8 +71,16 @@ class LineKeeper:
         self._services = replace(services, line_of=self._line_of)
         self._in_app = in_app
         self._held: dict[int, _Held] = {}
+        self._leaving: dict[int, Future[None]] = {}
+        self._replaced: list[Wanted] = []
         self._drains = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="drain")
-        self._owners_at = self._kept_at = 0.0
+        self._aside = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="aside")
+        self._owners_at = self._kept_at = self._replaced_at = float("-inf")
+
+    @property
+    def held(self) -> set[int]:
+        """The accounts whose lines are kept here, those among them that are being let go."""
+        return set(self._held)
 
     def run(self, stopping: threading.Event) -> None:
         try:
@@ -72,53 +95,90 @@ class LineKeeper:
                     stopping.wait(1.0)
                 stopping.wait(LOOK_S)
         finally:
-            self._services.engine.stopping.set()  # what is open is recorded, nothing more is taken
-            self._drains.shutdown(wait=True)
-            for account_id in list(self._held):
-                self._let_go(account_id)
-            self._lines.stop()
-            keep_counts(self._services)
+            self._end()
+
+    def _end(self) -> None:
+        self._services.engine.stopping.set()  # what is open is recorded, nothing more is taken
+        for account_id in list(self._held):
+            self._let_go(account_id)
+        while self._leaving:
+            self._keep_leases()
+            self._forget_those_that_left()
+            time.sleep(LOOK_S)
+        self._drains.shutdown(wait=True)
+        self._aside.shutdown(wait=True)
+        self._lines.stop()
+        keep_counts(self._services)
 
     def _round(self) -> None:
+        self._forget_those_that_left()
         if time.monotonic() - self._kept_at >= store.LEASE_S / 4:
-            self._kept_at = time.monotonic()
             self._keep_leases()
             keep_counts(self._services)
         if time.monotonic() - self._owners_at >= OWNERS_S:
             self._owners_at = time.monotonic()
             self._look_for_owners()
         self._drain_what_is_due()
+        self._match_receipts()
 
     # --- who is held
 
     def _keep_leases(self) -> None:
+        self._kept_at = began = time.monotonic()
         until = self._services.now() + timedelta(seconds=store.LEASE_S)
         for account_id, held in list(self._held.items()):
-            if not store.keep(account_id, held.lease, until=until):
+            if store.keep(account_id, held.lease, until=until):
+                held.until = began + store.LEASE_S
+            elif not held.is_leaving:
                 log.error("line lost to another process", extra={"account": account_id})
-                self._held.pop(account_id)
-                self._lines.close(account_id)
+                held.until = began
+                self._let_go(account_id)
 
     def _look_for_owners(self) -> None:
-        registry = self._services.gateways.adapters
-        wanted = store.to_keep(
-            [slug for slug, adapter in registry.items() if adapter.capabilities.needs_line]
-        )
+        wanted = self._wanted()
         for account_id in set(self._held) - set(wanted):
             self._let_go(account_id)
-        for account_id in wanted:
-            account = accounts.by_id(account_id)
+        for account_id, (each, replaced) in wanted.items():
             held = self._held.get(account_id)
-            if account is None or (held is not None and held.account.version == account.version):
-                continue
-            if held is not None:  # settings were changed
+            if held is None:
+                self._take(account_id, replaced)
+            elif held.account.version != each.version and not each.is_replaced:
+                # Its settings were changed: it is taken anew.
                 self._let_go(account_id)
-            lease = store.take(account_id, now=self._services.now())
-            if lease is not None:
-                self._hold(account, lease)
+            else:
+                held.replaced = replaced
 
-    def _hold(self, account: Account, lease: str) -> None:
-        held = self._held[account.id] = _Held(account, lease)
+    def _wanted(self) -> Mapping[int, tuple[Wanted, tuple[int, ...]]]:
+        """The accounts whose lines are needed, each with those that it replaced under the same login.
+
+        Two lines of one login are no good: one of them gets the other's receipts, or none is let in.
+        """
+        registry = self._services.gateways.adapters
+        slugs = [slug for slug, adapter in registry.items() if adapter.capabilities.needs_line]
+        connected = {each.account_id: each for each in store.connected(slugs)}
+        is_gone = bool(set(self._held) - set(connected) - {each.account_id for each in self._replaced})
+        if is_gone or time.monotonic() - self._replaced_at >= REPLACED_S:
+            self._replaced_at = time.monotonic()
+            self._replaced = store.waiting(slugs)
+        heirs = {(each.portal_id, each.login): each.account_id for each in connected.values()}
+        heir_of = {each.account_id: heirs.get((each.portal_id, each.login)) for each in self._replaced}
+        alone = {each.account_id: each for each in self._replaced if heir_of[each.account_id] is None}
+        return {
+            account_id: (each, tuple(old for old, heir in heir_of.items() if heir == account_id))
+            for account_id, each in {**connected, **alone}.items()
+        }
+
+    def _take(self, account_id: int, replaced: tuple[int, ...]) -> None:
+        began = time.monotonic()
+        lease = store.take(account_id, now=self._services.now())
+        account = accounts.by_id(account_id) if lease is not None else None
+        if lease is None or account is None:
+            return
+        held = self._held[account_id] = _Held(account, lease, began + store.LEASE_S, replaced)
+        self._lines.open(account_id, line_settings(account.settings), self._owner(held))
+
+    def _owner(self, held: _Held) -> Owner:
+        account = held.account
 
         def changed(why: str, is_refused: bool) -> None:
             held.stands = not why
@@ -128,83 +188,91 @@ class LineKeeper:
             (log.warning if why else log.info)(event, extra=fields)
 
         def keep(message: ShortMessage) -> int:
-            return self._store(account, message)
+            held.heard_at = time.monotonic()
+            done: list[int] = []
+            store_it = partial(receipts.store, self._services, account, held.replaced, message)
+            self._in_app(lambda: done.append(store_it()))
+            return done[0] if done else RX_T_APPN
 
-        self._lines.open(account.id, line_settings(account.settings), keep, changed)
+        def late(reference: str, outcome: Outcome) -> None:
+            self._in_app(lambda: receipts.store_late_answer(self._services, account, reference, outcome))
+
+        return Owner(keep, changed, late, lambda: held.may_speak)
 
     def _let_go(self, account_id: int) -> None:
-        held = self._held.pop(account_id)
+        """Take nothing more, and part in a thread: open calls are recorded, the line is ended, the lease is
+        given back. Until then it is kept."""
+        held = self._held[account_id]
+        if not held.is_leaving:
+            held.is_leaving = True
+            self._leaving[account_id] = self._aside.submit(self._in_app, partial(self._part, held))
+
+    def _part(self, held: _Held) -> None:
         if held.draining is not None:
-            held.draining.result()
-        self._lines.close(account_id)
-        store.release(account_id, held.lease)
+            held.draining.exception()  # it is logged where it happened
+        self._lines.close(held.account.id)
+        try:
+            store.release(held.account.id, held.lease)
+        except StoreUnavailable as error:
+            log.warning("lease is left to end by itself", extra={"why": str(error)})
+
+    def _forget_those_that_left(self) -> None:
+        for account_id, parting in list(self._leaving.items()):
+            if parting.done():
+                del self._leaving[account_id], self._held[account_id]
 
     # --- messages out
 
-    def _line_of(self, account_id: int) -> Callable[[Outgoing], Outcome]:
-        # Less than the whole call may take, so that the line's own limits speak first.
-        within_s = self._services.timing.gateway_deadline_s * 0.9
+    def _line_of(self, account_id: int) -> HandOver | None:
+        held = self._held.get(account_id)
+        if held is None or held.is_leaving or not held.may_speak:
+            return None
 
-        def hand_over(message: Outgoing) -> Outcome:
-            held = self._held.get(account_id)
-            if held is not None and held.refused:  # stops the account, which is probed from then on
+        def hand_over(message: Outgoing, ends: float) -> Outcome:
+            if held.is_leaving or not held.may_speak:
+                raise NotMade("this process does not keep the line any more")
+            if held.refused:  # stops the account, which is probed from then on
                 return Refused(RefusalKind.CONFIG, "bind", held.refused)
-            return self._lines.submit(account_id, message, within_s)
+            return self._lines.submit(account_id, message, ends)
 
         return hand_over
 
     def _drain_what_is_due(self) -> None:
-        ready = [held for held in self._held.values() if self._may_drain(held)]
-        if not ready:
-            return
-        due = store.portals_with_due({held.account.portal_id for held in ready}, self._services.now())
-        for held in ready:
-            if held.account.portal_id in due:
-                held.tried_at = time.monotonic()
-                held.draining = self._drains.submit(self._in_app, partial(self._drain, held))
+        ready = {each.account.id: each for each in self._held.values() if self._may_drain(each)}
+        for account_id in store.with_due(ready, self._services.now()) if ready else ():
+            held = ready[account_id]
+            held.tried_at = time.monotonic()
+            held.draining = self._drains.submit(self._in_app, partial(self._drain, held))
 
     def _may_drain(self, held: _Held) -> bool:
-        if held.draining is not None and not held.draining.done():
+        if held.is_leaving or (held.draining is not None and not held.draining.done()):
             return False
         return held.stands or bool(held.refused) or time.monotonic() - held.tried_at >= DOWN_S
 
     def _drain(self, held: _Held) -> None:
         try:
-            submit.submit_messages(self._services, held.account.portal_id)
+            submit.submit_over_line(self._services, held.account.id)
         except StoreUnavailable as error:
             log.warning("account is drained later", extra={"why": str(error)})
+        except Exception:
+            log.exception("account is drained later", extra={"account": held.account.id})
 
-    # --- receipts in
+    # --- receipts that came too early
 
-    def _store(self, account: Account, message: ShortMessage) -> int:
-        """Commit, then the status to answer with. What cannot be stored now comes again."""
-        done: list[int] = []
-        self._in_app(lambda: done.append(self._store_in_app(account, message)))
-        return done[0] if done else RX_T_APPN
+    def _match_receipts(self) -> None:
+        now = time.monotonic()
+        for held in self._held.values():
+            is_at_it = held.matching is not None and not held.matching.done()
+            if is_at_it or held.is_leaving or now - held.matched_at < PARKED_S:
+                continue
+            if now - held.heard_at < PARKED_FOR_S:
+                held.matched_at = now
+                held.matching = self._aside.submit(self._in_app, partial(self._match, held))
 
-    def _store_in_app(self, account: Account, message: ShortMessage) -> int:
-        if not is_receipt(message):
-            log.info("a text that somebody wrote is not kept", extra={"account": account.id})
-            return ROK
-        receipt = receipt_of(message)
-        if not receipt.message_id:
-            log.warning("receipt without an id", extra={"account": account.id, "word": receipt.word})
-            return ROK
-        now = self._services.now()
+    def _match(self, held: _Held) -> None:
         try:
-            message_id = receipt.message_id
-            if not gateway_ids.knows(account.id, message_id):
-                other = gateway_ids.spelt_otherwise(account.id, other_spellings(message_id), receipt.number)
-                message_id = other or message_id
-            report = DeliveryReport(
-                receipt.status, receipt.word, gateway_message_id=message_id, code=receipt.error
-            )
-            reports.note_report_call(account.id, now)
-            due_at = reports.apply_reports(account.id, [report], now=now, timing=self._services.timing)
-        except StoreUnavailable:
-            return RX_T_APPN
-        if due_at is not None:
-            self._services.engine.hint(
-                "push", account.portal_id, delay_s=max(0.0, (due_at - now).total_seconds())
-            )
-        return ROK
+            receipts.match_parked(self._services, held.account)
+        except StoreUnavailable as error:
+            log.warning("receipts are matched later", extra={"why": str(error)})
+        except Exception:
+            log.exception("receipts are matched later", extra={"account": held.account.id})

@@ -1,63 +1,141 @@
-"""Messages over SMPP, from a card in the portal to somebody else's message centre and back."""
+"""Messages over SMPP: from the queue to somebody else's message centre and back, and who keeps the line."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
+import smpp34
 
 from sandbox.client import PortalSandbox
 from sandbox.processes import Process
 from sandbox.stack import Stack
-from tests.gateways.smpp.centre import Centre
+from tests.worlds.lines import LineWorld, Operator, an_operator, line_world
+from tests.worlds.smpp_line import a_bare_centre
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[LineWorld]:
+    with line_world(monkeypatch) as made:
+        yield made
+
+
+# --- what becomes of a message
+
+
+def test_each_word_of_a_receipt_ends_its_message(world: LineWorld) -> None:
+    words = {"DELIVRD": "delivered", "UNDELIV": "undelivered", "EXPIRED": "undelivered", "REJECTD": "failed"}
+    numbers = {f"49151000000{at}": word for at, word in enumerate(words)}
+    world.operator.centre.words = lambda number: ("ENROUTE", numbers[number])
+    world.connect()
+    with world.keeper():
+        sent = {number: world.send(number) for number in numbers}
+        for number, message in sent.items():
+            world.wait_status(message, words[numbers[number]])
+
+    assert sorted(number for number, _text in world.operator.centre.taken) == sorted(numbers)
+    world.faults.work()
+    assert {world.faults.told(message)[-1] for message in sent.values()} == set(words.values())
+
+
+@pytest.mark.parametrize("status", [smpp34.ESME_RTHROTTLED, smpp34.ESME_RMSGQFUL])
+def test_a_centre_that_has_enough_gets_it_later_and_slower(world: LineWorld, status: int) -> None:
+    world.operator.centre.answer = lambda _number, count: status if count <= 3 else f"id-{count}"
+    world.operator.centre.words = lambda _number: ("DELIVRD",)
+    world.connect()
+    with world.keeper():
+        sent = [world.send() for _ in range(3)]
+        for message in sent:
+            world.wait_status(message, "delivered")
+
+    assert len(world.operator.centre.accepted) == 3
+    assert [world.faults.row(message).attempts for message in sent] == [2, 2, 2]
+    assert not any("unknown" in world.faults.events(message) for message in sent)
+
+
+def test_a_centre_that_was_away_gets_what_it_has_not_taken(world: LineWorld) -> None:
+    world.connect()
+    with world.keeper():
+        before = world.send()
+        world.wait_status(before, "sent")
+        centre = world.operator.restart()
+        centre.words = lambda _number: ("DELIVRD",)
+        after = world.send()
+        world.wait_status(after, "delivered")
+
+    assert [text for _number, text in centre.taken] == [world.faults.row(after).text.encode()]
+    assert world.faults.status(before)[0] == "sent"
+
+
+def test_a_wrong_password_stops_the_account_and_a_right_one_goes_on(world: LineWorld) -> None:
+    closed = a_bare_centre(0x0E)
+    port = world.operator.run(closed.__aenter__())
+    world.connect(port=str(port))
+    with world.keeper():
+        sent = [world.send() for _ in range(4)]
+        world.wait(lambda: all(world.faults.status(each)[1] == "account_stopped" for each in sent))
+        world.connect()
+        for message in sent:
+            world.wait_status(message, "sent")
+    world.operator.run(closed.__aexit__(None, None, None))
+
+    assert len(world.operator.centre.taken) == 4
+
+
+# --- who keeps which line
+
+
+def test_what_a_replaced_login_sent_still_gets_its_receipts(world: LineWorld) -> None:
+    world.connect()
+    with world.keeper() as keeper:
+        message = world.send()
+        world.wait_status(message, "sent")
+        other = world.another_operator()
+        world.connect(other, system_id="somebody else")
+        after = world.send()
+        world.wait_status(after, "sent")
+        assert world.operator.report("id-1", "DELIVRD") == 0
+        world.wait_status(message, "delivered")
+        world.wait(lambda: len(keeper.held) == 1)
+
+    assert [len(operator.centre.taken) for operator in (world.operator, other)] == [1, 1]
+    assert world.operator.centre.esmes == {}
+
+
+def test_an_account_that_was_replaced_before_it_sent_has_no_line(world: LineWorld) -> None:
+    world.connect()
+    account = world.connect(world.another_operator(), system_id="somebody else")
+    with world.keeper() as keeper:
+        world.wait_status(world.send(), "sent")
+
+        assert keeper.held == {account.id}
+
+
+def test_receipts_of_a_login_come_over_its_newest_line(world: LineWorld) -> None:
+    """The same login at another port: two lines would take each other's receipts."""
+    world.connect()
+    with world.keeper() as keeper:
+        message = world.send()
+        world.wait_status(message, "sent")
+        other = world.another_operator()
+        other.centre.answer = lambda _number, count: f"new-{count}"
+        account = world.connect(other)
+        world.wait_status(world.send(), "sent")
+        world.wait(lambda: keeper.held == {account.id})
+        assert other.report("id-1", "DELIVRD") == 0
+        world.wait_status(message, "delivered")
+
+
+# --- the processes themselves
 
 FAST = "first_push_s=0.3,push_fill_s=0.1,sweep_s=0.5,push_repeat_s=1"
 
 
-class Operator:
-    """A message centre in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-        self.centre: Centre = self.ask(self._made())
-
-    async def _made(self) -> Centre:
-        centre = Centre()
-        await centre.start()
-        return centre
-
-    def ask(self, work: Any) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
-        return future.result(timeout=60)
-
-    def wait_taken(self, count: int) -> None:
-        async def wait() -> None:
-            while len(self.centre.taken) < count:
-                await asyncio.sleep(0.05)
-
-        self.ask(wait())
-
-    def stop(self) -> None:
-        self.ask(self.centre.stop())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-
 @pytest.fixture
 def operator() -> Iterator[Operator]:
-    operator = Operator()
-    yield operator
-    operator.stop()
+    with an_operator() as made:
+        yield made
 
 
 @contextmanager
@@ -76,28 +154,21 @@ def connected(operator: Operator) -> Iterator[tuple[Stack, PortalSandbox, Proces
         yield stack, portal, stack.start_product("smpp")
 
 
+@pytest.mark.slow
 def test_a_message_goes_over_the_line_and_its_receipt_comes_back(operator: Operator) -> None:
     """The centre answers in hexadecimal and reports in decimal."""
     operator.centre.answer = lambda _number, count: f"{count + 9:08X}"
     with connected(operator) as (_stack, portal, _smpp):
         message = portal.send_sms(to="+4915112345678", text="Hello")["message_id"]
         operator.wait_taken(1)
-        answered = operator.ask(operator.centre.report("id:0000000010 stat:DELIVRD err:000 text:Hello"))
+        answered = operator.report("0000000010", "DELIVRD")
         portal.wait_status(message, "delivered")
 
     assert answered == 0
     assert operator.centre.taken == [("4915112345678", b"Hello")]
 
 
-def test_what_the_centre_refuses_ends_as_failed(operator: Operator) -> None:
-    operator.centre.answer = lambda _number, _count: 0x0B
-    with connected(operator) as (_stack, portal, _smpp):
-        message = portal.send_sms(to="+4915112345678", text="Hello")["message_id"]
-        portal.wait_status(message, "failed")
-
-    assert len(operator.centre.taken) == 1
-
-
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_and_doubles_nothing(operator: Operator) -> None:
     """Another one takes the line over when the lease of the dead one ends."""
     with connected(operator) as (stack, portal, smpp):
@@ -107,7 +178,7 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(operator: Operator) 
         message = portal.send_sms(to="+4915112345678", text="after")["message_id"]
         stack.start_product("smpp")
         operator.wait_taken(2)
-        operator.ask(operator.centre.report("id:id-2 stat:DELIVRD err:000 text:after"))
+        operator.report("id-2", "DELIVRD")
         portal.wait_status(message, "delivered")
 
     assert [octets for _number, octets in operator.centre.taken] == [b"before", b"after"]

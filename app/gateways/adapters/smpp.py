@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from app.domain.outcomes import Outcome, RefusalKind, Refused, Reports
@@ -129,6 +130,11 @@ class Smpp(Gateway):
         Field("tls_name", "Name in the certificate", help="Empty: the host's.", advanced=True, is_place=True),
     )
 
+    @property
+    def active_capabilities(self) -> Capabilities:
+        rate = int(self.settings["rate"] or 0)
+        return replace(self.capabilities, rate_per_s=float(rate) if rate else None)
+
     def submit(self, message: Outgoing) -> Outcome:
         if self.context.line is None:
             return Refused(
@@ -156,7 +162,7 @@ class Smpp(Gateway):
 
     @classmethod
     def validate_settings(cls, settings: Mapping[str, str]) -> None:
-        limits = {"port": (1, 65535), "window": (1, 200), "rate": (0, 1000), "enquire_s": (5, 600)}
+        limits = {"port": (1, 65535), "window": (1, 16), "rate": (0, 1000), "enquire_s": (5, 600)}
         wrong = {
             name: f"A number from {low} to {high}."
             for name, (low, high) in limits.items()
@@ -176,6 +182,7 @@ def line_settings(settings: Mapping[str, str]) -> LineSettings:
         tls=settings["tls"] == "true",
         tls_name=settings["tls_name"],
         pace=Pace(window=int(settings["window"]), enquire_s=float(settings["enquire_s"])),
+        rate_per_s=int(settings["rate"] or 0),
         alphabet=cast(Alphabet, settings["alphabet"]),
         long=cast(Long, settings["long_texts"]),
     )

@@ -10,13 +10,14 @@ import itertools
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
-from app.gateways.base import Outgoing
+from app.gateways.base import NotMade, Outgoing
 from app.gateways.smpp import pdu
 from app.gateways.smpp.pdu import Address, Malformed, Pdu, ShortMessage
 from app.gateways.smpp.session import BindRefused, Deliver, LineLost, Login, NoAnswer, Pace, Role, Session
@@ -39,6 +40,9 @@ _CONFIG = {
     pdu.RINVPASWD: "wrong password",
     pdu.RINVSYSID: "wrong system id",
 }
+# A centre holds a connection that was cut for bound until it notices, and none of these says that the login
+# is wrong.
+_PASSING_AT_BIND = {pdu.RALYBND: "another session of this login is bound", **_THROTTLE, **_TEMPORARY}
 _PERMANENT = {
     0x01: "the message is too long",
     0x02: "the command is too long",
@@ -62,6 +66,7 @@ class LineSettings:
     tls: bool = False
     tls_name: str = ""  # the name in the certificate, where it is not the host's
     pace: Pace = field(default_factory=Pace)
+    rate_per_s: int = 0  # of parts; 0: as many as it takes
     alphabet: Alphabet = "gsm7"
     long: Long = "udh"
     service_type: str = ""
@@ -75,30 +80,47 @@ class LineSettings:
 Connect = Callable[[LineSettings], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 # What became of the line: empty when it stands, else why not, and whether the centre refused our login.
 Changed = Callable[[str, bool], None]
+# What the centre said of a message, by its reference, after we had given up waiting for it.
+Late = Callable[[str, Outcome], None]
+
+_NOT_OURS = Refused(RefusalKind.TEMPORARY, "not_held", "another process holds the account now")
+
+
+@dataclass(frozen=True)
+class Events:
+    """What a line tells its owner, and asks it: `may_speak` right before each packet with a message, since
+    whoever was paused may have lost the account meanwhile."""
+
+    deliver: Deliver
+    changed: Changed
+    late: Late
+    may_speak: Callable[[], bool]
 
 
 class Line:
     """Keeps the account's sessions bound, and hands messages over."""
 
-    def __init__(self, settings: LineSettings, connect: Connect, deliver: Deliver, changed: Changed) -> None:
-        self._settings, self._connect, self._deliver, self._changed = settings, connect, deliver, changed
+    def __init__(self, settings: LineSettings, connect: Connect, events: Events) -> None:
+        self._settings, self._connect, self._events = settings, connect, events
         self._speaking: Session | None = None
         self._standing = asyncio.Event()
         self._references = itertools.cycle(range(1, 0x10000))
         self._ending = asyncio.Event()
         self._sessions: list[Session] = []
+        self._next_turn = 0.0
 
     async def keep(self) -> None:
-        """Bind, and bind again whenever the line is lost, until `end`. Pauses grow and are spread."""
+        """Bind, and bind again whenever the line is lost, until `end`. Pauses are spread, and grow as long as
+        no line stands for a while: a centre may take every login and leave at once."""
         pause_s = FIRST_PAUSE_S
         while not self._ending.is_set():
+            began = asyncio.get_running_loop().time()
             why, is_refused = await self._stand_once()
             if self._ending.is_set():
                 break
-            if why == "":
+            self._events.changed(why, is_refused)
+            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
-                continue
-            self._changed(why, is_refused)
             spread_s = pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads those who wait
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), spread_s)
@@ -106,14 +128,15 @@ class Line:
             pause_s = min(pause_s * 2, longest)
 
     async def _stand_once(self) -> tuple[str, bool]:
-        """Bind and wait for the end: an empty reason when the line stood, else why it did not."""
+        """Bind and wait for the end: why it came, and whether our login was refused."""
         try:
             for role in self._settings.roles:
                 await self._open(role)
         except BindRefused as error:
             await self._close_all("a bind was refused")
-            words = _CONFIG.get(error.status, "")
-            return f"{words or 'the message centre refuses the login'} (0x{error.status:02X})", True
+            passing = _PASSING_AT_BIND.get(error.status, "")
+            words = passing or _CONFIG.get(error.status, "the message centre refuses the login")
+            return f"{words} (0x{error.status:02X})", not passing
         except (Malformed, NoAnswer, LineLost) as error:
             await self._close_all(str(error))
             return str(error), isinstance(error, Malformed)
@@ -121,7 +144,7 @@ class Line:
             await self._close_all(str(error))
             return str(error) or type(error).__name__, False
         self._standing.set()
-        self._changed("", False)
+        self._events.changed("", False)
         done, _ = await asyncio.wait(
             [session.closed for session in self._sessions], return_when=asyncio.FIRST_COMPLETED
         )
@@ -129,11 +152,11 @@ class Line:
         why = next(iter(done)).result()
         log.warning("line lost", extra={"why": why})
         await self._close_all(why)
-        return "", False
+        return why, False
 
     async def _open(self, role: Role) -> None:
         reader, writer = await asyncio.wait_for(self._connect(self._settings), self._settings.pace.answer_s)
-        session = Session(reader, writer, self._settings.pace, self._deliver)
+        session = Session(reader, writer, self._settings.pace, self._events.deliver)
         self._sessions.append(session)
         session.start()
         await session.bind(role, self._settings.login)
@@ -153,9 +176,13 @@ class Line:
             with suppress(Exception):
                 await session.leave()
 
-    async def submit(self, message: Outgoing, within_s: float) -> Outcome:
-        """Hand one message over, its parts one after the other; three outcomes, never an exception."""
-        ends = asyncio.get_running_loop().time() + within_s
+    async def submit(self, message: Outgoing, ends: float) -> Outcome:
+        """Hand one message over; nothing is written after `ends`, of the loop's clock. The first part goes
+        alone, for what is refused is refused with it; the others together.
+
+        Raises:
+            NotMade: nothing was written, and the message is another process's to send.
+        """
         try:
             parts = parts_of(
                 message.text,
@@ -166,41 +193,108 @@ class Line:
             packets = [_packet(self._settings, message, part) for part in parts]
         except Malformed as error:
             return Refused(RefusalKind.PERMANENT, "not_smpp", str(error))
-        ids: list[str] = []
-        for packet in packets:
-            outcome = await self._submit_part(packet, ends)
-            if not isinstance(outcome, Accepted):
-                return _of_a_part(outcome, len(ids), len(packets))
-            ids += outcome.ids
-        return Accepted(tuple(ids), segments=len(parts))
+        if (refused := self._take_turns(len(packets), ends)) is not None:
+            return refused
+        taking = _Taking(message.reference, [None] * len(packets), self._events.late)
+        first = await self._submit_part(packets[0], ends, taking, 0)
+        if first is _NOT_OURS:
+            raise NotMade(_NOT_OURS.text)
+        if not isinstance(first, Accepted):
+            return first
+        others = (self._submit_part(packet, ends, taking, at) for at, packet in enumerate(packets) if at)
+        return taking.whole(await asyncio.gather(*others))
 
-    async def _submit_part(self, packet: ShortMessage, ends: float) -> Outcome:
-        """Throttled ones again while there is time: the centre surely did not take them."""
+    def _take_turns(self, parts: int, ends: float) -> Refused | None:
+        """A place for all parts of a message in the pace that the contract allows, before the first one goes:
+        a message that was begun has to be finished."""
+        rate, now = self._settings.rate_per_s, asyncio.get_running_loop().time()
+        if not rate:
+            return None
+        if now + parts / rate > ends:
+            text = f"its {parts} parts take too long at {rate} a second"
+            return Refused(RefusalKind.PERMANENT, "not_smpp", text)
+        begins = max(self._next_turn, now)
+        if begins + parts / rate > ends:
+            return Refused(RefusalKind.THROTTLE, "pace", "too many wait for their turn", begins - now)
+        self._next_turn = begins + parts / rate
+        return None
+
+    async def _submit_part(self, packet: ShortMessage, ends: float, taking: _Taking, at: int) -> Outcome:
+        """A throttled one again while there is time, unless it is the first: the core slows down then."""
         while True:
-            left_s = ends - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                return Refused(RefusalKind.TEMPORARY, "not_sent", "there was no time left to send it")
-            try:
-                session = await asyncio.wait_for(self._bound(), left_s)
-            except TimeoutError:
-                return Refused(RefusalKind.TEMPORARY, "not_bound", "the line to the message centre is down")
-            try:
-                answer = await session.submit(packet, left_s)
-            except LineLost as error:
-                return Refused(RefusalKind.TEMPORARY, "line_lost", str(error))
-            except NoAnswer as error:
-                return Unknown(str(error))
-            outcome = outcome_of(answer)
+            outcome = await self._offer(packet, ends, partial(taking.answered_late, at))
+            taking.note(at, outcome)
             is_throttled = isinstance(outcome, Refused) and outcome.kind is RefusalKind.THROTTLE
-            if not is_throttled or ends - asyncio.get_running_loop().time() < 2 * THROTTLE_PAUSE_S:
+            if at == 0 or not is_throttled or _left_s(ends) < 2 * THROTTLE_PAUSE_S:
                 return outcome
             await asyncio.sleep(THROTTLE_PAUSE_S)
+
+    async def _offer(self, packet: ShortMessage, ends: float, late: Callable[[Outcome], None]) -> Outcome:
+        def check() -> None:
+            if not self._events.may_speak():
+                raise NotMade(_NOT_OURS.text)
+            if _left_s(ends) <= 0:
+                raise LineLost("there was no time left to send it")
+
+        try:
+            session = await asyncio.wait_for(self._bound(), max(0.0, _left_s(ends)))
+            answer = await session.submit(
+                packet, max(0.0, _left_s(ends)), check=check, late=lambda said: late(outcome_of(said))
+            )
+        except TimeoutError:
+            return Refused(RefusalKind.TEMPORARY, "not_bound", "the line to the message centre is down")
+        except NotMade:
+            return _NOT_OURS
+        except LineLost as error:
+            return Refused(RefusalKind.TEMPORARY, "line_lost", str(error))
+        except NoAnswer as error:
+            return Unknown(str(error))
+        return outcome_of(answer)
 
     async def _bound(self) -> Session:
         while (session := self._speaking) is None or not self._standing.is_set():
             await self._standing.wait()
             await asyncio.sleep(0)
         return session
+
+
+def _left_s(ends: float) -> float:
+    return ends - asyncio.get_running_loop().time()
+
+
+@dataclass
+class _Taking:
+    """A message of which the centre takes the parts: their ids, None where it has not said so."""
+
+    reference: str
+    ids: list[tuple[str, ...] | None]
+    late: Late
+
+    def note(self, at: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Accepted):
+            self.ids[at] = outcome.ids
+
+    def answered_late(self, at: int, outcome: Outcome) -> None:
+        """Tell it where it settles the whole message."""
+        self.note(at, outcome)
+        if isinstance(outcome, Refused) or all(ids is not None for ids in self.ids):
+            self.late(self.reference, self._as_whole(outcome))
+
+    def whole(self, others: Sequence[Outcome]) -> Outcome:
+        """The outcome of a message whose first part was taken. The worst of its parts is that of all."""
+        bad = [outcome for outcome in others if not isinstance(outcome, Accepted)]
+        unknown = next((outcome for outcome in bad if isinstance(outcome, Unknown)), None)
+        return unknown or self._as_whole(bad[0] if bad else Accepted(()))
+
+    def _as_whole(self, outcome: Outcome) -> Outcome:
+        """A message of which some parts were taken can be neither finished later nor begun again."""
+        taken = sum(ids is not None for ids in self.ids)
+        if isinstance(outcome, Accepted):
+            return Accepted(tuple(each for ids in self.ids for each in ids or ()), segments=len(self.ids))
+        if taken == 0 or not isinstance(outcome, Refused):
+            return outcome
+        text = f"a part was refused after {taken} of {len(self.ids)} were taken: {outcome.text}"
+        return Refused(RefusalKind.PERMANENT, outcome.code, text)
 
 
 def outcome_of(answer: Pdu) -> Outcome:
@@ -218,18 +312,6 @@ def outcome_of(answer: Pdu) -> Outcome:
         if status in words:
             return Refused(kind, code, words[status])
     return Refused(RefusalKind.PERMANENT, code, _PERMANENT.get(status, "the message centre refused it"))
-
-
-def _of_a_part(outcome: Outcome, taken: int, of: int) -> Outcome:
-    """A message of which some parts were taken can be neither finished later nor begun again."""
-    if taken == 0 or isinstance(outcome, Unknown):
-        return outcome
-    assert isinstance(outcome, Refused)
-    return Refused(
-        RefusalKind.PERMANENT,
-        outcome.code,
-        f"part {taken + 1} of {of} was refused after the others were taken: {outcome.text}",
-    )
 
 
 def _packet(settings: LineSettings, message: Outgoing, part: Part) -> ShortMessage:

@@ -7,12 +7,14 @@ import concurrent.futures
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from app.domain.outcomes import Outcome, RefusalKind, Refused, Unknown
-from app.gateways.base import Outgoing
-from app.gateways.smpp.line import Changed, Line, LineSettings, tls_context
+from app.domain.outcomes import Outcome, Unknown
+from app.gateways.base import NotMade, Outgoing
+from app.gateways.smpp.line import Changed, Events, Late, Line, LineSettings, tls_context
 from app.gateways.smpp.pdu import RX_T_APPN, ShortMessage
 from app.gateways.smpp.session import Session
 from app.transport import NotSent
@@ -27,8 +29,20 @@ OpenSocket = Callable[[str, int, float], socket.socket]
 Store = Callable[[ShortMessage], int]
 
 CONNECT_S = 5.0
+ANSWER_S = 15.0  # more than a line waits for an answer
+GRACE_S = 5.0
 STORING_AT_ONCE = 8
 LONGEST_END_S = 15.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose line it is. All but `may_speak` are called in threads, for they write rows."""
+
+    store: Store
+    changed: Changed
+    late: Late
+    may_speak: Callable[[], bool]
 
 
 class Lines:
@@ -47,35 +61,45 @@ class Lines:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def open(self, account_id: int, settings: LineSettings, store: Store, changed: Changed) -> None:
+    def open(self, account_id: int, settings: LineSettings, owner: Owner) -> None:
         """Keep a line for this account until `close`; binds in the background."""
 
         async def deliver(message: ShortMessage) -> int:
-            return await self._loop.run_in_executor(self._storing, store, message)
+            return await self._loop.run_in_executor(self._storing, owner.store, message)
 
-        def tell(why: str, is_refused: bool) -> None:
-            self._storing.submit(changed, why, is_refused)  # it writes rows, which takes its time
+        def changed(why: str, is_refused: bool) -> None:
+            self._storing.submit(owner.changed, why, is_refused)
+
+        def late(reference: str, outcome: Outcome) -> None:
+            self._storing.submit(owner.late, reference, outcome)
 
         with self._lock:
             if account_id in self._lines:
                 return
-            line = Line(settings, self._connect, deliver, tell)
+            line = Line(settings, self._connect, Events(deliver, changed, late, owner.may_speak))
             keeping = asyncio.run_coroutine_threadsafe(line.keep(), self._loop)
             self._lines[account_id] = line, keeping
 
-    def submit(self, account_id: int, message: Outgoing, within_s: float) -> Outcome:
-        """Hand a message over; waits for the message centre's answer, `within_s` at most."""
+    def submit(self, account_id: int, message: Outgoing, ends: float) -> Outcome:
+        """Hand a message over and wait for the message centre's answer; nothing is written after `ends`, of
+        `time.monotonic`.
+
+        Raises:
+            NotMade: nothing was written; this process does not hold the account.
+        """
         with self._lock:
             found = self._lines.get(account_id)
         if found is None:
-            return Refused(
-                RefusalKind.TEMPORARY, "not_bound", "this process does not hold the account's line"
-            )
-        future = asyncio.run_coroutine_threadsafe(found[0].submit(message, within_s), self._loop)
-        try:
-            return future.result(timeout=within_s + 15.0)  # the line's own limits come first
-        except TimeoutError:
-            return Unknown("the line did not say in time what became of the message")
+            raise NotMade("this process does not hold the account's line")
+        future = asyncio.run_coroutine_threadsafe(found[0].submit(message, ends), self._loop)
+        # The line's own limits come first. A process that was paused finds its patience over, too, and what
+        # came in meanwhile unread: so it is asked once more.
+        for patience_s in (max(0.0, ends - time.monotonic()) + ANSWER_S, GRACE_S):
+            try:
+                return future.result(timeout=patience_s)
+            except TimeoutError:
+                continue
+        return Unknown("the line did not say in time what became of the message")
 
     def held(self) -> set[int]:
         with self._lock:
@@ -113,7 +137,12 @@ async def connected(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the checked address, with TLS where the settings say so."""
     loop = asyncio.get_running_loop()
-    sock = await loop.run_in_executor(None, open_socket, settings.host, settings.port, CONNECT_S)
+    opening = loop.run_in_executor(None, open_socket, settings.host, settings.port, CONNECT_S)
+    try:
+        sock = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)  # the thread goes on, and nobody waits for its socket
+        raise
     sock.setblocking(False)
     context = tls_context(settings)
     name = (settings.tls_name or settings.host) if context else None
@@ -122,6 +151,11 @@ async def connected(
     except OSError as error:
         sock.close()
         raise NotSent(connect_failure(error)) from None
+
+
+def _close(opening: asyncio.Future[socket.socket]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def try_login(open_socket: OpenSocket, settings: LineSettings) -> None:

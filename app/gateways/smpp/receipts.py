@@ -7,9 +7,10 @@ writes in its own way).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.status import MessageStatus
+from app.domain.texts import gsm_octets, is_gsm
 from app.gateways.smpp.pdu import (
     TLV_MESSAGE_PAYLOAD,
     TLV_MESSAGE_STATE,
@@ -52,12 +53,14 @@ _FIELD = re.compile(r"\b(id|stat|err)\s*:\s*([^\s]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Receipt:
-    """`message_id` is the centre's, empty when it names none; `number` the recipient in its spelling."""
+    """`message_id` is the centre's, empty when it names none; `number` the recipient in its spelling; `begin`
+    are the first characters of the message's text, where the receipt has them."""
 
     message_id: str
     number: str
     word: str
     error: str = ""
+    begin: bytes = field(default=b"", compare=False)
 
     @property
     def status(self) -> MessageStatus | None:
@@ -72,7 +75,7 @@ def is_receipt(message: ShortMessage) -> bool:
 def receipt_of(message: ShortMessage) -> Receipt:
     """TLVs first, since they are the specification's; the text for what they leave out."""
     raw = message.short_message or message.tlvs.get(TLV_MESSAGE_PAYLOAD, b"")
-    text = _BEFORE_TEXT.split(raw.decode("latin-1"), maxsplit=1)[0]
+    text, *after = _BEFORE_TEXT.split(raw.decode("latin-1"), maxsplit=1)
     words: dict[str, str] = {}
     for name, value in _FIELD.findall(text):
         words.setdefault(name.lower(), value)
@@ -82,7 +85,33 @@ def receipt_of(message: ShortMessage) -> Receipt:
         number=message.source.address,
         word=_STATES.get(state[0], f"state {state[0]}") if state else words.get("stat", ""),
         error=words.get("err", "") if words.get("err", "").strip("0") else "",
+        begin="".join(after).encode("latin-1"),
     )
+
+
+def is_about(receipt: Receipt, text: str) -> bool:
+    """Whether a receipt repeats the beginning of this text, in whatever alphabet; not one that repeats
+    nothing."""
+    begin = receipt.begin.strip()
+    return bool(begin) and any(
+        spelling(text).startswith(begin) for spelling in (_in_gsm, _in_ucs2, _in_latin_1, _in_utf_8)
+    )
+
+
+def _in_gsm(text: str) -> bytes:
+    return gsm_octets(text) if is_gsm(text) else b""
+
+
+def _in_ucs2(text: str) -> bytes:
+    return text.encode("utf-16-be")
+
+
+def _in_latin_1(text: str) -> bytes:
+    return text.encode("latin-1", "replace")
+
+
+def _in_utf_8(text: str) -> bytes:
+    return text.encode()
 
 
 def _id(raw: bytes) -> str:

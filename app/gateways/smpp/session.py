@@ -25,7 +25,9 @@ _BINDS: dict[Role, int] = {
     "transmitter": pdu.BIND_TRANSMITTER,
     "receiver": pdu.BIND_RECEIVER,
 }
-RECEIPTS_AT_ONCE = 20  # the centre sends no more before we answer these
+RECEIPTS_AT_ONCE = 20
+RECEIPTS_AT_MOST = 1_000  # that wait here; a centre that sends more at once hears "later"
+LATE_AT_MOST = 10_000  # questions whose answers are still awaited after their time
 
 
 class BindRefused(Exception):
@@ -56,12 +58,14 @@ class Pace:
     """Seconds, and how many packets may wait for their answer."""
 
     window: int = 10
-    answer_s: float = 10.0
+    answer_s: float = 8.0  # the last packets are written 20 seconds after their claim, and 30 it lasts
     enquire_s: float = 30.0
 
 
 # Stores what a `deliver_sm` says and returns the status to answer it with, after the commit.
 Deliver = Callable[[ShortMessage], Awaitable[int]]
+# Takes an answer that came after its time.
+Late = Callable[[Pdu], None]
 
 
 class Session:
@@ -73,8 +77,10 @@ class Session:
         self._reader, self._writer, self._pace, self._deliver = reader, writer, pace, deliver
         self._numbers = itertools.cycle(range(1, 0x7FFFFFFF))
         self._waiting: dict[int, asyncio.Future[Pdu]] = {}
+        self._late: dict[int, Late] = {}  # oldest first
         self._window = asyncio.Semaphore(pace.window)
         self._places = asyncio.Semaphore(RECEIPTS_AT_ONCE)
+        self._receipts = 0
         self._heard_at = asyncio.get_running_loop().time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False
@@ -91,8 +97,13 @@ class Session:
             raise BindRefused(answer.status)
         self._spawn(self._keep_alive())
 
-    async def submit(self, message: ShortMessage, within_s: float) -> Pdu:
+    async def submit(
+        self, message: ShortMessage, within_s: float, *, check: Callable[[], None], late: Late
+    ) -> Pdu:
         """The centre's `submit_sm_resp`, or its generic nack; `within_s` is for the place in the window.
+
+        `check` is called right before it is written, and raises where it must not be. `late` gets an answer
+        that comes after `NoAnswer`, as long as the session lasts.
 
         Raises:
             LineLost: nothing was written.
@@ -104,7 +115,8 @@ class Session:
         except TimeoutError:
             raise LineLost("no place in the window became free in time") from None
         try:
-            return await self._ask(pdu.SUBMIT_SM, body)
+            check()
+            return await self._ask(pdu.SUBMIT_SM, body, late=late)
         finally:
             self._window.release()
 
@@ -134,7 +146,9 @@ class Session:
 
     # --- out
 
-    async def _ask(self, command: int, body: bytes, *, is_goodbye: bool = False) -> Pdu:
+    async def _ask(
+        self, command: int, body: bytes, *, is_goodbye: bool = False, late: Late | None = None
+    ) -> Pdu:
         if self.closed.done() or (self._is_leaving and not is_goodbye):
             raise LineLost(self.closed.result() if self.closed.done() else "the session is ending")
         number = next(self._numbers)
@@ -144,9 +158,16 @@ class Session:
             self._write(Pdu(command, pdu.ROK, number, body))
             return await asyncio.wait_for(future, self._pace.answer_s)
         except TimeoutError:
+            if late is not None:
+                self._await_late(number, late)
             raise NoAnswer(f"no answer within {self._pace.answer_s:g} seconds") from None
         finally:
             self._waiting.pop(number, None)
+
+    def _await_late(self, number: int, late: Late) -> None:
+        self._late[number] = late
+        if len(self._late) > LATE_AT_MOST:
+            del self._late[next(iter(self._late))]
 
     def _write(self, packet: Pdu) -> None:
         self._writer.write(packet.encoded())
@@ -172,19 +193,25 @@ class Session:
                 header = await self._reader.readexactly(4)
                 raw = header + await self._reader.readexactly(pdu.length_of(header) - 4)
                 self._heard_at = asyncio.get_running_loop().time()
-                await self._take(pdu.decoded(raw))
+                self._take(pdu.decoded(raw))
         except Malformed as error:
             await self.close(f"the message centre sent {error}")
         except (OSError, asyncio.IncompleteReadError):
             await self.close("the connection ended")
 
-    async def _take(self, packet: Pdu) -> None:
+    def _take(self, packet: Pdu) -> None:
         if packet.is_response:
             future = self._waiting.get(packet.sequence)
             if future is not None and not future.done():
                 future.set_result(packet)
+            elif (late := self._late.pop(packet.sequence, None)) is not None:
+                late(packet)
         elif packet.command == pdu.DELIVER_SM:
-            await self._places.acquire()  # a centre that floods us waits
+            # Never waited for here: behind them come the answers to our own packets.
+            if self._receipts >= RECEIPTS_AT_MOST:
+                self._write(packet.answer(pdu.RX_T_APPN, b"\x00"))
+                return
+            self._receipts += 1
             self._spawn(self._take_delivery(packet))
         elif packet.command == pdu.ENQUIRE_LINK:
             self._write(packet.answer())
@@ -198,7 +225,8 @@ class Session:
     async def _take_delivery(self, packet: Pdu) -> None:
         """Answered after the commit: a centre repeats what we do not answer, and what we refuse for now."""
         try:
-            status = await self._deliver(pdu.message_of(packet.body))
+            async with self._places:
+                status = await self._deliver(pdu.message_of(packet.body))
         except Malformed as error:
             log.warning("unreadable deliver_sm", extra={"why": str(error)})
             status = pdu.ROK  # it will not become readable by being repeated
@@ -206,7 +234,7 @@ class Session:
             log.exception("deliver_sm not stored")
             status = pdu.RX_T_APPN
         finally:
-            self._places.release()
+            self._receipts -= 1
         if not self.closed.done():
             self._write(packet.answer(status, b"\x00"))
 

@@ -27,13 +27,13 @@ from app.domain.portals import Portal
 from app.domain.retry import BAD_CALLS_TO_PAUSE, LONGEST_PAUSE_S, REFUSALS_TO_STOP
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
-from app.gateways.base import Context, Gateway, Outgoing
+from app.gateways.base import Context, Gateway, NotMade, Outgoing
 from app.gateways.submission import submit_all
 from app.jobs.drain import drain
 from app.jobs.hints import hint_push
 from app.jobs.messages.faults import note_fault
 from app.jobs.messages.unknown import answering
-from app.services import Services
+from app.services import HandOver, Services
 from app.store.accounts import accounts, pace, stops
 from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
@@ -79,11 +79,17 @@ def submit_messages(services: Services, portal_id: int) -> None:
             drain(Submissions(services, other))
 
 
+def submit_over_line(services: Services, account_id: int) -> None:
+    """The same for one account whose line this process keeps."""
+    account = accounts.by_id(account_id)
+    if account is not None:
+        drain(Submissions(services, account))
+
+
 def _is_ours(services: Services, account: Account) -> bool:
-    """Accounts that need a line are drained where their lines are kept, all others by workers."""
+    """Accounts that need a line are drained where it is kept: see `jobs.lines`."""
     adapter = services.gateways.get(account.slug)
-    needs_line = adapter is not None and adapter.capabilities.needs_line
-    return needs_line == (services.line_of is not None)
+    return adapter is not None and not adapter.capabilities.needs_line
 
 
 def _hold_all(services: Services, portal_id: int) -> None:
@@ -133,7 +139,8 @@ def _count_exceptions(services: Services, taken: Taken) -> None:
 
 @dataclass(frozen=True)
 class _Done:
-    """What came of one call: an outcome for each message; None: it was not made, it was too late for it."""
+    """What came of one call: an outcome for each message; None: it was not made, since it was too late for
+    it, or another process keeps the line."""
 
     claims: Sequence[Claim]
     outcomes: Sequence[Outcome] | None
@@ -268,20 +275,27 @@ class Submissions:
         if time.monotonic() - self._known_at < KNOWN_S:
             return True
         account = accounts.by_id(self._account.id)
-        if account is None or self._services.gateways.get(account.slug) is None:
+        adapter = self._services.gateways.get(account.slug) if account is not None else None
+        if account is None or adapter is None:
+            return False
+        if adapter.capabilities.needs_line and self._line() is None:
             return False
         self._account, self._portal = account, portals.by_id(account.portal_id)
         self._get_ready()
         self._known_at = time.monotonic()
         return True
 
+    def _line(self) -> HandOver | None:
+        find = self._services.line_of
+        return find(self._account.id) if find is not None else None
+
     def _get_ready(self) -> None:
         """What all calls of the account have in common: to work it out for each cost as much as the call."""
-        services, account = self._services, self._account
+        services, account, line = self._services, self._account, self._line()
         adapter = services.gateways.adapters[account.slug]
-        self._http = _UntilDeadline(services.gateway_http(account.slug))
-        line = services.line_of(account.id) if services.line_of else None
-        self._gateway = adapter(account.settings, Context(http=self._http, line=line))
+        self._way = _UntilDeadline(services.gateway_http(account.slug), line)
+        over_line = self._way.hand_over if line is not None else None
+        self._gateway = adapter(account.settings, Context(http=self._way, line=over_line))
         self._can = self._gateway.active_capabilities
         self._answered = answering(services, self._portal, self._gateway)
         self._originators: dict[str, str] = {}
@@ -316,7 +330,7 @@ class Submissions:
                 claims.give_back(claim, now=now)
                 note_fault(self._services, claim.message.id, type(error).__name__)
             return
-        call = _Call(self._gateway, self._http, outgoing, batch, deadline)
+        call = _Call(self._gateway, self._way, outgoing, batch, deadline)
         self._open += 1
         self._services.engine.calls.submit(_make, call, self._done)
 
@@ -440,20 +454,28 @@ class Submissions:
 
 
 class _UntilDeadline:
-    """HTTP for submissions: all calls of one together end by one moment, checked before each is written.
+    """HTTP, or a line, for submissions: all calls of one together end by one moment, checked before each is
+    written. Over a line the answer may come a little later.
 
     Each submission has a thread of its own, and says there until when.
     """
 
-    def __init__(self, http: HttpClient) -> None:
-        self._http, self._thread = http, threading.local()
+    def __init__(self, http: HttpClient, line: HandOver | None) -> None:
+        self._http, self._line, self._thread = http, line, threading.local()
 
     def begin(self, deadline: float) -> None:
         self._thread.deadline = deadline
 
     def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
-        deadline = getattr(self._thread, "deadline", 0.0)  # none was said: it is over
-        return self._http.request(method, url, deadline=deadline, **options)
+        return self._http.request(method, url, deadline=self._deadline, **options)
+
+    def hand_over(self, message: Outgoing) -> Outcome:
+        assert self._line is not None
+        return self._line(message, self._deadline)
+
+    @property
+    def _deadline(self) -> float:
+        return float(getattr(self._thread, "deadline", 0.0))  # none was said: it is over
 
 
 @dataclass(frozen=True)
@@ -461,7 +483,7 @@ class _Call:
     """One call of a gateway: one message, or as many as it takes at once."""
 
     gateway: Gateway
-    http: _UntilDeadline
+    way: _UntilDeadline
     outgoing: Sequence[Outgoing]
     claims: Sequence[Claim]
     deadline: float
@@ -475,9 +497,11 @@ def _make(call: _Call, done: queue.SimpleQueue[_Done]) -> None:
         done.put(_Done(call.claims, None))
         return
     try:
-        call.http.begin(call.deadline)
+        call.way.begin(call.deadline)
         found = submit_all(call.gateway, call.outgoing)
         done.put(_Done(call.claims, found, time.monotonic() - began))
+    except NotMade:
+        done.put(_Done(call.claims, None))
     except BaseException as error:
         unknown = Unknown(f"the call ended by {type(error).__name__}")
         done.put(_Done(call.claims, [unknown] * len(call.claims)))

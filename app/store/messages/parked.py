@@ -57,9 +57,10 @@ class _FoundByAnother(Exception):
     """Somebody else applied the parked report meanwhile."""
 
 
-def _match(row: AnyRow, now: datetime, timing: Timing) -> int | None:
-    """Apply one parked report if it has a message by now; returns the portal to tell."""
-    call = Call(row.account_id, [_unpark(row)], now, timing)
+def _match(row: AnyRow, now: datetime, timing: Timing, report: DeliveryReport | None = None) -> int | None:
+    """Apply one parked report, or this in its place, if it has a message by now; returns the portal to
+    tell."""
+    call = Call(row.account_id, [report or _unpark(row)], now, timing)
     with suppress(_FoundByAnother), writing() as connection:
         told, early, rest = by_reference(connection, call)
         if rest:
@@ -136,6 +137,27 @@ def _unpark(row: AnyRow) -> DeliveryReport:
     data["at"] = datetime.fromisoformat(data["at"]) if data["at"] else None
     data["status"] = MessageStatus(data["status"]) if data["status"] else None
     return DeliveryReport(**data)
+
+
+def parked_lately(account_id: int, *, now: datetime, limit: int = 200) -> list[tuple[int, DeliveryReport]]:
+    """An account's newest parked reports without a reference, each with its id."""
+    column = parked_reports.c
+    query = (
+        sa.select(parked_reports)
+        .where(column.account_id == account_id, column.reference == "", column.received_at >= now - RACE_SPAN)
+        .order_by(column.id.desc())
+        .limit(limit)
+    )
+    with statement() as connection:
+        return [(row.id, _unpark(row)) for row in connection.execute(query)]
+
+
+def match_one_parked(parked_id: int, report: DeliveryReport, *, now: datetime, timing: Timing) -> int | None:
+    """Apply a parked report as this one; returns the portal to tell."""
+    query = sa.select(parked_reports).where(parked_reports.c.id == parked_id)
+    with statement() as connection:
+        row = connection.execute(query).first()
+    return _match(row, now, timing, report) if row is not None else None
 
 
 def rematch_parked(*, now: datetime, timing: Timing, limit: int = 500) -> set[int]:

@@ -5,16 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
+import pytest
 import smpp34
 
-from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
+from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
+from app.gateways.base import NotMade
 from app.gateways.smpp import line as line_module
 from app.gateways.smpp.pdu import GENERIC_NACK, RESPONSE, RX_T_APPN, SUBMIT_SM, Pdu
 from app.gateways.smpp.receipts import receipt_of
-from tests.gateways.smpp.centre import Desk, Proxy, a_centre, a_message, at_the
+from app.gateways.smpp.session import RECEIPTS_AT_ONCE
+from bench.peers.message_centre import Proxy
+from sandbox.processes import free_port
+from tests.worlds.certificates import self_signed
+from tests.worlds.smpp_line import (
+    Desk,
+    a_bare_centre,
+    a_centre,
+    a_message,
+    at_the,
+    behind_tls,
+    checked,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "FIRST_PAUSE_S", 0.05)
 
 
 def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -28,7 +48,7 @@ def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Non
 @in_a_loop
 async def test_a_message_is_taken_and_its_receipt_is_heard() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
-        outcome = await desk.line.submit(a_message(), 10)
+        outcome = await desk.submit(a_message(), 10)
         answered = await centre.report("id:id-1 stat:DELIVRD err:000 text:Hello")
 
     assert outcome == Accepted(("id-1",), segments=1)
@@ -41,7 +61,7 @@ async def test_a_message_is_taken_and_its_receipt_is_heard() -> None:
 @in_a_loop
 async def test_a_receipt_that_is_not_stored_is_not_taken() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
-        await desk.line.submit(a_message(), 10)
+        await desk.submit(a_message(), 10)
         desk.status_for_receipts = RX_T_APPN
         refused = await centre.report("id:id-1 stat:DELIVRD err:000")
         desk.status_for_receipts = 0
@@ -53,7 +73,7 @@ async def test_a_receipt_that_is_not_stored_is_not_taken() -> None:
 @in_a_loop
 async def test_receipts_with_letters_or_nothing_in_them_do_not_break_the_line() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
-        await desk.line.submit(a_message(), 10)
+        await desk.submit(a_message(), 10)
         for text in (
             "id:1 stat:UNDELIV err:0A1",
             "",
@@ -61,7 +81,7 @@ async def test_receipts_with_letters_or_nothing_in_them_do_not_break_the_line() 
             "id:2 done date:261128103155 stat:EXPIRED",
         ):
             assert await centre.report(text) == 0
-        after = await desk.line.submit(a_message(), 10)
+        after = await desk.submit(a_message(), 10)
 
     assert isinstance(after, Accepted)
     assert len(desk.heard) == 4
@@ -77,7 +97,7 @@ async def test_each_refusal_has_its_consequence() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
         centre.answer = lambda number, _count: rules[number[-1]][0]
         for last, (status, kind) in rules.items():
-            outcome = await desk.line.submit(a_message(f"+491511234567{last}"), 10)
+            outcome = await desk.submit(a_message(f"+491511234567{last}"), 10)
 
             assert isinstance(outcome, Refused)
             assert (outcome.kind, outcome.code) == (kind, f"0x{status:02X}")
@@ -95,20 +115,31 @@ def test_a_nack_is_no_acceptance() -> None:
 
 
 @in_a_loop
-async def test_a_throttled_message_is_offered_again_and_taken_once() -> None:
+async def test_a_throttled_message_goes_back_before_anything_of_it_was_taken() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
-        centre.answer = lambda _number, count: smpp34.ESME_RTHROTTLED if count == 1 else "late"
-        outcome = await desk.line.submit(a_message(), 10)
+        centre.answer = lambda _number, _count: smpp34.ESME_RTHROTTLED
+        outcome = await desk.submit(a_message(text="x" * 400))
 
-    assert outcome == Accepted(("late",), segments=1)
-    assert len(centre.taken) == 2
+    assert isinstance(outcome, Refused)
+    assert outcome.kind is RefusalKind.THROTTLE
+    assert len(centre.taken) == 1
+
+
+@in_a_loop
+async def test_a_throttled_part_of_a_message_that_was_begun_is_offered_again() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
+        centre.answer = lambda _number, count: smpp34.ESME_RTHROTTLED if count == 2 else f"id-{count}"
+        outcome = await desk.submit(a_message(text="x" * 200))
+
+    assert outcome == Accepted(("id-1", "id-3"), segments=2)
+    assert [octets[5] for _number, octets in centre.taken] == [1, 2, 2]
 
 
 @in_a_loop
 async def test_no_answer_is_unknown_and_not_repeated() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port, answer_s=0.3)) as desk:
         centre.answer = lambda _number, _count: None
-        outcome = await desk.line.submit(a_message(), 10)
+        outcome = await desk.submit(a_message(), 10)
 
     assert isinstance(outcome, Unknown)
     assert len(centre.taken) == 1
@@ -121,13 +152,13 @@ async def test_a_cut_line_leaves_everything_on_it_unknown_and_binds_again() -> N
         await proxy.start()
         async with at_the(Desk(proxy.port)) as desk:
             centre.answer = lambda _number, _count: None
-            under_way = [asyncio.create_task(desk.line.submit(a_message(), 10)) for _ in range(5)]
+            under_way = [asyncio.create_task(desk.submit(a_message(), 10)) for _ in range(5)]
             while len(centre.taken) < 5:
                 await asyncio.sleep(0.01)
             proxy.cut()
             lost = await asyncio.gather(*under_way)
             centre.answer = lambda _number, count: f"id-{count}"
-            after = await desk.line.submit(a_message(), 20)
+            after = await desk.submit(a_message(), 20)
         await proxy.stop()
 
     assert [type(outcome) for outcome in lost] == [Unknown] * 5
@@ -142,7 +173,7 @@ async def test_answers_in_slices_are_put_together() -> None:
         proxy.slow_bytes = True
         await proxy.start()
         async with at_the(Desk(proxy.port)) as desk:
-            outcomes = await asyncio.gather(*(desk.line.submit(a_message(), 20) for _ in range(8)))
+            outcomes = await asyncio.gather(*(desk.submit(a_message(), 20) for _ in range(8)))
             assert await centre.report("id:id-1 stat:DELIVRD err:000") == 0
         await proxy.stop()
 
@@ -157,12 +188,12 @@ async def test_a_centre_without_signs_of_life_is_left_and_bound_again() -> None:
         proxy = Proxy(centre.port)
         await proxy.start()
         async with at_the(Desk(proxy.port, answer_s=0.3, enquire_s=0.2)) as desk:
-            assert isinstance(await desk.line.submit(a_message(), 10), Accepted)
+            assert isinstance(await desk.submit(a_message(), 10), Accepted)
             proxy.mute = True
             while proxy.connections < 2:
                 await asyncio.sleep(0.02)
             proxy.mute = False
-            after = await desk.line.submit(a_message(), 20)
+            after = await desk.submit(a_message(), 20)
         await proxy.stop()
 
     assert isinstance(after, Accepted)
@@ -175,9 +206,9 @@ async def test_while_the_centre_is_away_nothing_is_sent_and_nothing_unknown() ->
     async with at_the(Desk(port)) as desk:
         while not desk.troubles:
             await asyncio.sleep(0.01)
-        away = await desk.line.submit(a_message(), 0.2)
+        away = await desk.submit(a_message(), 0.2)
         async with a_centre(port) as centre:
-            back = await desk.line.submit(a_message(), 20)
+            back = await desk.submit(a_message(), 20)
 
     assert isinstance(away, Refused)
     assert away.kind is RefusalKind.TEMPORARY
@@ -188,7 +219,7 @@ async def test_while_the_centre_is_away_nothing_is_sent_and_nothing_unknown() ->
 async def test_no_more_are_under_way_than_the_window_holds() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port, window=3, answer_s=5)) as desk:
         centre.answer = lambda _number, _count: None
-        under_way = [asyncio.create_task(desk.line.submit(a_message(), 20)) for _ in range(10)]
+        under_way = [asyncio.create_task(desk.submit(a_message(), 20)) for _ in range(10)]
         while len(centre.taken) < 3:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
@@ -203,7 +234,7 @@ async def test_no_more_are_under_way_than_the_window_holds() -> None:
 @in_a_loop
 async def test_a_long_text_goes_out_as_its_parts() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
-        outcome = await desk.line.submit(a_message(text="[" * 160), 10)
+        outcome = await desk.submit(a_message(text="[" * 160), 10)
 
     assert outcome == Accepted(("id-1", "id-2", "id-3"), segments=3)
     assert [octets[:3] for _number, octets in centre.taken] == [b"\x05\x00\x03"] * 3
@@ -213,24 +244,169 @@ async def test_a_long_text_goes_out_as_its_parts() -> None:
 async def test_a_message_of_which_a_part_is_refused_is_never_begun_again() -> None:
     async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
         centre.answer = lambda _number, count: f"id-{count}" if count == 1 else 0x08
-        outcome = await desk.line.submit(a_message(text="x" * 200), 10)
+        outcome = await desk.submit(a_message(text="x" * 200), 10)
 
     assert isinstance(outcome, Refused)
     assert outcome.kind is RefusalKind.PERMANENT
-    assert "part 2 of 2" in outcome.text
+    assert "after 1 of 2 were taken" in outcome.text
 
 
 @in_a_loop
-async def test_pauses_between_binds_grow() -> None:
-    async with a_centre() as centre:
-        port = centre.port
-    first, line_module.FIRST_PAUSE_S = line_module.FIRST_PAUSE_S, 0.05
-    try:
-        async with at_the(Desk(port)) as desk:
+async def test_what_is_refused_is_refused_with_its_first_part() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
+        centre.answer = lambda _number, _count: 0x0B
+        outcome = await desk.submit(a_message(text="x" * 1000))
+
+    assert isinstance(outcome, Refused)
+    assert (outcome.kind, len(centre.taken)) == (RefusalKind.PERMANENT, 1)
+
+
+@in_a_loop
+async def test_who_lost_the_account_writes_nothing_more() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
+        await desk.submit(a_message())
+        desk.holds = False
+        with pytest.raises(NotMade):
+            await desk.submit(a_message())
+
+    assert len(centre.taken) == 1
+
+
+@in_a_loop
+async def test_nothing_is_written_after_its_time() -> None:
+    """A process that was stopped finds its time over, and its account still its own."""
+    async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
+        await desk.submit(a_message())
+        desk.paused_s = 0.3
+        outcome = await desk.submit(a_message("+4915112345679"), 0.2)
+
+    assert isinstance(outcome, Refused)
+    assert outcome.kind is RefusalKind.TEMPORARY
+    assert [number for number, _octets in centre.taken] == ["4915112345678"]
+
+
+@in_a_loop
+async def test_an_answer_that_comes_late_is_told() -> None:
+    """Without it nobody would know which message a receipt is about."""
+    async with a_centre() as centre, at_the(Desk(centre.port, answer_s=0.3)) as desk:
+        centre.answer = lambda _number, _count: None
+        outcome = await desk.submit(a_message())
+        centre.let_go("late-id")
+        while not desk.late:
+            await asyncio.sleep(0.01)
+
+    assert isinstance(outcome, Unknown)
+    assert desk.late == [("ref", Accepted(("late-id",), segments=1))]
+
+
+@in_a_loop
+async def test_a_late_answer_completes_a_message_whose_other_parts_were_taken() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port, answer_s=0.3)) as desk:
+        centre.answer = lambda _number, count: None if count == 2 else f"id-{count}"
+        outcome = await desk.submit(a_message(text="x" * 400))
+        centre.let_go("id-2")
+        while not desk.late:
+            await asyncio.sleep(0.01)
+
+    assert isinstance(outcome, Unknown)
+    assert desk.late == [("ref", Accepted(("id-1", "id-2", "id-3"), segments=3))]
+
+
+@in_a_loop
+async def test_a_late_answer_to_the_first_of_several_parts_completes_nothing() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port, answer_s=0.3)) as desk:
+        centre.answer = lambda _number, _count: None
+        outcome = await desk.submit(a_message(text="x" * 400))
+        centre.let_go("id-1")
+        centre.answer = lambda _number, count: f"id-{count}"
+        await desk.submit(a_message())
+
+    assert isinstance(outcome, Unknown)
+    assert desk.late == []
+
+
+@in_a_loop
+async def test_receipts_that_wait_for_the_database_do_not_hold_up_answers() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port)) as desk:
+        assert isinstance(await desk.submit(a_message()), Accepted)
+        desk.is_stuck.clear()
+        reports = [
+            asyncio.create_task(centre.report(f"id:id-{at} stat:DELIVRD err:000"))
+            for at in range(RECEIPTS_AT_ONCE + 5)
+        ]
+        await asyncio.sleep(0.2)
+        outcome = await desk.submit(a_message())
+        desk.is_stuck.set()
+        answered = await asyncio.gather(*reports)
+
+    assert isinstance(outcome, Accepted)
+    assert set(answered) == {0}
+
+
+@pytest.mark.parametrize(
+    ("status", "is_refused"), [(0x05, False), (0x08, False), (0x0E, True), (0x0400, True)]
+)
+def test_a_login_that_is_bound_already_is_not_a_wrong_one(status: int, is_refused: bool) -> None:
+    async def run() -> list[tuple[str, bool]]:
+        async with a_bare_centre(status) as port, at_the(Desk(port)) as desk:
+            while not desk.troubles:
+                await asyncio.sleep(0.01)
+            return desk.troubles
+
+    troubles = asyncio.run(asyncio.wait_for(run(), 30))
+
+    assert [refused for _why, refused in troubles] == [is_refused]
+
+
+@in_a_loop
+async def test_the_pace_of_the_contract_counts_parts_and_breaks_no_message_off() -> None:
+    async with a_centre() as centre, at_the(Desk(centre.port, rate_per_s=10)) as desk:
+        await desk.submit(a_message())
+        outcomes = await asyncio.gather(
+            *(desk.submit(a_message(text="x" * 400), 0.5) for _ in range(3)),
+            desk.submit(a_message(text="x" * 1000), 0.5),
+        )
+
+    kinds = [outcome.kind if isinstance(outcome, Refused) else "taken" for outcome in outcomes]
+    assert kinds == ["taken", RefusalKind.THROTTLE, RefusalKind.THROTTLE, RefusalKind.PERMANENT]
+    assert len(centre.taken) == 1 + 3
+
+
+@pytest.mark.parametrize("name", ["smsc.example", "other.example"])
+def test_a_centre_behind_tls_is_the_one_that_was_meant(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path, "smsc.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def run() -> tuple[Desk, Outcome]:
+        async with (
+            a_centre() as centre,
+            behind_tls(centre.port, certificate) as port,
+            at_the(Desk(port, connect=checked, tls=True, tls_name=name)) as desk,
+        ):
+            return desk, await desk.submit(a_message(), 0.5)
+
+    desk, outcome = asyncio.run(asyncio.wait_for(run(), 30))
+
+    if name == "smsc.example":
+        assert outcome == Accepted(("id-1",), segments=1)
+    else:
+        assert isinstance(outcome, Refused)
+        assert "certificate" in desk.troubles[0][0].lower()
+        assert desk.troubles[0][1] is False
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_pauses_between_binds_grow(is_there: bool) -> None:
+    """Also where the centre takes the login, and leaves at once."""
+
+    async def run() -> int:
+        async with a_bare_centre(0) as port, at_the(Desk(port if is_there else free_port())) as desk:
             await asyncio.sleep(1.0)
-            tries = len(desk.troubles)
-    finally:
-        line_module.FIRST_PAUSE_S = first
+            return len([why for why, _refused in desk.troubles if why])
+
+    tries = asyncio.run(asyncio.wait_for(run(), 30))
 
     # 0.05 + 0.1 + 0.2 + 0.4 + 0.8: five tries, and far from the twenty of a pause that does not grow
     assert 2 <= tries <= 7

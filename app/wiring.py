@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import click
@@ -21,7 +22,7 @@ from app.bitrix.opener import OpenerCheck
 from app.config import Config, ConfigError, load_config
 from app.engine import Engine
 from app.gateways.registry import load_registry
-from app.jobs import alerts, retention, weekly
+from app.jobs import alerts, bulk, retention, weekly
 from app.jobs.accounts import check, probe
 from app.jobs.messages import faults, follow_up, held, submit, tell, unknown
 from app.jobs.portals import events as portal_events
@@ -45,14 +46,16 @@ from app.web.admin import (
     statistics,
     try_out,
 )
+from app.web.admin import bulk as bulk_pages
 from app.web.admin.frame import document, renew, static
+from app.web.admin.parts import log_csv
 from app.web.admin.words import language
 from app.web.calls import bodies, events, handler, reports, spooling
 from app.web.operator import health, legal
 
 log = logging.getLogger(__name__)
 
-JOBS = {
+JOBS: dict[str, Callable[[Services, int], None]] = {
     "submit": submit.submit_messages,
     "recover": unknown.recover_message,
     "follow_up": follow_up.follow_up,
@@ -70,6 +73,7 @@ JOBS = {
     "look_for_incidents": alerts.look_for_incidents,
     "tell_incident": alerts.tell,
     "tell_week": weekly.tell_week,
+    "bulk": partial(bulk.work_off, write=log_csv.piece),
 }
 OWNER_JOBS = ("submit", "push")  # named by a portal; they work off everything of it
 BLUEPRINTS = (
@@ -87,6 +91,7 @@ BLUEPRINTS = (
     senders.blueprint,
     try_out.blueprint,
     messages.blueprint,
+    bulk_pages.blueprint,
     settings.blueprint,
     audit.blueprint,
     statistics.blueprint,

@@ -89,7 +89,8 @@ ARROWS_IN_STORE: dict[str, set[str]] = {
     "accounts": {"audit", "database", "leases", "portals", "tables"},
     "messages": {"accounts", "audit", "database", "leases", "portals", "tables"},
     "figures": {"database", "job_runs", "messages", "tables"},
-    "upkeep": {"audit", "database", "figures", "messages", "portals", "tables"},
+    "bulk": {"audit", "database", "leases", "messages", "tables"},
+    "upkeep": {"audit", "bulk", "database", "figures", "messages", "portals", "tables"},
 }
 # The same of the jobs, those with a room of their own.
 ARROWS_IN_JOBS: dict[str, set[str]] = {

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from app.domain.messages import Claim, Message, Reason, Work
+from app.domain.messages import Claim, Reason, Work
 from app.domain.numbers import Recipient, parse_recipient
 from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Unknown, id_spellings
 from app.domain.retry import (
@@ -642,7 +642,22 @@ _NEVER_AGAIN: Mapping[str, AgainWhy] = {
 _MAY_BE_OUT = (Reason.UNKNOWN, Reason.DEAD_LETTER, Reason.DEAD_ENDED)
 
 
-def may_send_again(message: Message, *, country: str = "") -> Again:
+class Standing(Protocol):
+    """What of a message decides what a person may do with it: of one message, or of many that are alike."""
+
+    @property
+    def work(self) -> Work: ...
+    @property
+    def status(self) -> MessageStatus: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+
+
+def may_send_again(message: Standing, *, country: str = "") -> Again:
     """The one question before a resend, for every door: page, command and whatever comes.
 
     `country` is the portal's for numbers without a country code: it may have been chosen since.
@@ -663,13 +678,16 @@ def may_send_again(message: Message, *, country: str = "") -> Again:
     return Again("yes")
 
 
-def _is_number(message: Message, country: str) -> bool:
+def _is_number(message: Standing, country: str) -> bool:
     return isinstance(parse_recipient(message.recipient, default_country=country), Recipient)
 
 
-def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta) -> Change:
+def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta, detail: str = "") -> Change:
     """A person wants it sent again: a new attempt with a fresh ladder. The attempts before stay as they were,
-    and a word about them that the portal has not heard by now is not worth telling any more."""
+    and a word about them that the portal has not heard by now is not worth telling any more.
+
+    `detail` says on which occasion, for the timeline.
+    """
     after = replace(
         state,
         status=MessageStatus.QUEUED,
@@ -690,10 +708,10 @@ def resent(state: State, now: datetime, timing: Timing, *, lifetime: timedelta) 
     )
     if state.told is not None:
         after = replace(after, **must_tell(state, MessageStatus.QUEUED, now, timing, is_resend=True))
-    return Change(after, (("resend", ""),))
+    return Change(after, (("resend", detail),))
 
 
-def may_be_resolved(message: Message) -> bool:
+def may_be_resolved(message: Standing) -> bool:
     """Whether it is for a person to find out what became of it."""
     return message.status is MessageStatus.UNKNOWN and message.work is not Work.SUBMITTING
 
@@ -718,6 +736,37 @@ def resolved(state: State, status: MessageStatus, now: datetime, timing: Timing)
         return Change(closed(state, status, Reason.NONE, "resolved by hand", now, timing), steps)
     after = replace(waits_for_report(state, now, timing), status=status)
     return Change(replace(after, **must_tell(state, status, now, timing)), steps)
+
+
+WhyNotCancelled = Literal[
+    "",
+    "over",
+    "unknown",  # the gateway may have it
+    "on_its_way",
+    "with_gateway",
+    "not_proved",  # it waits for the proof that it is the portal's: sent again later, it would go without one
+]
+
+
+def why_not_cancelled(message: Standing) -> WhyNotCancelled:
+    """Why a message cannot be cancelled; empty: it waits with us, and surely is nowhere else."""
+    if message.work is Work.CLOSED:
+        return "over"
+    if message.status is MessageStatus.UNKNOWN:
+        return "unknown"
+    if message.work is Work.HELD:
+        return "not_proved"
+    if message.work is Work.SUBMITTING:
+        return "on_its_way"
+    is_here = message.work is Work.QUEUED and message.status is MessageStatus.QUEUED
+    return "" if is_here else "with_gateway"
+
+
+def cancelled(state: State, now: datetime, timing: Timing) -> Change | None:
+    """A person does not want it sent any more. None when it is not with us alone."""
+    if state.work is not Work.QUEUED or state.status is not MessageStatus.QUEUED:
+        return None
+    return ended(state, MessageStatus.FAILED, Reason.CANCELLED, "", now, timing)
 
 
 # --- telling the portal

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"  # the gateway's answer never came
     NOT_VERIFIED = "not_verified"  # the call could not be proved to be the portal's
     UNINSTALLED = "uninstalled"
+    CANCELLED = "cancelled"  # by an administrator, before it was sent
     ERASED = "erased"  # its number was removed on request before it was sent
     REPORTED = "reported"  # the gateway's report says so
     NO_REPORT = "no_report"  # accepted, and no report came by its deadline

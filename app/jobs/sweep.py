@@ -14,6 +14,7 @@ from app.jobs.portals import removal
 from app.services import Services
 from app.store import audit, job_runs
 from app.store.accounts import checks, stops
+from app.store.bulk import jobs as bulk_jobs
 from app.store.figures import counts, incidents
 from app.store.messages import claims, messages, parked, telling
 from app.store.portals import events, rest_log, states, tokens, weekly
@@ -48,6 +49,7 @@ def sweep(services: Services) -> None:
         _hint_all(services, "portal_event", events.due(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "check_account", checks.due_for_check(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "tell_incident", incidents.due_notices(services.now(), limit=PORTALS_A_SWEEP))
+        _hint_all(services, "bulk", bulk_jobs.portals_with_work(services.now(), limit=PORTALS_A_SWEEP))
         _hint_all(services, "probe_account", stops.due_for_probe(services.now(), limit=PORTALS_A_SWEEP))
         for portal_id in parked.rematch_parked(now=services.now(), timing=timing):
             _hint(services, "push", portal_id)
@@ -122,6 +124,7 @@ def _hourly(services: Services) -> None:
     events.purge(now - EVENTS_KEPT)
     incidents.purge(now)
     audit.purge(now)
+    bulk_jobs.purge(now)
     check.plan_checks(services)
     _hint_all(services, "close_account", check.accounts_over(services))
     removal.erase_what_was_kept(services)

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.services import services
+from app.store.bulk import jobs
 from app.store.database import db, statement
 from app.store.portals import senders
 from tests.worlds.visitor import Visitor
@@ -53,8 +54,10 @@ def test_no_route_shows_or_changes_what_belongs_to_another_portal(admin: Visitor
         texts: dict[str, Any] = {"originator": f"STRANGER{number}", "name": {}, "description": {}}
         code = senders.add(stranger.portal.id, **texts, now=services().now())
     stranger.submit("/ui/gateway", **{"gateway": "demo", "set-originator": "STRANGER"})
+    assert CANARY in stranger.export().text
+    (job,) = jobs.newest(stranger.portal.id, limit=1)
     before, kept = _rows_of(stranger.portal.id), stranger.portal
-    routes = _routes(admin, {"row_id": message.id, "code": code})
+    routes = _routes(admin, {"row_id": message.id, "code": code, "job_id": job.id})
 
     for method, path, names_a_row in routes:
         answer = admin.ask(method, path, data={} if method == "POST" else None)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from contextvars import Context
+from secrets import token_hex
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from app import wiring
 from app.domain.messages import HandedMessage, Message
 from app.domain.portals import Portal
 from app.services import services
+from app.store.bulk import jobs
 from app.store.messages import acceptance, messages
 from app.store.portals import portals
 from sandbox.client import PortalSandbox
@@ -83,6 +86,24 @@ class Visitor:
         answer: TestResponse = Context().run(client.open, path, method=method, buffered=True, **more)
         self.answers.append(answer)
         return answer
+
+    def export(self, **filters: str | list[str]) -> TestResponse:
+        """The file of an export, when the worker has written it."""
+        asked = self.submit("/ui/bulk", deed="export", key=token_hex(8), **filters)
+        found = re.search(r'data-live="(/ui/bulk/[0-9]+)"', asked.text)
+        assert found is not None, asked.text
+        self.work_off()
+        return self.get(f"{found[1]}/file")
+
+    def work_off(self, *, rounds: int = 100) -> None:
+        """A worker comes by for the bulk jobs of this portal."""
+        Context().run(self._work_off, rounds)
+
+    def _work_off(self, rounds: int) -> None:
+        with self.app.app_context():
+            while rounds and jobs.under_way(self.portal.id):
+                wiring.JOBS["bulk"](services(), self.portal.id)
+                rounds -= 1
 
     # --- what the product knows
 

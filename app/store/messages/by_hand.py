@@ -1,4 +1,4 @@
-"""What a person decides about messages: sent again, resolved, or unsure after a restore."""
+"""What a person decides about messages: sent again, resolved, cancelled, or unsure after a restore."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def resolve(seen: Message, status: MessageStatus, *, now: datetime, timing: Timi
         now,
         seen=seen,
         action=Action.MESSAGE_RESOLVED,
+    )
+
+
+def cancel(seen: Message, *, now: datetime, timing: Timing) -> bool:
+    """A person does not want it sent any more. False when it is not what they saw (any more)."""
+    return apply_event(
+        seen.id,
+        lambda state: life.cancelled(state, now, timing),
+        now,
+        seen=seen,
+        action=Action.MESSAGE_ENDED,
     )
 
 

@@ -23,7 +23,6 @@ from app.store.tables import HAS_AUTHOR, attempts, gateway_accounts, messages, s
 
 # Longer than what follows a prefix in any message id, and after it in any order of letters.
 _LAST = "z" * 128
-_BATCH = 1000
 # Rows that are looked through for one page: first some, since what is wanted is often new. Entries of an
 # index are read many times as fast as whole rows.
 _NEAR, _FAR = 2_000, 400_000
@@ -100,27 +99,6 @@ def page(
     return find(portal_id, filters, limit=limit, after=after).messages
 
 
-def all_of(portal_id: int, filters: Filters) -> Iterator[list[Message]]:
-    """Every message of the log in batches, so that no query and no memory holds them all."""
-    found = find(portal_id, filters, limit=_BATCH)
-    while True:
-        if found.messages:
-            yield found.messages
-        if found.next is None:
-            return
-        found = find(portal_id, filters, limit=_BATCH, after=found.next)
-
-
-def has_more_than(portal_id: int, filters: Filters, limit: int) -> bool:
-    """Whether the log has more messages than `limit`; counts no further."""
-    if _looked_for(filters):
-        count = 0
-        return any((count := count + len(batch)) > limit for batch in all_of(portal_id, filters))
-    one_more = _newest(portal_id, filters, None).limit(1).offset(limit)
-    with statement() as connection:
-        return connection.execute(one_more).first() is not None
-
-
 @dataclass(frozen=True)
 class Count:
     """How many messages there are; `is_more`: at least so many."""
@@ -145,6 +123,20 @@ def counts_of(portal_id: int, filters: Filters) -> Mapping[MessageStatus, Count]
     with statement() as connection:
         found = connection.execute(sa.union_all(*queries)).all()
     return {MessageStatus(word): Count(min(int(n or 0), COUNTED), bool(more)) for word, n, more in found}
+
+
+# --- for whoever goes through all of it, in steps of their own
+
+
+def narrowed(portal_id: int, filters: Filters) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """What an index knows of the filters, however many rows they leave."""
+    found = list(_narrowed(portal_id, replace(filters, message_id="")))
+    return [*found, *_begins_with(filters.message_id)] if filters.message_id else found
+
+
+def looked_for(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    """What is to be asked of every row beside."""
+    return [condition(messages.c[name]) for name, condition in _looked_for(replace(filters, message_id=""))]
 
 
 # --- how it is found
@@ -222,16 +214,14 @@ def _narrowed(portal_id: int, filters: Filters) -> Iterator[sa.ColumnElement[boo
 
 
 def _of_prefix(portal_id: int, prefix: str) -> sa.Select[tuple[int]]:
+    mine = (messages.c.portal_id == portal_id, *_begins_with(prefix))
+    return sa.select(messages.c.id).where(*mine).limit(_NEAR)
+
+
+def _begins_with(prefix: str) -> tuple[sa.ColumnElement[bool], ...]:
     """The bounds find it in the index whatever the database's order of letters; LIKE alone would not."""
-    return (
-        sa.select(messages.c.id)
-        .where(
-            messages.c.portal_id == portal_id,
-            messages.c.message_id.between(prefix, prefix + _LAST),
-            messages.c.message_id.startswith(prefix, autoescape=True),
-        )
-        .limit(_NEAR)
-    )
+    column = messages.c.message_id
+    return column.between(prefix, prefix + _LAST), column.startswith(prefix, autoescape=True)
 
 
 _Condition = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.store.tables.account import gateway_accounts
+from app.store.tables.bulk import BULK_UNDER_WAY, bulk_chunks, bulk_jobs
 from app.store.tables.figures import cost_counts, delivery_counts, incidents, message_counts, split_counts
 from app.store.tables.message import (
     COST_NOT_COUNTED,
@@ -33,6 +34,7 @@ from app.store.tables.portal import (
 )
 
 __all__ = [
+    "BULK_UNDER_WAY",
     "COST_NOT_COUNTED",
     "COUNT_KEY",
     "HAS_AUTHOR",
@@ -45,6 +47,8 @@ __all__ = [
     "WENT_WRONG",
     "attempts",
     "audit_log",
+    "bulk_chunks",
+    "bulk_jobs",
     "cost_counts",
     "credentials",
     "delivery_counts",

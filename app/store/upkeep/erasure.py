@@ -21,6 +21,7 @@ from app.domain.numbers import Recipient, country_of, mask, numbers_in, parse_re
 from app.domain.portals import Portal, PortalSettings
 from app.domain.retry import Timing
 from app.store import audit
+from app.store.bulk.jobs import end_of_erasure
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
 from app.store.messages.rows import NO_CONTENT, locked, state_of, write
 from app.store.portals.events import REMOVAL
@@ -185,6 +186,7 @@ class NumberEraser:
         A message to it keeps its row, without recipient and content: what became of it stays countable, and
         a repeat of its call is recognised. What is not submitted is not sent any more, and told as failed.
         A message that is being submitted at this moment is left for the next call: see `count_submitting`.
+        Files of exports are sealed and not searched: all of them go.
         """
         if not self._is_noted:
             audit.note(Action.NUMBER_ERASED, self._scope.portal_id, about=mask(self._number), at=now)
@@ -201,6 +203,8 @@ class NumberEraser:
                     with writing() as connection:
                         connection.execute(sa.update(table).where(table.c.id == row.id).values(**values))
                     changed[table.name] = changed.get(table.name, 0) + 1
+        if chunks := end_of_erasure(self._scope.portal_id):
+            changed["bulk_chunks"] = changed.get("bulk_chunks", 0) + chunks
         overwrite_deleted()
         return changed
 

@@ -11,7 +11,16 @@ from app.domain.audit import Action
 from app.store import audit
 from app.store.database import AnyRow, statement, writing
 from app.store.database.secrets import secret_box
-from app.store.tables import credentials, gateway_accounts, messages, old_secrets, portal_events, portals
+from app.store.tables import (
+    bulk_chunks,
+    bulk_jobs,
+    credentials,
+    gateway_accounts,
+    messages,
+    old_secrets,
+    portal_events,
+    portals,
+)
 
 BATCH = 200
 
@@ -23,6 +32,7 @@ _SEALED: tuple[tuple[sa.Table, tuple[str, ...], Mapping[str, str]], ...] = (
     (old_secrets, ("secret",), {"secret": "hash"}),
     (messages, ("author_token", "held_token"), {}),
     (portal_events, ("payload",), {}),
+    (bulk_chunks, ("payload",), {}),
 )
 
 
@@ -60,6 +70,9 @@ def _batch(table: sa.Table, columns: tuple[str, ...], after: int) -> list[AnyRow
     query = sa.select(table.c.id, *named, portals.c.member_id.label("owner"))
     if table is portal_events:  # may belong to a portal that has no row yet
         query = sa.select(table.c.id, *named, table.c.member_id.label("owner"))
+    elif table is bulk_chunks:
+        query = query.join(bulk_jobs, bulk_jobs.c.id == table.c.job_id)
+        query = query.join(portals, portals.c.id == bulk_jobs.c.portal_id)
     elif table is not portals:
         query = query.join(portals, portals.c.id == table.c.portal_id)
     filled = sa.or_(*(column != "" for column in named))

@@ -1,4 +1,4 @@
-"""The log of messages and its export; one message, every step of its way, and what can be done about it."""
+"""The log of messages; one message, every step of its way, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Response, abort, request, stream_with_context, url_for
+from flask import Response, abort, request, url_for
 
+from app.actions.cancel import cancel as end_unsent
 from app.actions.resolve import resolve as write_down
 from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
 from app.domain.audit import Action
-from app.domain.life import Again, may_be_resolved, may_send_again
+from app.domain.life import Again, may_be_resolved, may_send_again, why_not_cancelled
 from app.domain.messages import Message, Work
 from app.domain.numbers import mask
 from app.domain.prices import parse_price, totals
@@ -22,13 +23,13 @@ from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.services import services
 from app.store import audit
+from app.store.database.secrets import new_secret
 from app.store.messages import log as message_log
 from app.store.messages import messages
 from app.store.messages.log import Count, Position
 from app.store.messages.timeline import attempts_of, timeline
 from app.web.admin.frame import document, privacy, sessions
-from app.web.admin.parts import cures, filters, log_columns, log_csv
-from app.web.admin.parts.days import day_of
+from app.web.admin.parts import cures, filters, log_columns
 from app.web.admin.parts.filters import LogQuery
 from app.web.admin.words import codes
 from app.web.admin.words.language import gettext as _
@@ -36,7 +37,6 @@ from app.web.admin.words.language import money, number
 from app.web.admin.words.messages import (
     author_label,
     card_label,
-    export_too_large,
     reason_text,
     retention_note,
     status_label,
@@ -52,7 +52,6 @@ blueprint = document.page_blueprint("ui_messages")
 
 PAGE_SIZE = 50
 TEXT_SHOWN = 60
-EXPORT_LIMIT = 100_000
 
 
 # --- the log
@@ -98,8 +97,7 @@ def _log(place: Position | None = None) -> Response:
         older_url=_address(query, after=filters.text_of_place(found.next)) if found.next else "",
         newest_url=_address(query),
         live_url=_address(query) if place is None else "",
-        export_url=url_for(".export", **query.chosen),
-        export_name=f"messages-{day_of(services().now()).isoformat()}.csv",
+        bulk_key=new_secret(),
         retention=retention_note(sessions.this().portal.settings),
         numbers=_numbers_switch(),
     )
@@ -264,28 +262,6 @@ def _portal_url(path: str) -> str:
     return urljoin(sessions.this().portal.client_endpoint, f"..{path}")  # beside its /rest/
 
 
-@blueprint.get("/messages.csv")
-def export() -> Response:
-    """All messages of the log as a file; more than a spreadsheet bears are refused before it begins."""
-    portal_id, query = sessions.this().portal.id, _query()
-    if message_log.has_more_than(portal_id, query.filters, EXPORT_LIMIT):
-        return document.page("_export_too_large.html", status=422, text=export_too_large(EXPORT_LIMIT))
-    audit.note(Action.MESSAGES_EXPORTED, portal_id, after=_without_numbers(query))
-    lines = log_csv.lines(
-        privacy.exported(message_log.all_of(portal_id, query.filters)),
-        costs_of=message_log.costs_of,
-        gateways=message_log.gateways_of(portal_id),
-    )
-    return Response(stream_with_context(lines), mimetype="text/csv")
-
-
-def _without_numbers(query: LogQuery) -> dict[str, Any]:
-    """What was exported. What was searched for may be a number, or words of a text."""
-    searched = query.chosen.get("q", "")
-    is_id = query.filters.message_id or query.filters.row_id is not None
-    return {**query.chosen, **({"q": searched if is_id else mask(searched)} if searched else {})}
-
-
 # --- one message
 
 
@@ -351,6 +327,14 @@ def resolve(row_id: int) -> Response:
     return _one("message.html", **_facts(_message(row_id)), notice="resolved")
 
 
+@blueprint.post(f"/messages/{document.ROW}/cancel")
+def cancel(row_id: int) -> Response:
+    """A message that waits is not sent any more."""
+    if not end_unsent(services(), _message(row_id)):
+        return _one("message.html", status=409, **_facts(_message(row_id)), notice="not_cancelled")
+    return _one("message.html", **_facts(_message(row_id)), notice="cancelled")
+
+
 def _message(row_id: int) -> Message:
     """One that this session may see, of whoever's portal it is."""
     session = sessions.this()
@@ -388,6 +372,7 @@ def _facts(row: Message) -> dict[str, Any]:
         "attempts": attempts,
         "can_send_again": again.answer != "no" and session.is_admin,
         "again": again,
+        "can_cancel": not why_not_cancelled(row) and session.is_admin,
         "can_resolve": may_be_resolved(row) and session.is_admin,
     }
 

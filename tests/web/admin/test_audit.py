@@ -14,6 +14,7 @@ from app.services import services
 from app.store import audit
 from app.store.accounts import accounts
 from app.store.audit import Entry
+from app.store.bulk import jobs
 from app.store.database import writing
 from app.store.messages import messages
 from app.store.portals import portals, senders
@@ -74,7 +75,29 @@ def _resolve(admin: Visitor) -> Any:
 
 
 def _export_messages(admin: Visitor) -> Any:
-    return admin.get("/ui/messages.csv", query_string={"q": "15112345678"})
+    return admin.submit("/ui/bulk", deed="export", key="e", q="15112345678")
+
+
+def _fetch_export(admin: Visitor) -> Any:
+    return admin.export()
+
+
+def _a_bulk_job(admin: Visitor) -> str:
+    row_id = _ended(admin, status="failed", work="closed", reason="refused", due_at=None)
+    admin.submit("/ui/bulk", deed="again", key="k", row=[str(row_id)])
+    job = jobs.of_key(admin.portal.id, "k")
+    assert job is not None
+    return f"/ui/bulk/{job.id}"
+
+
+def _start_bulk(admin: Visitor) -> Any:
+    return admin.submit(f"{_a_bulk_job(admin)}/start")
+
+
+def _stop_bulk(admin: Visitor) -> Any:
+    job = _a_bulk_job(admin)
+    admin.submit(f"{job}/start")
+    return admin.submit(f"{job}/stop")
 
 
 # What a person does, by the endpoint that does it -> what has to be written down.
@@ -125,8 +148,15 @@ DEEDS: dict[str, tuple[Action, Callable[[Visitor], Any]]] = {
         Action.SESSIONS_ENDED,
         lambda admin: admin.submit("/ui/settings/end-sessions"),
     ),
+    "ui_messages.cancel": (
+        Action.MESSAGE_ENDED,
+        lambda admin: admin.submit(f"/ui/messages/{admin.message('Hello', NUMBER).id}/cancel"),
+    ),
+    "ui_bulk.ask": (Action.MESSAGES_EXPORTED, _export_messages),
+    "ui_bulk.start": (Action.BULK_STARTED, _start_bulk),
+    "ui_bulk.stop": (Action.BULK_STOPPED, _stop_bulk),
     # What shows or gives away something is a GET.
-    "ui_messages.export": (Action.MESSAGES_EXPORTED, _export_messages),
+    "ui_bulk.download": (Action.EXPORT_FETCHED, _fetch_export),
     "ui_messages.show_message": (
         Action.NUMBER_SHOWN,
         lambda admin: admin.get(f"/ui/messages/{admin.message('Hello', NUMBER).id}"),
@@ -204,7 +234,7 @@ def test_a_secret_shows_that_it_is_another_and_nothing_else(admin: Visitor) -> N
 
 
 def test_numbers_are_shortened_everywhere(admin: Visitor) -> None:
-    for _, do in (DEEDS[name] for name in ("ui_messages.send_again", "ui_test.send", "ui_messages.export")):
+    for _, do in (DEEDS[name] for name in ("ui_messages.send_again", "ui_test.send", "ui_bulk.ask")):
         do(admin)
 
     text = admin.get("/ui/activity").text + admin.get("/ui/activity.csv").text

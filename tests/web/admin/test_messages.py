@@ -260,7 +260,7 @@ def test_a_price_may_lack_its_currency() -> None:
 
 
 def _exported(admin: Visitor, **filters: str) -> list[list[str]]:
-    answer = admin.get("/ui/messages.csv", query_string=filters)
+    answer = admin.export(**filters)
     assert answer.status_code == 200
     assert answer.mimetype == "text/csv"
     text = answer.data.decode()
@@ -271,7 +271,7 @@ def _exported(admin: Visitor, **filters: str) -> list[list[str]]:
 def test_the_export_has_every_message_of_the_filter_in_full(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.messages.log._BATCH", 2)
+    monkeypatch.setattr("app.store.bulk.files.AT_ONCE", 2)
     ids = [admin.message("x" * n, to=f"+4915112345{n:03}").id for n in range(1, 6)]
     for row_id in ids[1:]:
         _set(row_id, status="failed", reason="refused")
@@ -292,7 +292,7 @@ def test_the_export_speaks_the_persons_language_and_spreadsheet(admin: Visitor) 
     message = admin.message()
     _attempt(message, _account(admin, "twilio"), cost="0.0075 USD")
 
-    text = admin.get("/ui/messages.csv").text
+    text = admin.export().text
 
     assert ';"0,0075";"USD";' in text
 
@@ -328,25 +328,10 @@ def test_no_cell_begins_a_formula_whatever_separator_a_spreadsheet_goes_by(text:
 def test_every_cell_is_quoted(admin: Visitor) -> None:
     admin.message("Hello")
 
-    text = admin.get("/ui/messages.csv").data.decode()
+    text = admin.export().data.decode()
 
     for line in text.removeprefix("\ufeff").splitlines():
         assert line.startswith('"') and line.endswith('"') and '","' in line
-
-
-def test_too_large_an_export_is_refused_before_it_begins(
-    admin: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.web.admin.messages.EXPORT_LIMIT", 2)
-    ids = [admin.message("x" * n).id for n in (1, 2, 3)]
-    _set(ids[0], status="failed")
-
-    refused = admin.get("/ui/messages.csv")
-    allowed = admin.get("/ui/messages.csv?status=queued")
-
-    assert refused.status_code == 422
-    assert "Choose a shorter period" in refused.text
-    assert allowed.status_code == 200
 
 
 def test_another_portals_messages_are_in_no_log_and_no_file(admin: Visitor, stranger: Visitor) -> None:
@@ -354,8 +339,7 @@ def test_another_portals_messages_are_in_no_log_and_no_file(admin: Visitor, stra
     searches: list[dict[str, str]] = [{}, {"q": f"#{message.id}"}, {"q": message.message_id}, {"q": "5688"}]
 
     for filters in searches:
-        for address in ("/ui/messages", "/ui/messages.csv"):
-            text = admin.get(address, query_string=filters).text
+        for text in (admin.get("/ui/messages", query_string=filters).text, admin.export(**filters).text):
             assert "another portal" not in text
             assert "88" not in re.findall(r"\*\*\*(\d\d)", text)
             assert f"/ui/messages/{message.id}" not in text

@@ -8,7 +8,7 @@ by parts would spell a masked number out. So would one for words of hidden texts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -80,12 +80,6 @@ def only_author() -> str:
     """The user whose messages alone this session may see; empty: everybody's."""
     session = sessions.this()
     return (session.user_id or "nobody") if session.sees_only_own else ""
-
-
-def exported(batches: Iterable[list[Message]]) -> Iterator[list[Message]]:
-    """The messages of a file for an administrator: numbers in full, texts as everywhere."""
-    for batch in batches:
-        yield [shown(message) for message in batch]
 
 
 def shown(message: Message) -> Message:

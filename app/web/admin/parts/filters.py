@@ -17,6 +17,7 @@ from app.web.admin.frame import privacy
 from app.web.admin.parts import searching
 from app.web.admin.parts.days import begin_of, day_of
 from app.web.admin.words.language import gettext as _
+from app.web.admin.words.language import short_date
 from app.web.admin.words.messages import author_label, status_label
 from app.words.catalogues import N_
 
@@ -92,6 +93,28 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         authors=[(author.value, author_label(author)) for author in Author],
         other_ways=search.other_ways,
     )
+
+
+def in_words(portal_id: int, chosen: Mapping[str, str], *, now: datetime) -> list[tuple[str, str]]:
+    """The name of each filter that narrows, and what was chosen, as a person reads it."""
+    searched = ("q", "how")
+    query = read(portal_id, {name: chosen[name] for name in chosen if name not in searched}, now=now)
+    given = query.chosen
+    choices = (
+        ("status", _("Status"), query.statuses),
+        ("gateway", _("Gateway"), query.gateways),
+        ("sender", _("Sender"), query.sender_codes),
+    )
+    words = [
+        (label, dict(known).get(given[name], given[name])) for name, label, known in choices if name in given
+    ]
+    if days := [short_date(date.fromisoformat(given[name])) for name in ("from", "to") if name in given]:
+        words.insert(0, (_("Period"), " – ".join(dict.fromkeys(days))))
+    elif "period" in given:
+        words.insert(0, (_("Period"), dict(query.periods)[given["period"]]))
+    if "q" in chosen:
+        words.append((_("Search"), chosen["q"]))
+    return words or [(_("Messages"), _("All"))]
 
 
 def gateway_title(slug: str) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from flask import current_app
 
 from app.bitrix.cards import cards_of
 from app.domain.messages import Message
 from app.domain.prices import Price, parse_price, totals
+from app.store.bulk.jobs import Asker
 from app.web.admin.parts.days import zone
+from app.web.admin.words import language
 from app.web.admin.words.language import decimal_sign
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import card_label, reason_text, status_label
@@ -24,17 +28,18 @@ _BEGIN = re.compile(rf"(?:^|(?<=[;,|\t\r\n]))[ \u00a0\u3000\"']*(?=[{_SIGNS}])")
 _PHONE = re.compile(r"\+[0-9]{1,20}")
 
 
-def lines(
-    batches: Iterable[Sequence[Message]],
-    *,
-    costs_of: Callable[[list[int]], dict[int, list[str]]],
-    gateways: dict[int, str],
-) -> Iterator[str]:
-    """The file piece by piece: the byte order mark and the header, then one piece for each batch."""
-    yield "\ufeff" + written([_header()])
-    for batch in batches:
-        costs = costs_of([message.id for message in batch])
-        yield written(_cells(message, costs.get(message.id, []), gateways) for message in batch)
+def piece(
+    messages: Sequence[Message],
+    costs: Mapping[int, list[str]],
+    gateways: Mapping[int, str],
+    reader: Asker,
+    is_begin: bool,
+) -> str:
+    """Some lines of the file, as its reader reads; before the first the byte order mark and the header."""
+    with current_app.app_context():  # whoever writes it is no request, and may serve another reader next
+        language.use(reader.language, reader.time_zone)
+        head = "\ufeff" + written([_header()]) if is_begin else ""
+        return head + written(_cells(message, costs.get(message.id, []), gateways) for message in messages)
 
 
 def _header() -> list[str]:
@@ -57,7 +62,7 @@ def _header() -> list[str]:
     ]
 
 
-def _cells(message: Message, costs: list[str], gateways: dict[int, str]) -> list[str]:
+def _cells(message: Message, costs: list[str], gateways: Mapping[int, str]) -> list[str]:
     reason = reason_text(message)
     prices = totals(price for cost in costs if (price := parse_price(cost)))
     return [

@@ -186,6 +186,11 @@ _REASONS = {
         _("What was not sent by then is not sent any more."),
         _("Write the message again in Bitrix24 if it is still of use."),
     ),
+    Reason.CANCELLED: lambda: Trouble(
+        _("An administrator cancelled the message"),
+        _("It had not been sent by then. Nothing was charged."),
+        _("Send it again if it is still of use."),
+    ),
     Reason.ERASED: lambda: Trouble(
         _("Its phone number was erased on request"),
         _("It had not been sent by then, and is not sent any more."),
@@ -272,15 +277,6 @@ def retention_note(settings: PortalSettings) -> str:
         "Texts are kept for %(text_days)s days and messages for %(row_days)s; the settings say so.",
         text_days=number(settings.text_days),
         row_days=number(settings.row_days),
-    )
-
-
-def export_too_large(limit: int) -> Trouble:
-    """More messages than a file is made of."""
-    return Trouble(
-        _("There are too many messages for one file"),
-        _("A file holds up to %(limit)s messages. Nothing was exported.", limit=number(limit)),
-        _("Choose a shorter period, and export the rest period by period."),
     )
 
 
@@ -371,7 +367,9 @@ def _step(entry: TimelineEntry) -> Step:
         case "resolved":
             return Step(at, "", _("An administrator found out: %(status)s", status=_word(detail)))
         case "resend":
-            return Step(at, "", _("An administrator sent it again"))
+            return Step(
+                at, "", _("An administrator sent it again"), _("Together with others.") if detail else ""
+            )
         case "erased":
             return Step(at, "", _("Number and text were erased on request"))
         case "ended":

@@ -306,9 +306,10 @@
     for (const part of document.querySelectorAll("[data-live]")) {
       if (asWas.has(part)) continue;
       asWas.set(part, part.innerHTML);
-      later(part, LIVE_MS);
+      later(part, paceOf(part));
     }
   }
+  const paceOf = (part) => Number(part.dataset.pace) || LIVE_MS; // where somebody waits for the end of it
   const later = (part, pause) => setTimeout(() => part.isConnected && lookAgain(part, pause), pause);
 
   const isBusyIn = (part) =>
@@ -319,8 +320,8 @@
     (!getSelection().isCollapsed && part.contains(getSelection().anchorNode));
 
   async function lookAgain(part, pause) {
-    if (isBusyIn(part)) return later(part, LIVE_MS);
-    let next = LIVE_MS;
+    if (isBusyIn(part)) return later(part, paceOf(part));
+    let next = paceOf(part);
     try {
       const headers = { Authorization: `Bearer ${token}`, "HX-Request": "true" };
       const answer = await fetch(part.dataset.live, { headers, signal: AbortSignal.timeout(15000) });
@@ -347,8 +348,24 @@
     htmx.process(fresh);
     markOpen();
     if (focused) fresh.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    if ("live" in fresh.dataset) later(fresh, LIVE_MS);
+    say(fresh);
+    if ("live" in fresh.dataset) later(fresh, paceOf(fresh));
+    else end(fresh);
     title();
+  }
+
+  // A screen reader hears what changes in an element that stays; it is told the coarse steps alone.
+  function say(part) {
+    const voice = find(`[data-voice="${part.id}"]`);
+    if (voice && voice.textContent !== part.dataset.say) voice.textContent = part.dataset.say;
+  }
+
+  // What there was only while it went on, a button to stop it, goes with it; its focus goes to what came of it.
+  function end(part) {
+    for (const beside of document.querySelectorAll(`[data-while="${part.id}"]`)) {
+      if (beside.contains(document.activeElement)) part.focus({ preventScroll: true });
+      beside.remove();
+    }
   }
 
   // What changed is marked for a moment.
@@ -362,6 +379,26 @@
   live();
   guard();
   htmx.process(document.body); // now: htmx itself waits until every script has arrived
+
+  // --- rows to choose: one by one, with Shift from the last one to this, or the whole page
+
+  let lastBox = null;
+  document.addEventListener("click", (event) => {
+    const box = event.target;
+    if (!(box instanceof HTMLInputElement) || box.type !== "checkbox") return;
+    const rows = [...document.querySelectorAll('input[name="row"]')];
+    if ("pickAll" in box.dataset) for (const row of rows) row.checked = box.checked;
+    else if (box.name === "row") {
+      const [from, to] = [rows.indexOf(lastBox), rows.indexOf(box)].sort((a, b) => a - b);
+      if (event.shiftKey && from >= 0) for (const row of rows.slice(from, to + 1)) row.checked = box.checked;
+      lastBox = box;
+    } else return;
+    const picked = rows.filter((row) => row.checked).length;
+    const whole = find("[data-pick-all]");
+    whole.checked = picked > 0 && picked === rows.length;
+    whole.indeterminate = picked > 0 && picked < rows.length;
+    find("[data-picked]").textContent = picked;
+  });
 
   // --- links to the portal's pages, in its slider; a link like any other while there is no portal around us
 

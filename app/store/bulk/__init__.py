@@ -1,0 +1,1 @@
+"""One deed for many messages: which ones, how far the job is, and the files that exports leave."""

@@ -24,7 +24,7 @@ from app.store.database import is_sqlite, statement, utcnow
 from app.store.figures import counts
 from app.web.admin.frame.sessions import Session, issue
 from bench.growth import analyze
-from bench.rows import fill
+from bench.rows import bulk_writing, fill
 from bench.sections import Section, table
 from bench.usage import cpu_s
 from bench.worlds import MODES, a_portal, product_on
@@ -56,7 +56,6 @@ _FATES: tuple[tuple[int, dict[str, Any]], ...] = (
     (3, {"status": "failed", "reason": "refused"}),
     (1, {"status": "unknown", "reason": "unknown"}),
 )
-_SOURCES = ("crm", "bizproc", "sender")
 _WAITING = 1_000
 
 
@@ -98,15 +97,33 @@ def _fill(portal: Portal, rows: int) -> None:
         at = now - timedelta(days=day, hours=1)
         for share, fate in _FATES:
             some = {"received_at": at, "account_id": account.id, "segments": 1, "attempts": 1, **fate}
-            some |= {"module_id": _SOURCES[day % 3], "author_id": str(day % 2)}
-            some |= {"sender_code": f"sms_{day % 5}", "recipient": _number}
+            some |= {"module_id": _source, "author_id": "7", "sender_code": _sender, "recipient": _number}
             fill(portal, max(1, rows * share // 100 // DAYS), prefix=f"d{day}-{fate['status']}", **some)
+    _spread_over_the_hours()
     waiting = {"status": "queued", "work": "queued", "reason": "account_stopped", "due_at": now}
     fill(portal, _WAITING, prefix="waiting", account_id=account.id, **waiting)
 
 
 def _number(n: Any) -> sa.ColumnElement[str]:
     return sa.literal("+49151").concat(sa.cast(10_000_000 + n * 7919 % 89_999_999, sa.String))
+
+
+def _source(n: Any) -> sa.ColumnElement[str]:
+    return sa.case((n % 3 == 0, "crm"), (n % 3 == 1, "bizproc"), else_="sender")
+
+
+def _sender(n: Any) -> sa.ColumnElement[str]:
+    return sa.literal("sms_").concat(sa.cast(n % 5, sa.String))
+
+
+def _spread_over_the_hours() -> None:
+    """Each of a day's messages at another time, so that every quarter of an hour has some."""
+    earlier = "id * 7919 % 86400"
+    on_sqlite = f"strftime('%Y-%m-%d %H:%M:%S.000000', received_at, '-' || ({earlier}) || ' seconds')"
+    on_postgresql = f"received_at - ({earlier}) * interval '1 second'"
+    with bulk_writing() as connection:
+        at = on_sqlite if is_sqlite() else on_postgresql
+        connection.execute(sa.text(f"UPDATE messages SET received_at = {at}"))
 
 
 def _asking(portal: Portal) -> Callable[[str], None]:

@@ -54,6 +54,7 @@ class Filters:
     account_ids: tuple[int, ...] = ()
     sender_code: str = ""
     author_id: str = ""
+    reason: str = ""
     author: Author | None = None
     recipient: str = ""
     digits: str = ""
@@ -241,6 +242,8 @@ def _looked_for(filters: Filters) -> list[tuple[str, _Condition]]:
         found.append(("sender_code", lambda column: column == filters.sender_code))
     if filters.digits:
         found.append(("recipient", lambda column: column.contains(filters.digits, autoescape=True)))
+    if filters.reason:
+        found.append(("reason", lambda column: column == filters.reason))
     if filters.author is not None:
         found += _of_author(filters.author)
     if filters.words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Response, url_for
@@ -15,19 +15,17 @@ from app.domain.audit import Action
 from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
 from app.domain.messages import Message
 from app.domain.portals import Portal, PortalState
-from app.domain.status import MessageStatus
 from app.services import services
 from app.store import audit
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
-from app.store.figures import overview, statistics
-from app.store.figures.counts import quarter_of
-from app.store.figures.statistics import Span
+from app.store.figures import overview
 from app.store.portals import portals, senders
 from app.store.portals.senders import Sender
 from app.transport import TransportError
 from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.frame.sessions import Session
+from app.web.admin.parts.today import today, waiting
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import reason_text, status_label, status_tone
 from app.web.admin.words.troubles import Trouble, registration_trouble, system_text
@@ -38,14 +36,6 @@ blueprint = document.page_blueprint("ui_overview")
 
 DAY = timedelta(hours=24)
 TROUBLED_LIMIT = 5
-_FIGURES = (
-    (MessageStatus.DELIVERED, "ok"),
-    (MessageStatus.SENT, ""),
-    (MessageStatus.QUEUED, ""),
-    (MessageStatus.UNKNOWN, ""),
-    (MessageStatus.UNDELIVERED, "bad"),
-    (MessageStatus.FAILED, "bad"),
-)
 
 
 @blueprint.get("/overview")
@@ -90,9 +80,13 @@ def _anew(session: Session) -> Session:
     return replace(session, portal=portals.by_id(session.portal.id))
 
 
+def _now() -> datetime:
+    return services().now()
+
+
 def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
     """What the page shows; `trouble` is why the portal could not be brought in step just now."""
-    portal, since = session.portal, services().now() - DAY
+    portal, now = session.portal, _now()
     sender = next((s for s in senders.of_portal(portal.id) if not s.is_removed), None)
     account = accounts.default_of(portal.id)
     steps = _steps(portal, sender, account)
@@ -108,8 +102,9 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "account": account,
         "gateway": gateway_light(account),
         "last_received_at": overview.last_received_at(portal.id),
-        "figures": _figures(statistics.by_status(portal.id, Span(quarter_of(since), services().now() + DAY))),
-        "troubled": [_troubled(m) for m in overview.troubled(portal.id, since, limit=TROUBLED_LIMIT)],
+        "today": today(portal.id, now),
+        "waiting": waiting(portal.id, account, now),
+        "troubled": [_troubled(m) for m in overview.troubled(portal.id, now - DAY, limit=TROUBLED_LIMIT)],
     }
 
 
@@ -197,18 +192,6 @@ def gateway_light(account: Account | None) -> Light:
     if not account.check.ok or account.failed_checks >= FAILED_CHECKS_TO_TELL:
         return Light(_("Check failed"), "bad")
     return Light(_("Connected"), "ok", account.check.text)
-
-
-def _figures(counts: dict[MessageStatus, int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": status_label(status),
-            "count": counts.get(status, 0),
-            "tone": tone if counts.get(status) else "",
-            "url": url_for("ui_messages.show_log", status=status.value),
-        }
-        for status, tone in _FIGURES
-    ]
 
 
 def _troubled(message: Message) -> dict[str, Any]:

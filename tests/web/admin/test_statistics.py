@@ -22,7 +22,7 @@ from app.store.database import writing
 from app.store.figures import statistics
 from app.store.figures.statistics import Span
 from app.store.messages import messages, reports
-from app.store.tables import attempts
+from app.store.tables import attempts, senders
 from app.store.tables import messages as rows
 from app.web.admin.parts import periods
 from app.web.admin.parts.chart import Bar, chart, lines_up_to
@@ -105,14 +105,21 @@ def test_messages_are_split_by_sender_and_by_who_sent_them(admin: Visitor) -> No
 
 def test_every_bar_and_row_opens_its_messages_in_the_log(admin: Visitor) -> None:
     account = _account(admin, "demo")
-    row_id = _message(admin, status="failed", reason="refused", module_id="bizproc", account_id=account)
+    fits = {"module_id": "bizproc", "account_id": account, "sender_code": "sms_2"}
+    with writing() as connection:
+        connection.execute(
+            senders.insert().values(portal_id=admin.portal.id, code="sms_2", name={}, description={})
+        )
+    row_id = _message(admin, status="failed", reason="refused", **fits)
+    other_id = _message(admin, status="failed", reason="expired")
 
     page = admin.get("/ui/statistics?days=7").text
 
     links = {html.unescape(url) for url in re.findall(r'href="(/ui/messages\?[^"]+)"', page)}
-    for filter_ in ("sender=sms", "author=robot", "gateway=demo", "reason=refused"):
+    for filter_ in ("sender=sms_2", "author=robot", "gateway=demo", "reason=refused"):
         [link] = [url for url in links if url.endswith(filter_)]
-        assert f'data-row="{row_id}"' in admin.get(link).text
+        shown = admin.get(link).text
+        assert [f'data-row="{each}"' in shown for each in (row_id, other_id)] == [True, False]
     assert len([url for url in links if url.count("&") == 2]) == 7  # the bars, by nothing but the day
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from app.domain.messages import Author
+from app.domain.messages import Author, Reason
 from app.domain.status import MessageStatus
 from app.domain.texts import clean
 from app.services import services
@@ -18,7 +18,7 @@ from app.web.admin.parts import searching
 from app.web.admin.parts.days import begin_of, day_of
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.language import short_date
-from app.web.admin.words.messages import author_label, status_label
+from app.web.admin.words.messages import author_label, status_label, title_of_reason
 from app.words.catalogues import N_
 
 _DAYS = {"today": 1, "7": 7, "30": 30}
@@ -29,6 +29,7 @@ _PERIODS = {
     "30": N_("The last 30 days"),
     "custom": N_("Choose the days"),
 }
+REASONS = tuple(reason.value for reason in Reason if reason)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -43,6 +44,7 @@ class LogQuery:
     statuses: list[tuple[str, str]]
     gateways: list[tuple[str, str]]
     sender_codes: list[tuple[str, str]]
+    reasons: list[tuple[str, str]]
     authors: list[tuple[str, str]]
     other_ways: tuple[str, ...]  # in which the same words can be searched for
 
@@ -61,6 +63,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
     status = _status(given.get("status", ""))
     code = given.get("sender", "") if given.get("sender") in codes else ""
     kind = _author(given.get("author", ""))
+    reason = given.get("reason", "") if given.get("reason") in REASONS else ""
     period, days = _period(given, now)
     since, until = _bounds(period, days, now)
     narrowed = Filters(
@@ -71,6 +74,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         sender_code=code,
         author_id=privacy.only_author(),
         author=kind,
+        reason=reason,
     )
     search = searching.find(portal_id, given.get("q", ""), given.get("how", ""), narrowed)
     chosen = {
@@ -80,6 +84,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         "gateway": slug,
         "sender": code,
         "author": kind.value if kind else "",
+        "reason": reason,
         "q": given.get("q", "") if search.how else "",
         "how": search.how,
     }
@@ -90,6 +95,7 @@ def read(portal_id: int, asked: Mapping[str, str], *, now: datetime) -> LogQuery
         statuses=[(s.value, status_label(s)) for s in MessageStatus],
         gateways=[(slug, gateway_title(slug)) for slug in dict.fromkeys(accounts.values())],
         sender_codes=[(code, code) for code in codes],
+        reasons=[(each, title_of_reason(each)) for each in REASONS],
         authors=[(author.value, author_label(author)) for author in Author],
         other_ways=search.other_ways,
     )

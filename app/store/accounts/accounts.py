@@ -130,8 +130,13 @@ def default_of(portal_id: int) -> Account | None:
     return _first(gateway_accounts.c.portal_id == portal_id, gateway_accounts.c.is_default, _LIVES)
 
 
+_BY_ID = _query().where(gateway_accounts.c.id == sa.bindparam("account"))
+
+
 def by_id(account_id: int) -> Account | None:
-    return _first(gateway_accounts.c.id == account_id)
+    with statement() as connection:
+        row = connection.execute(_BY_ID, {"account": account_id}).first()
+    return _account(row) if row else None
 
 
 def by_report_secret(slug: str, secret: str, *, now: datetime | None = None) -> Account | None:

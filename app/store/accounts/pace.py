@@ -67,6 +67,10 @@ def slow_down(account: Account, *, pause_s: float, seen_per_s: float, now: datet
 
 def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool) -> None:
     """The gateway is not silent; and after an acceptance we may go a little faster."""
+    connection.execute(_ANSWERED[accepted], {"account": account_id})
+
+
+def _answered(*, accepted: bool) -> sa.Update:
     columns = gateway_accounts.c
     values: dict[str, Any] = {"bad_calls": 0, "paused_until": None}
     condition = columns.bad_calls > 0
@@ -78,7 +82,11 @@ def note_answered(connection: sa.Connection, account_id: int, *, accepted: bool)
             "rate_per_s": sa.case((faster < FASTEST_PER_S, faster), else_=None),
         }
         condition = sa.or_(condition, columns.failures > 0, columns.rate_per_s.is_not(None))
-    connection.execute(sa.update(gateway_accounts).where(columns.id == account_id, condition).values(values))
+    update = sa.update(gateway_accounts).where(columns.id == sa.bindparam("account"), condition)
+    return update.values(values)
+
+
+_ANSWERED = {accepted: _answered(accepted=accepted) for accepted in (True, False)}
 
 
 def note_no_answer(account: Account, *, pause_s: float, now: datetime) -> bool:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +18,8 @@ from app.domain.portals import PortalState
 from app.domain.retry import Timing, born
 from app.domain.status import MessageStatus
 from app.store import audit
-from app.store.database import StoreUnavailable, insert_of, is_sqlite, single_write, writing
+from app.store.database import StoreUnavailable, is_sqlite, single_write, writing
+from app.store.database.many import insert_many
 from app.store.database.secrets import secret_box
 from app.store.database.together import Together
 from app.store.messages.rows import (
@@ -67,23 +67,15 @@ def accept(
         return _store(values)  # the server was restarted while this connection rested; a new one may do
 
 
-@cache
-def _insert_once(dialect: str) -> sa.Executable:
-    """Made once: to put it together for every message cost a third of the HANDLER's time."""
-    insert = insert_of(dialect, messages).on_conflict_do_nothing(index_elements=["portal_id", "message_id"])
-    statement: sa.Executable = insert.returning(messages.c.id)
-    return statement
-
-
 def _store(values: dict[str, Any]) -> Acceptance:
     with single_write() as connection:
         return _store_by(connection, values)
 
 
 def _store_by(connection: Connection, values: dict[str, Any]) -> Acceptance:
-    row_id = connection.scalar(_insert_once(connection.dialect.name), values)
-    if row_id is not None:
-        return Acceptance(row_id)
+    once = ("portal_id", "message_id")
+    if made := insert_many(connection, messages, [values], ignore_on=once, returning=("id",)):
+        return Acceptance(made[0].id)
     stored = connection.scalar(
         sa.select(messages.c.body_hash).where(
             messages.c.portal_id == values["portal_id"], messages.c.message_id == values["message_id"]

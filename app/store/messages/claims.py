@@ -6,6 +6,7 @@ import secrets as random_source
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,8 +20,9 @@ from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.domain.texts import TextMeasure
 from app.store.database import AnyRow, statement, writing
+from app.store.database.many import insert_many
 from app.store.messages.rows import FIELDS, locked, message_of, state_of, write, write_all
-from app.store.tables import attempts, messages
+from app.store.tables import QUEUED, attempts, messages
 
 # The clocks of two machines differ: a hint may come before its time, and nobody gives another one soon.
 EARLY = timedelta(seconds=0.25)
@@ -55,14 +57,14 @@ class Sending:
     gateway: str
     is_default: bool
 
-    @property
-    def mine(self) -> sa.ColumnElement[bool]:
-        """An unknown outcome is never taken to a second gateway."""
-        column = messages.c
-        repeats = sa.and_(column.status == MessageStatus.UNKNOWN, column.account_id == self.account_id)
-        if not self.is_default:
-            return repeats
-        return sa.or_(column.status != MessageStatus.UNKNOWN, column.account_id.is_(None), repeats)
+
+def _is_sent_by(account_id: sa.ColumnElement[int], is_default: bool) -> sa.ColumnElement[bool]:
+    """An unknown outcome is never taken to a second gateway."""
+    column = messages.c
+    repeats = sa.and_(column.status == MessageStatus.UNKNOWN, column.account_id == account_id)
+    if not is_default:
+        return repeats
+    return sa.or_(column.status != MessageStatus.UNKNOWN, column.account_id.is_(None), repeats)
 
 
 def take(
@@ -75,17 +77,29 @@ def take(
 ) -> Taken:
     """Take up to `limit` due messages, single ones before campaigns, oldest first; what our rules hold or end
     is written on the way. One commit, and nothing is taken that is not called at once."""
+    asked = {
+        "portal": sending.portal_id,
+        "account": sending.account_id,
+        "before": now + EARLY,
+        "most": limit,
+    }
+    with writing() as connection:
+        rows = connection.execute(_due_for(sending.is_default), asked).all()
+        return _take(connection, rows, sending, rule, now, timing)
+
+
+@cache
+def _due_for(is_default: bool) -> sa.Select[Any]:
+    """Made once: to put it together cost as much as to run it."""
     column = messages.c
-    query = (
+    return (
         _columns()
-        .where(column.portal_id == sending.portal_id, column.work == Work.QUEUED)
-        .where(column.due_at <= now + EARLY, sending.mine)
+        .where(column.portal_id == sa.bindparam("portal"), sa.text(QUEUED))
+        .where(column.due_at <= sa.bindparam("before"), _is_sent_by(sa.bindparam("account"), is_default))
         .order_by(column.lane, column.due_at, column.id)
-        .limit(limit)
+        .limit(sa.bindparam("most"))
         .with_for_update(skip_locked=True)
     )
-    with writing() as connection:
-        return _take(connection, connection.execute(query).all(), sending, rule, now, timing)
 
 
 def hold_all(portal_id: int, rule: Callable[[Message], Ruling], *, now: datetime, timing: Timing) -> Taken:
@@ -199,7 +213,6 @@ def _attempts_for(
     connection: Connection, rows: Sequence[AnyRow], sending: Sending, now: datetime
 ) -> dict[int, tuple[AnyRow, bool]]:
     """An attempt for each row: after an unknown outcome the same once more, else a new one."""
-    columns = [attempts.c[name] for name in _ATTEMPT]
     found: dict[int, tuple[AnyRow, bool]] = {}
     open_ids = [row.attempt_id for row in rows if row.attempt_id and row.status == MessageStatus.UNKNOWN]
     if open_ids:
@@ -211,7 +224,7 @@ def _attempts_for(
                 attempts.c.account_id == sending.account_id,
             )
             .values(calls=attempts.c.calls + 1, finished_at=None)
-            .returning(*columns)
+            .returning(*(attempts.c[name] for name in _ATTEMPT))
         )
         found = {attempt.message_row_id: (attempt, True) for attempt in again}
     new = [
@@ -227,10 +240,8 @@ def _attempts_for(
         for row in rows
         if row.id not in found
     ]
-    if new:
-        made = connection.execute(sa.insert(attempts).returning(*columns), new)
-        found |= {attempt.message_row_id: (attempt, False) for attempt in made}
-    return found
+    made = insert_many(connection, attempts, new, returning=_ATTEMPT)
+    return found | {attempt.message_row_id: (attempt, False) for attempt in made}
 
 
 # --- who has work
@@ -249,18 +260,21 @@ def portals_with_due(now: datetime, *, limit: int) -> list[int]:
         return list(connection.scalars(query))
 
 
-def has_due(sending: Sending, now: datetime) -> bool:
+@cache
+def _any_due_for(is_default: bool) -> sa.Select[Any]:
     column = messages.c
-    query = (
+    return (
         sa.select(column.id)
-        .where(
-            column.portal_id == sending.portal_id, column.work == Work.QUEUED, column.due_at <= now + EARLY
-        )
-        .where(sending.mine)
+        .where(column.portal_id == sa.bindparam("portal"), sa.text(QUEUED))
+        .where(column.due_at <= sa.bindparam("before"), _is_sent_by(sa.bindparam("account"), is_default))
         .limit(1)
     )
+
+
+def has_due(sending: Sending, now: datetime) -> bool:
+    asked = {"portal": sending.portal_id, "account": sending.account_id, "before": now + EARLY}
     with statement() as connection:
-        return connection.scalar(query) is not None
+        return connection.scalar(_any_due_for(sending.is_default), asked) is not None
 
 
 def accounts_that_repeat(portal_id: int, now: datetime) -> list[int]:

@@ -19,9 +19,10 @@ from app.domain.messages import Claim
 from app.domain.outcomes import Accepted, RefusalKind, Refused
 from app.domain.retry import Timing
 from app.store.accounts.pace import note_answered
-from app.store.database import AnyRow, insert_or_ignore, writing
+from app.store.database import AnyRow, writing
+from app.store.database.many import insert_many
 from app.store.messages.parked import apply_parked
-from app.store.messages.rows import close_attempts, locked, locked_where, state_of, write, write_all
+from app.store.messages.rows import close_attempts, locked, state_columns, state_of, write, write_all
 from app.store.tables import attempts, messages, parts
 
 
@@ -36,22 +37,20 @@ class Recorded:
 def record(answers: Sequence[Answered], *, now: datetime, timing: Timing) -> list[Recorded]:
     """Write what gateways said, in one commit and in the order of the answers."""
     with writing() as connection:
-        rows = _rows_of(connection, answers)
-        open_attempts = _attempts_of(connection, answers)
+        found = _locked(connection, answers)
         recorded, changes, ends = [], [], []
         for answer in answers:
-            claim = answer.claim
-            row, attempt = rows.get(claim.message.id), open_attempts.get(claim.attempt_id)
-            change = _change_of(row, answer, attempt, now, timing)
+            row = found.get(answer.claim.attempt_id)
+            change = _change_of(row, answer, now, timing) if row is not None else None
             if row is None or change is None:
                 recorded.append(Recorded(False))
                 continue
-            recorded.append(Recorded(life.holds(state_of(row), claim), change.state.push_due_at))
+            recorded.append(Recorded(life.holds(state_of(row), answer.claim), change.state.push_due_at))
             changes.append((row, change))
             if change.attempt is not None:
-                ends.append((claim.attempt_id, change.attempt))
+                ends.append((answer.claim.attempt_id, change.attempt))
         close_attempts(connection, ends, now)
-        _add_parts(connection, [answer for answer in answers if answer.claim.message.id in rows])
+        _add_parts(connection, [answer for answer in answers if answer.claim.attempt_id in found])
         write_all(connection, changes, now)
         told = apply_parked(connection, answers, now=now, timing=timing)
         for account_id, was_accepted in _answering(answers).items():
@@ -62,33 +61,35 @@ def record(answers: Sequence[Answered], *, now: datetime, timing: Timing) -> lis
     ]
 
 
-def _rows_of(connection: Connection, answers: Sequence[Answered]) -> dict[int, AnyRow]:
-    """The locked rows. A number that another portal's message has got meanwhile is not ours."""
-    wanted = {answer.claim.message.id: answer.claim.portal_id for answer in answers}
-    rows = locked_where(connection, messages.c.id.in_(wanted))
-    return {row.id: row for row in rows if row.portal_id == wanted[row.id]}
-
-
-def _attempts_of(connection: Connection, answers: Sequence[Answered]) -> dict[int, AttemptNow]:
-    """By their ids, as long as they are the ones that our references belong to."""
-    references = {answer.claim.attempt_id: answer.claim.reference for answer in answers}
-    found = connection.execute(
-        sa.select(attempts.c.id, attempts.c.reference, attempts.c.calls, attempts.c.outcome).where(
-            attempts.c.id.in_(references)
-        )
+# Both are locked: of a row that somebody else writes just now the new version is read, of both alike.
+_LOCK = (
+    sa.select(
+        *(attempts.c[name].label(f"attempt_{name}") for name in ("reference", "calls", "outcome")),
+        attempts.c.id.label("of_attempt"),
+        *state_columns(),
     )
-    return {
-        row.id: AttemptNow(row.id, row.calls, row.outcome)
-        for row in found
-        if row.reference == references[row.id]
-    }
+    .join_from(messages, attempts, attempts.c.message_row_id == messages.c.id)
+    .where(attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True)))
+    .order_by(messages.c.id)
+    .with_for_update()
+)
 
 
-def _change_of(
-    row: AnyRow | None, answer: Answered, attempt: AttemptNow | None, now: datetime, timing: Timing
-) -> Change | None:
-    if row is None or attempt is None:
-        return None
+def _locked(connection: Connection, answers: Sequence[Answered]) -> dict[int, AnyRow]:
+    """The rows with their attempts, by these. A number that another portal's message has got meanwhile is not
+    ours."""
+    claims = {answer.claim.attempt_id: answer.claim for answer in answers}
+    rows = connection.execute(_LOCK, {"attempt_ids": sorted(claims)})
+    return {row.of_attempt: row for row in rows if _is_of(claims[row.of_attempt], row)}
+
+
+def _is_of(claim: Claim, row: AnyRow) -> bool:
+    mine = (claim.message.id, claim.portal_id, claim.reference)
+    return (row.id, row.portal_id, row.attempt_reference) == mine
+
+
+def _change_of(row: AnyRow, answer: Answered, now: datetime, timing: Timing) -> Change | None:
+    attempt = AttemptNow(row.of_attempt, row.attempt_calls, row.attempt_outcome)
     return life.answered(state_of(row), answer, attempt, now, timing)
 
 
@@ -106,8 +107,7 @@ def _add_parts(connection: Connection, answers: Sequence[Answered]) -> None:
         if isinstance(answer.outcome, Accepted)
         for gateway_id in dict.fromkeys(answer.outcome.ids)
     ]
-    if rows:
-        connection.execute(insert_or_ignore(connection, parts, "attempt_id", "gateway_message_id"), rows)
+    insert_many(connection, parts, rows, ignore_on=("attempt_id", "gateway_message_id"))
 
 
 def _answering(answers: Sequence[Answered]) -> Mapping[int, bool]:

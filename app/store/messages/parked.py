@@ -17,8 +17,8 @@ from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement, writing
 from app.store.messages.reports import Call, apply, by_gateway_id, by_reference, parked_row
-from app.store.messages.rows import locked_where
-from app.store.tables import attempts, messages, parked_reports, parts
+from app.store.messages.rows import locked_rows
+from app.store.tables import attempts, parked_reports, parts
 
 PARKED_LIMIT = 20_000  # of one account
 
@@ -84,7 +84,7 @@ def apply_parked(
     for account_id in sorted({claim.account_id for _, claim, _ in matched}):
         mine = [each for each in matched if each[1].account_id == account_id]
         row_of = {claim.attempt_id: claim.message.id for _, claim, _ in mine}
-        rows = {row.id: row for row in locked_where(connection, messages.c.id.in_(set(row_of.values())))}
+        rows = {row.id: row for row in locked_rows(connection, set(row_of.values()))}
         by_attempt = {attempt: rows[row_id] for attempt, row_id in row_of.items() if row_id in rows}
         call = Call(account_id, [report for _, _, report in mine], now, timing)
         found = [(claim.attempt_id, report) for _, claim, report in mine]
@@ -104,6 +104,22 @@ def _in_answers(answers: Sequence[Answered]) -> list[tuple[int | None, Claim, De
     ]
 
 
+_PARKED_FOR = (
+    sa.select(parked_reports)
+    .where(
+        parked_reports.c.account_id.in_(sa.bindparam("accounts", expanding=True)),
+        sa.or_(
+            parked_reports.c.reference.in_(sa.bindparam("references", expanding=True)),
+            sa.and_(
+                parked_reports.c.gateway_message_id.in_(sa.bindparam("ids", expanding=True)),
+                parked_reports.c.reference == "",
+            ),
+        ),
+    )
+    .order_by(parked_reports.c.id)
+)
+
+
 def _parked_for(
     connection: Connection, answers: Sequence[Answered]
 ) -> list[tuple[int | None, Claim, DeliveryReport]]:
@@ -116,16 +132,13 @@ def _parked_for(
         for spelling in id_spellings(gateway_id)
     }
     by_reference = {answer.claim.reference: answer.claim for answer in answers}
-    column = parked_reports.c
-    mine = sa.and_(
-        column.account_id.in_({answer.claim.account_id for answer in answers}),
-        sa.or_(
-            column.reference.in_(by_reference),
-            sa.and_(column.gateway_message_id.in_({each for _, each in ids}), column.reference == ""),
-        ),
-    )
+    asked = {
+        "accounts": sorted({answer.claim.account_id for answer in answers}),
+        "references": sorted(by_reference),
+        "ids": sorted({each for _, each in ids}),
+    }
     found: list[tuple[int | None, Claim, DeliveryReport]] = []
-    for row in connection.execute(sa.select(parked_reports).where(mine).order_by(column.id)).all():
+    for row in connection.execute(_PARKED_FOR, asked).all():
         claim = by_reference.get(row.reference) or ids.get((row.account_id, row.gateway_message_id))
         if claim is not None and claim.account_id == row.account_id:
             found.append((row.id, claim, _unpark(row)))

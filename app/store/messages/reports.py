@@ -17,8 +17,9 @@ from app.domain.outcomes import DeliveryReport, id_spellings
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, is_sqlite, writing
+from app.store.database.many import update_many
 from app.store.database.together import Together
-from app.store.messages.rows import locked_where, state_columns, state_of, write_all
+from app.store.messages.rows import locked_rows, state_columns, state_of, write_all
 from app.store.tables import attempts, gateway_accounts, messages, parked_reports, parts
 
 SEEN_GRAIN = timedelta(seconds=10)
@@ -124,12 +125,27 @@ def by_reference(
 def by_gateway_id(connection: Connection, call: Call) -> tuple[list[Told], list[DeliveryReport]]:
     """Apply those that carry an id of the gateway's; returns also the others."""
     known = attempts_with(connection, call.account_id, call.reports)
-    locked = locked_where(connection, messages.c.id.in_({row.row_id for row in known.values()}))
+    locked = locked_rows(connection, {row.row_id for row in known.values()})
     rows = {row.id: row for row in locked}
     by_attempt = {each.attempt_id: rows[each.row_id] for each in known.values() if each.row_id in rows}
     mine = [(each.attempt_id, call.reports[place]) for place, each in known.items()]
     told, early = apply(connection, by_attempt, mine, call)
     return told, [*early, *(each for place, each in enumerate(call.reports) if place not in known)]
+
+
+_BY_GATEWAY_ID = (
+    sa.select(
+        parts.c.gateway_message_id,
+        attempts.c.id.label("attempt_id"),
+        attempts.c.message_row_id.label("row_id"),
+    )
+    .join_from(parts, attempts, attempts.c.id == parts.c.attempt_id)
+    .where(
+        parts.c.account_id == sa.bindparam("account"),
+        parts.c.gateway_message_id.in_(sa.bindparam("ids", expanding=True)),
+    )
+    .order_by(attempts.c.id)
+)
 
 
 def attempts_with(
@@ -145,16 +161,7 @@ def attempts_with(
     wanted = {each for spelt in spellings.values() for each in spelt}
     if not wanted:
         return {}
-    rows = connection.execute(
-        sa.select(
-            parts.c.gateway_message_id,
-            attempts.c.id.label("attempt_id"),
-            attempts.c.message_row_id.label("row_id"),
-        )
-        .join_from(parts, attempts, attempts.c.id == parts.c.attempt_id)
-        .where(parts.c.account_id == account_id, parts.c.gateway_message_id.in_(wanted))
-        .order_by(attempts.c.id)
-    )
+    rows = connection.execute(_BY_GATEWAY_ID, {"account": account_id, "ids": sorted(wanted)})
     newest = {row.gateway_message_id: row for row in rows}
     first = {
         place: next((newest[each] for each in spelt if each in newest), None)
@@ -172,10 +179,6 @@ _ATTEMPTS_WITH_PARTS = (
     .join_from(attempts, parts, parts.c.attempt_id == attempts.c.id, isouter=True)
     .where(attempts.c.id.in_(sa.bindparam("attempt_ids", expanding=True)))
     .order_by(attempts.c.id, parts.c.id)
-)
-
-_SET_PART = (
-    sa.update(parts).where(parts.c.id == sa.bindparam("part_id_")).values(status=sa.bindparam("reached"))
 )
 
 
@@ -214,10 +217,8 @@ def apply(
         steps[row.id] += change.steps
         if change.state.status is not before.status and change.state.push_due_at is not None:
             told.append(Told(row.id, row.portal_id, change.state.push_due_at))
-    if reached_parts:
-        connection.execute(
-            _SET_PART, [{"part_id_": each, "reached": word} for each, word in sorted(reached_parts.items())]
-        )
+    written = [{"id": part_id, "status": word} for part_id, word in reached_parts.items()]
+    update_many(connection, parts, written)
     unique = {row.id: row for row in rows.values() if row.id in steps}
     write_all(connection, [(row, Change(states[i], tuple(steps[i]))) for i, row in unique.items()], call.now)
     return told, early

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from app.domain.numbers import mask
 from app.domain.status import MessageStatus
 from app.store import audit
 from app.store.database import AnyRow, writing
+from app.store.database.many import insert_many, update_many
 from app.store.tables import attempts, message_events, messages
 
 FIELDS = [f.name for f in fields(Message)]
@@ -27,8 +28,11 @@ def message_columns() -> list[sa.Column[Any]]:
     return [messages.c[name] for name in FIELDS]
 
 
+_message_fields, _state_fields = attrgetter(*FIELDS), attrgetter(*COLUMNS)
+
+
 def message_of(row: AnyRow) -> Message:
-    values = {name: row._mapping[name] for name in FIELDS}
+    values = dict(zip(FIELDS, _message_fields(row), strict=True))
     values["status"] = MessageStatus(values["status"])
     values["work"] = Work(values["work"])
     values["told"] = MessageStatus(values["told"]) if values["told"] else None
@@ -37,7 +41,7 @@ def message_of(row: AnyRow) -> Message:
 
 
 def state_of(row: AnyRow) -> State:
-    return State.of(dict(row._mapping))
+    return State.of(dict(zip(COLUMNS, _state_fields(row), strict=True)))
 
 
 # A message without its content. The hash goes too: a text of four digits can be found by trying.
@@ -72,6 +76,19 @@ def locked_where(
     return connection.execute(query).all()
 
 
+_BY_ID = (
+    sa.select(*state_columns())
+    .where(messages.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(messages.c.id)
+    .with_for_update()
+)
+
+
+def locked_rows(connection: Connection, ids: Collection[int]) -> Sequence[AnyRow]:
+    """The same for rows that are known by their ids."""
+    return connection.execute(_BY_ID, {"ids": sorted(ids)}).all()
+
+
 def lock_in_order(connection: Connection, *conditions: sa.ColumnElement[bool]) -> None:
     """Before one statement that writes many rows: by itself it would lock them in an order of its own."""
     query = sa.select(messages.c.id).where(*conditions).order_by(messages.c.id)
@@ -94,24 +111,16 @@ def write_all(
     `more` are columns that are not part of a message's life, by row: the same ones for all that have any.
     """
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row, change in sorted(changes, key=lambda each: each[0].id):
+    for row, change in changes:
         values = {**change.state.changed_from(state_of(row)), **(more or {}).get(row.id, {})}
         if "due_at" in values:
             values["hinted_at"] = None
         if values:
-            written = {"row_id_": row.id, **{f"to_{name}": value for name, value in values.items()}}
-            alike.setdefault(tuple(sorted(values)), []).append(written)
-    for names, rows in alike.items():
-        connection.execute(_update_of(names), rows)
+            alike.setdefault(tuple(sorted(values)), []).append({"id": row.id, **values})
+    for rows in alike.values():
+        update_many(connection, messages, rows)
     steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
     add_events(connection, steps)
-
-
-@cache
-def _update_of(names: tuple[str, ...]) -> sa.Update:
-    """Made once for each set of columns: putting it together cost more than running it."""
-    values: dict[str, Any] = {name: sa.bindparam(f"to_{name}", type_=messages.c[name].type) for name in names}
-    return sa.update(messages).where(messages.c.id == sa.bindparam("row_id_")).values(values)
 
 
 def apply_event(
@@ -156,24 +165,19 @@ def _version(seen: Any) -> tuple[object, ...]:
 
 
 def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]], now: datetime) -> None:
-    """Write how submissions ended."""
+    """Write how submissions ended. Their messages are locked."""
     rows = [
         {
-            "attempt_id_": attempt_id,
-            "to_outcome": end.outcome,
-            "to_code": end.code[:60],
-            "to_text": end.text[:2000],
-            "to_cost": end.cost[:40],
+            "id": attempt_id,
+            "outcome": end.outcome,
+            "code": end.code[:60],
+            "text": end.text[:2000],
+            "cost": end.cost[:40],
+            "finished_at": now,
         }
-        for attempt_id, end in sorted(ends, key=lambda each: each[0])
+        for attempt_id, end in ends
     ]
-    if not rows:
-        return
-    values: dict[str, Any] = {
-        name: sa.bindparam(f"to_{name}") for name in ("outcome", "code", "text", "cost")
-    }
-    update = sa.update(attempts).where(attempts.c.id == sa.bindparam("attempt_id_"))
-    connection.execute(update.values(**values, finished_at=now), rows)
+    update_many(connection, attempts, rows)
 
 
 def add_event(connection: Connection, row_id: int, at: datetime, event: str, detail: str = "") -> None:
@@ -185,5 +189,4 @@ def add_events(connection: Connection, steps: Iterable[tuple[int, datetime, str,
         {"message_row_id": row_id, "at": at, "event": event, "detail": detail[:2000]}
         for row_id, at, event, detail in steps
     ]
-    if rows:
-        connection.execute(sa.insert(message_events), rows)
+    insert_many(connection, message_events, rows)

@@ -9,14 +9,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from app.domain import life
-from app.domain.life import Change, State
+from app.domain.life import COLUMNS, Change, State
 from app.domain.portals import PortalState
 from app.domain.retry import Timing
 from app.domain.status import MessageStatus
 from app.store import leases
 from app.store.database import AnyRow, statement, writing
 from app.store.database.secrets import secret_box
-from app.store.messages.rows import lock_in_order, locked_where, state_of, write_all
+from app.store.messages.rows import lock_in_order, locked_rows, state_of, write_all
 from app.store.tables import messages, portals
 
 
@@ -37,16 +37,19 @@ class Push:
     due_at: datetime
 
 
+_PUSHED = ("id", "portal_id", "message_id", "sender_code", "author_id", *COLUMNS)
+_DUE = (
+    sa.select(*(messages.c[name] for name in _PUSHED))
+    .where(messages.c.portal_id == sa.bindparam("portal"), messages.c.push_due_at <= sa.bindparam("now"))
+    .order_by(messages.c.push_due_at)
+    .limit(sa.bindparam("most"))
+)
+
+
 def due_pushes(portal_id: int, *, now: datetime, limit: int) -> list[Push]:
     """The oldest due statuses of one portal."""
-    query = (
-        sa.select(messages)
-        .where(messages.c.portal_id == portal_id, messages.c.push_due_at <= now)
-        .order_by(messages.c.push_due_at)
-        .limit(limit)
-    )
     with statement() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(_DUE, {"portal": portal_id, "now": now, "most": limit}).all()
     return [_push(row) for row in rows]
 
 
@@ -128,7 +131,7 @@ def _write_pushed(
         return
     of_row = {push.row_id: push for push in pushes}
     with writing() as connection:
-        rows = locked_where(connection, messages.c.id.in_(of_row))
+        rows = locked_rows(connection, of_row)
         changes = []
         for row in rows:
             push = of_row[row.id]
@@ -167,11 +170,12 @@ def portals_to_tell(now: datetime, *, limit: int) -> list[int]:
         return list(connection.scalars(query))
 
 
+_NEXT = sa.select(sa.func.min(messages.c.push_due_at)).where(messages.c.portal_id == sa.bindparam("portal"))
+
+
 def next_push_at(portal_id: int) -> datetime | None:
     with statement() as connection:
-        at: datetime | None = connection.scalar(
-            sa.select(sa.func.min(messages.c.push_due_at)).where(messages.c.portal_id == portal_id)
-        )
+        at: datetime | None = connection.scalar(_NEXT, {"portal": portal_id})
     return at
 
 
@@ -181,14 +185,12 @@ def seconds_to_push(portal_id: int, *, now: datetime) -> float | None:
     return max(0.0, (at - now).total_seconds()) if at is not None else None
 
 
+_COUNT_DUE = sa.select(sa.func.count()).where(
+    messages.c.portal_id == sa.bindparam("portal"), messages.c.push_due_at <= sa.bindparam("moment")
+)
+
+
 def count_due(portal_id: int, moment: datetime) -> int:
     """How many statuses are due by `moment`."""
     with statement() as connection:
-        return int(
-            connection.scalar(
-                sa.select(sa.func.count()).where(
-                    messages.c.portal_id == portal_id, messages.c.push_due_at <= moment
-                )
-            )
-            or 0
-        )
+        return int(connection.scalar(_COUNT_DUE, {"portal": portal_id, "moment": moment}) or 0)

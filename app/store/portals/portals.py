@@ -81,12 +81,16 @@ def _one(condition: sa.ColumnElement[bool]) -> Portal | None:
     return _portal(row) if row else None
 
 
+_BY_ID = sa.select(*_COLUMNS).where(portals.c.id == sa.bindparam("portal"))
+
+
 def by_id(portal_id: int) -> Portal:
     """The portal of a row that exists; LookupError otherwise (its data was erased meanwhile)."""
-    portal = _one(portals.c.id == portal_id)
-    if portal is None:
+    with statement() as connection:
+        row = connection.execute(_BY_ID, {"portal": portal_id}).first()
+    if row is None:
         raise LookupError(f"portal {portal_id} is gone")
-    return portal
+    return _portal(row)
 
 
 def by_member(member_id: str) -> Portal | None:

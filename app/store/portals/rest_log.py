@@ -54,6 +54,43 @@ def latest(portal_id: int, *, limit: int, method: str = "", only_errors: bool = 
         return [LoggedCall(**row._mapping) for row in rows]
 
 
+@dataclass(frozen=True)
+class ErrorGroup:
+    """Calls of one method that ended with one error; `params` and `answer` are those of the last one."""
+
+    method: str
+    error: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    params: str
+    answer: str
+
+
+def error_groups(portal_id: int, *, limit: int) -> list[ErrorGroup]:
+    """What went wrong in the days that are kept, each kind once, the newest first."""
+    c = rest_calls.c
+    groups = (
+        sa.select(
+            sa.func.max(c.id).label("newest"),
+            sa.func.count().label("count"),
+            sa.func.min(c.at).label("first_at"),
+        )
+        .where(c.portal_id == portal_id, sa.text(WENT_WRONG))
+        .group_by(c.method, c.error)
+        .order_by(sa.func.max(c.id).desc())
+        .limit(limit)
+        .subquery()
+    )
+    query = (
+        sa.select(c.method, c.error, groups.c.count, groups.c.first_at, c.at, c.params, c.answer)
+        .join(groups, groups.c.newest == c.id)
+        .order_by(c.id.desc())
+    )
+    with statement() as connection:
+        return [ErrorGroup(*row) for row in connection.execute(query)]
+
+
 def error_counts(portal_id: int | None = None) -> dict[str, int]:
     """How often each error came in the days that are kept; of one portal, or of all."""
     query = sa.select(rest_calls.c.error, sa.func.count()).where(sa.text(WENT_WRONG))

@@ -12,13 +12,13 @@ from flask import Response, abort, url_for
 from app.domain.portals import Portal, PortalState
 from app.services import services
 from app.store.messages import messages
-from app.store.portals.rest_log import LoggedCall
 from app.web.admin.frame import document, sessions
 from app.web.admin.overview import gateway_light
+from app.web.admin.parts import rest_errors, support
 from app.web.admin.parts.diagnosis import Diagnosis, diagnose
 from app.web.admin.parts.support_report import support_report
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.troubles import portal_trouble, rest_error_text
+from app.web.admin.words.troubles import portal_trouble
 
 blueprint = document.page_blueprint("ui_help")
 
@@ -38,23 +38,26 @@ def show_report(row_id: int) -> Response:
     """The report about one message, for whoever helps."""
     portal = sessions.this().portal
     message = messages.by_row(portal.id, row_id) or abort(404)
+    report = support_report(portal, message)
     return document.page(
-        "support_report.html", tab="messages", message=message, report=support_report(portal, message)
+        "support_report.html",
+        tab="messages",
+        message=message,
+        report=report,
+        support=support.reached(report, f"{portal.domain} #{message.id}"),
     )
 
 
 def _facts(portal: Portal, found: Diagnosis) -> dict[str, Any]:
-    contact = services().config.support_contact
+    report = support_report(portal)
     return {
         "tab": "help",
         "links": list(_chain(found)),
         "portal": portal,
         "client_id": services().config.client_id,
-        "schema": found.schema,
-        "errors": [_error(call) for call in found.errors],
-        "report": support_report(portal),
-        "contact": contact,
-        "contact_url": contact if contact.startswith("https://") else f"mailto:{contact}",
+        "errors": rest_errors.grouped(portal.id),
+        "report": report,
+        "support": support.reached(report, portal.domain),
         "docs_url": _docs_url(found),
         "privacy_url": url_for("legal.privacy", _external=False),
         "license_url": url_for("legal.license_agreement", _external=False),
@@ -81,8 +84,7 @@ class Link:
 
 
 def _chain(found: Diagnosis) -> Iterator[Link]:
-    yield _engine(found)
-    yield _worker(found)
+    yield _server(found)
     yield _installation(found.portal)
     yield _access(found)
     yield _senders(found)
@@ -94,29 +96,16 @@ def _chain(found: Diagnosis) -> Iterator[Link]:
     yield _backlog(found)
 
 
-def _engine(found: Diagnosis) -> Link:
-    title = _("Database and job engine of this server")
-    if found.engine_answers:
-        return Link(title, _("Work"), "ok")
-    return Link(
-        title,
-        _("Engine is silent"),
-        "wait",
-        todo=_("Messages are sent all the same, only slower. Tell whoever runs this server."),
-    )
-
-
-def _worker(found: Diagnosis) -> Link:
-    title = _("Worker of this server")
-    if found.worker_is_alive:
-        return Link(title, _("Works"), "ok", found.swept_at)
-    return Link(
-        title,
-        _("Does not work"),
-        "bad",
-        found.swept_at,
-        _("Messages are taken and kept, but none is sent until it runs. Tell whoever runs this server."),
-    )
+def _server(found: Diagnosis) -> Link:
+    """The job engine and the worker in an administrator's words; the report names them for the support."""
+    title = _("This app’s server")
+    if not found.worker_is_alive:
+        todo = _("Messages are accepted and kept, but not sent until it works again. Tell the support.")
+        return Link(title, _("Not sending"), "bad", found.swept_at, todo)
+    if not found.engine_answers:
+        todo = _("Messages are still sent, only more slowly. If this lasts, tell the support.")
+        return Link(title, _("Slow"), "wait", found.swept_at, todo)
+    return Link(title, _("Works"), "ok", found.swept_at)
 
 
 def _installation(portal: Portal) -> Link:
@@ -222,12 +211,3 @@ def _backlog(found: Diagnosis) -> Link:
     return Link(
         title, label, "wait", todo=todo, url=url_for("ui_messages.show_log"), action=_("Open the messages")
     )
-
-
-def _error(call: LoggedCall) -> dict[str, Any]:
-    return {
-        "at": call.at,
-        "method": call.method,
-        "code": call.error,
-        "text": rest_error_text(call.method, call.error),
-    }

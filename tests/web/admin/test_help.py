@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -77,8 +79,8 @@ def test_where_all_is_well_every_link_says_so(admin: Visitor) -> None:
 
     rows = _rows(admin.get("/ui/help").text)
 
-    assert len(rows) == 11
-    states = "Work", "Works", "Complete", "Works", "1 of 1", "4 of 4", "Received", "Connected", "Received"
+    assert len(rows) == 10
+    states = "Works", "Complete", "Works", "1 of 1", "4 of 4", "Received", "Connected", "Received"
     for (title, row), state in zip(rows.items(), states, strict=False):
         assert f"{title} {state}" in row
 
@@ -132,8 +134,8 @@ def _much(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("breaks", "link", "advice"),
     [
-        (_engine_down, "Database and job engine of this server", "Tell whoever runs this server"),
-        (_worker_down, "Worker of this server", "none is sent until it runs"),
+        (_engine_down, "This app’s server", "still sent, only more slowly"),
+        (_worker_down, "This app’s server", "not sent until it works again"),
         (_state, "Installation in Bitrix24", "Renew the subscription"),
         (_broken_tokens, "Access to Bitrix24", "Open this app as an administrator"),
         (_no_sender, "Senders registered", "Open the senders"),
@@ -190,17 +192,79 @@ def test_an_error_of_the_portal_is_told_in_plain_words(
     assert code in page
 
 
-def test_the_support_is_named_where_there_is_one(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = admin.get("/ui/help").text
-    config = services().config
-    shown = []
-    for contact in ("help@example.com", "https://example.com/help"):
-        monkeypatch.setitem(vars(config), "support_contact", contact)
-        shown.append(admin.get("/ui/help").text)
+def _reached(admin: Visitor, monkeypatch: pytest.MonkeyPatch, contact: str, page: str = "/ui/help") -> str:
+    """Where the button leads that sends the report."""
+    monkeypatch.setitem(vars(services().config), "support_contact", contact)
+    found = re.search(r'<a class="btn primary" href="([^"]*)"[^>]*data-copy="report"', admin.get(page).text)
+    return html.unescape(found[1]) if found else ""
 
-    assert "Write to the support" not in nobody
-    assert 'href="mailto:help@example.com"' in shown[0]
-    assert 'href="https://example.com/help"' in shown[1]
+
+def test_one_click_sends_the_report_to_the_support(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = admin.message(to=NUMBER)
+
+    nowhere = _reached(admin, monkeypatch, "")
+    page = _reached(admin, monkeypatch, "https://example.com/help")
+    mail = _reached(admin, monkeypatch, "help@example.com")
+    about = _reached(admin, monkeypatch, "help@example.com", f"/ui/help/messages/{message.id}")
+
+    assert (nowhere, page) == ("", "https://example.com/help")
+    assert mail.startswith("mailto:help@example.com?subject=")
+    body = parse_qs(urlsplit(mail).query)["body"][0]
+    assert "report of: " in body
+    assert "clipboard" in body or "backlog: " in body  # all of it, or where the rest is
+    assert len(mail) < 2_000  # some mail programs cut longer ones
+    assert f"#{message.id}" in parse_qs(urlsplit(about).query)["subject"][0]
+
+
+def test_what_the_operator_looks_at_is_in_the_report_and_not_on_the_page(admin: Visitor) -> None:
+    page = admin.get("/ui/help").text
+    report = _report(page)
+
+    assert "server: schema 0" in report
+    assert "worker: " in report
+    for word in ("schema", "engine", "Worker", "database"):
+        assert word not in _text_beside_the_report(page)
+
+
+def test_an_error_that_comes_again_and_again_is_told_once_with_its_messages(admin: Visitor) -> None:
+    mine, gone = admin.message(to=NUMBER), 10**15
+    answer = json.dumps(
+        {
+            "result": {
+                "result": [],
+                "result_error": {
+                    f"m_{mine.id}": {"error": "ERROR_MESSAGE_NOT_FOUND"},
+                    f"m_{gone}": {"error": "ERROR_MESSAGE_NOT_FOUND"},
+                },
+            }
+        }
+    )
+    for _ in range(12):
+        rest_log.add(
+            admin.portal.id, RestCall("batch", "{}", 200, "ERROR_MESSAGE_NOT_FOUND", answer, 1), at=utcnow()
+        )
+    told = RestCall("messageservice.message.status.update", '{"MESSAGE_ID": "m1"}', 400, "ODD", "", 1)
+    rest_log.add(admin.portal.id, told, at=utcnow())
+
+    page = admin.get("/ui/help").text
+
+    assert page.count("did not know the message") == 1
+    assert re.search(r'class="num">12<', page)
+    assert f'href="/ui/messages/{mine.id}"' in page
+    assert str(gone) not in _text_beside_the_report(page)
+    assert 'href="/ui/messages?q=m1&amp;how=id"' in page
+
+
+def test_an_error_names_no_message_of_another_portal(admin: Visitor, stranger: Visitor) -> None:
+    foreign = stranger.message(to=NUMBER)
+    answer = f'{{"result": {{"result_error": {{"m_{foreign.id}": {{"error": "ODD"}}}}}}}}'
+    rest_log.add(admin.portal.id, RestCall("batch", "{}", 200, "ODD", answer, 1), at=utcnow())
+
+    assert f"/ui/messages/{foreign.id}" not in admin.get("/ui/help").text
+
+
+def _text_beside_the_report(page: str) -> str:
+    return re.sub(r"<textarea.*?</textarea>", "", page, flags=re.DOTALL)
 
 
 # --- the report

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "***"
 LONGEST = 50_000  # characters of one text; nobody reads more of a line
 DEEPEST = 12
+SHORT = 32
 SHORTEST_VALUE = 8  # a shorter secret would hide words of the language, too
 
 # Names of ours for what was written down on purpose; they look like tokens and are none.
@@ -53,11 +55,22 @@ _values: tuple[str, ...] = ()
 def know(values: Iterable[str]) -> None:
     """Secrets of this process; they are hidden wherever they stand."""
     global _values
+    _hide_word.cache_clear()
     _values = tuple(sorted((v for v in set(values) if len(v) >= SHORTEST_VALUE), key=len, reverse=True))
 
 
 def hide(text: str) -> str:
     """`text` without secrets, texts of messages and full numbers."""
+    return _hide_word(text) if len(text) <= SHORT else _hide(text)
+
+
+@lru_cache(maxsize=4096)
+def _hide_word(text: str) -> str:
+    """Names of fields, events and states come again in every line."""
+    return _hide(text)
+
+
+def _hide(text: str) -> str:
     if len(text) > LONGEST:
         text = text[:LONGEST] + " ... (cut)"
     for value in _values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from flask.cli import AppGroup
@@ -36,6 +37,44 @@ def gateways_list(as_json: bool) -> None:
         for slug, adapter in services().gateways.adapters.items()
     ]
     show(found, [f"{item['slug']:<12} {item['title']}" for item in found], as_json=as_json)
+
+
+@gateways_group.command("accounts")
+@click.argument("member_id", required=False)
+@click.option("--number", type=click.IntRange(1), help="The account that the log calls by it.")
+@as_json
+def gateways_accounts(member_id: str | None, number: int | None, as_json: bool) -> None:
+    """The accounts of a portal, or one by its number, also one that was replaced; settings are not shown."""
+    if (member_id is None) == (number is None):
+        raise click.UsageError("give a portal's member id, or --number")
+    one = accounts.by_id(number) if number is not None else None
+    if number is not None and one is None:
+        fail(f"no account has the number {number}")
+    found = accounts.of_portal(portal_of(member_id).id) if member_id is not None else [one] if one else []
+    data = [
+        {
+            "number": each.id,
+            "member_id": each.member_id,
+            "gateway": each.slug,
+            "sends": each.is_default,
+            "stopped_since": each.stopped_since,
+            "stopped_why": each.stopped_reason,
+            "is_silent": each.is_silent,
+            "last_report_at": each.last_report_at,
+            "replaced_at": each.retired_at,
+        }
+        for each in found
+    ]
+    lines = [f"{d['number']:>6}  {d['gateway']:<14} {_standing(d)}" for d in data]
+    show(data, lines or ["no account"], as_json=as_json)
+
+
+def _standing(account: dict[str, Any]) -> str:
+    if account["replaced_at"]:
+        return "replaced or removed"
+    if account["stopped_since"]:
+        return f"stopped: {account['stopped_why']}"
+    return "does not answer" if account["is_silent"] else "sends" if account["sends"] else "stands by"
 
 
 def _value(name: str, given: str) -> str:

@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 
 from app.actions.resolve import resolve
 from app.actions.send_again import send_again
-from app.cli.output import as_json, fail, plain, portal_of, show
+from app.cli.output import as_json, fail, number_in, plain, portal_of, show
 from app.domain.audit import Action
 from app.domain.messages import Message
 from app.domain.numbers import mask
@@ -24,14 +24,17 @@ from app.store.messages import log as message_log
 from app.store.messages import timeline as message_timeline
 from app.store.messages.log import Filters
 from app.store.messages.timeline import attempts_of, timeline
+from app.store.portals import portals
 
 messages_group = AppGroup("messages", help="The message log.")
 FOLLOW_S = 0.2
+_which = click.argument("which", nargs=-1, required=True, metavar="NUMBER|MEMBER_ID MESSAGE_ID")
 
 
 def _summary(message: Message) -> dict[str, Any]:
     return {
         "message_id": message.message_id,
+        "number": message.id,
         "status": message.status.value,
         "recipient": message.recipient,
         "received_at": message.received_at,
@@ -59,19 +62,18 @@ def messages_list(member_id: str, status: str | None, limit: int, as_json: bool)
 
 
 @messages_group.command("show")
-@click.argument("member_id")
-@click.argument("message_id")
+@_which
 @as_json
-def messages_show(member_id: str, message_id: str, as_json: bool) -> None:
+def messages_show(which: tuple[str, ...], as_json: bool) -> None:
     """One message with its timeline."""
-    message = _message(member_id, message_id)
+    message = _message(which)
     number = {"number": message.id, "to_number": mask(message.recipient)}
     audit.note_once(Action.NUMBER_SHOWN, message.portal_id, about=message.message_id, after=number)
     tries = attempts_of(message)
     ids = [gateway_id for attempt in tries for gateway_id in attempt["gateway_message_ids"]]
     data = {
         **_summary(message),
-        "portal": member_id,
+        "portal": portals.by_id(message.portal_id).member_id,
         "text": message.text,
         "gateway": tries[-1]["gateway"] if tries else None,
         "gateway_message_id": ids[-1] if ids else None,
@@ -103,32 +105,31 @@ _WHY_NOT = {
 
 
 @messages_group.command("resend")
-@click.argument("member_id")
-@click.argument("message_id")
+@_which
 @click.option("--force", is_flag=True, help="Also when it may arrive twice.")
 @as_json
-def messages_resend(member_id: str, message_id: str, force: bool, as_json: bool) -> None:
+def messages_resend(which: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Send a message again, as a new attempt."""
-    again = send_again(services(), _message(member_id, message_id), is_sure=force)
+    message = _message(which)
+    again = send_again(services(), message, is_sure=force)
     if again.answer == "ask":
         fail(f"{_WHY_NOT[again.why]}: a resend may reach the recipient twice; use --force")
     if again.answer == "no":
         fail(_WHY_NOT[again.why])
-    show({"message_id": message_id, "resent": True}, ["queued again"], as_json=as_json)
+    show({"message_id": message.message_id, "resent": True}, ["queued again"], as_json=as_json)
 
 
 @messages_group.command("resolve")
-@click.argument("member_id")
-@click.argument("message_id")
+@_which
 @click.argument("status", type=click.Choice(["sent", "delivered", "undelivered", "failed"]))
 @as_json
-def messages_resolve(member_id: str, message_id: str, status: str, as_json: bool) -> None:
+def messages_resolve(which: tuple[str, ...], status: str, as_json: bool) -> None:
     """Write down what became of a message whose outcome is unknown, as its gateway's own log says."""
-    message = _message(member_id, message_id)
+    message = _message(which)
     parts = services()
     if not resolve(parts, message, MessageStatus(status)):
         fail(f"the outcome of this message is not unknown: it is {message.status.value}")
-    show({"message_id": message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
+    show({"message_id": message.message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
 
 
 @messages_group.command("restored")
@@ -140,9 +141,17 @@ def messages_restored(as_json: bool) -> None:
     show({"unknown": count}, [f"{count} messages count as unknown now"], as_json=as_json)
 
 
-def _message(member_id: str, message_id: str) -> Message:
-    message = messages.find(portal_of(member_id).id, message_id)
-    return message or fail(f"portal {member_id} has no message {message_id}")
+def _message(which: tuple[str, ...]) -> Message:
+    """By our number alone, as the log shows it, or by its portal and the portal's own id."""
+    match which:
+        case (word,):
+            number = number_in(word)
+            found = messages.by_number(number) if number is not None else None
+            return found or fail(f"no message has the number {word}")
+        case (member, message_id):
+            found = messages.find(portal_of(member).id, message_id)
+            return found or fail(f"portal {member} has no message {message_id}")
+    raise click.UsageError("give a message's number, or a portal's member id and the message's id")
 
 
 @messages_group.command("follow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -32,6 +33,16 @@ def plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def portal_of(member_id: str) -> Portal:
-    portal = portals.by_member(member_id)
-    return portal or fail(f"no portal has the member id {member_id}; see `flask --app app portals list`")
+def number_in(word: str) -> int | None:
+    """One of our numbers, as the log shows them."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 19 else None
+
+
+def portal_of(word: str) -> Portal:
+    """By its member id, or by our number of it."""
+    portal = portals.by_member(word)
+    number = number_in(word)
+    if portal is None and number is not None:
+        with suppress(LookupError):
+            portal = portals.by_id(number)
+    return portal or fail(f"no portal has the member id {word}; see `flask --app app portals list`")

@@ -32,6 +32,7 @@ def _portal_facts(row: Row, its_senders: list[dict[str, Any]]) -> dict[str, Any]
     now = services().now()
     return {
         "member_id": row.member_id,
+        "install": row.id,
         "state": row.state,
         "state_reason": row.state_reason,
         "meaning": meaning_of(row.state, row.state_reason),
@@ -106,8 +107,8 @@ def _nothing(wanted: Wanted) -> str:
 @as_json
 def portals_show(member_id: str, as_json: bool) -> None:
     """One install."""
-    portal_of(member_id)
-    (facts,) = _facts(fleet.page(Wanted(member_id), now=services().now()))
+    wanted = Wanted(portal_of(member_id).member_id)
+    (facts,) = _facts(fleet.page(wanted, now=services().now()))
     show(facts, [f"{name}: {plain(value)}" for name, value in facts.items()], as_json=as_json)
 
 

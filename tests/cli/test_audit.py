@@ -32,8 +32,8 @@ from tests.worlds.product import a_portal, product
 OTHER, NUMBER = "b" * 32, "+4915112345678"
 ME = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
 READS = {
-    "audit list", "dead list", "doctor", "gateways list", "messages follow", "portals calls",
-    "portals errors", "portals events", "portals list", "portals show", "senders list",
+    "audit list", "dead list", "doctor", "gateways accounts", "gateways list", "messages follow",
+    "portals calls", "portals errors", "portals events", "portals list", "portals show", "senders list",
     "smpp", "statistics check", "worker",
 }  # fmt: skip
 # What an operator types -> what has to be written down, whether or not Bitrix24 is reached.

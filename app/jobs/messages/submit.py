@@ -410,15 +410,6 @@ class Submissions:
         if isinstance(answer.outcome, Accepted) and is_soon:
             delay_s = answer.poll_s or 0.0
             services.engine.hint("follow_up", answer.claim.message.id, delay_s=delay_s)
-        log.info(
-            "message submitted",
-            extra={
-                "install": answer.claim.portal_id,
-                "message_row": answer.claim.message.id,
-                "gateway": self._account.slug,
-                "outcome": type(answer.outcome).__name__,
-            },
-        )
 
     def _judge(self, answers: Sequence[Answered], now: datetime) -> None:
         """What the answers say of the account itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -38,7 +38,19 @@ def writing_in_turn() -> Iterator[Connection]:
         watched(connection),
         connection.begin(),
     ):
+        connection.info.pop(_AFTER, None)  # of a transaction that was rolled back
         yield connection
+        after = connection.info.pop(_AFTER, ())
+    for act in after:
+        act()
+
+
+_AFTER = "after the commit"
+
+
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Do this when what the transaction wrote is there, and not if it never is."""
+    connection.info.setdefault(_AFTER, []).append(act)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from app.store.database import StoreUnavailable, is_sqlite, single_write, writin
 from app.store.database.many import insert_many
 from app.store.database.secrets import secret_box
 from app.store.database.together import Together
+from app.store.messages import story
 from app.store.messages.rows import (
     NO_CONTENT,
 )
@@ -55,7 +56,14 @@ def accept(
         StoreUnavailable: nothing was stored.
     """
     values = _row_for(portal, incoming, now=now, timing=timing, hold=hold, lane=lane)
-    if incoming.origin == "test":
+    done = _accept(values)
+    if done.row_id is not None:
+        story.received(values, done.row_id, portal.member_id)
+    return done
+
+
+def _accept(values: dict[str, Any]) -> Acceptance:
+    if values["origin"] == "test":
         return _store_test(values)
     if is_sqlite():
         return _together.write(values)

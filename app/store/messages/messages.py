@@ -158,6 +158,11 @@ def by_row(portal_id: int, row_id: int) -> Message | None:
     return _first(messages.c.portal_id == portal_id, messages.c.id == row_id)
 
 
+def by_number(row_id: int) -> Message | None:
+    """Of whatever portal: for the operator alone."""
+    return _first(messages.c.id == row_id)
+
+
 def _first(*conditions: sa.ColumnElement[bool]) -> Message | None:
     with statement() as connection:
         row = connection.execute(sa.select(*message_columns()).where(*conditions)).first()

@@ -19,6 +19,7 @@ from app.domain.status import MessageStatus
 from app.store import audit
 from app.store.database import AnyRow, writing
 from app.store.database.many import insert_many, update_many
+from app.store.messages import story
 from app.store.tables import attempts, message_events, messages
 
 FIELDS = [f.name for f in fields(Message)]
@@ -57,7 +58,7 @@ NO_CONTENT: Mapping[str, Any] = {
 
 def state_columns() -> list[sa.Column[Any]]:
     """A message without its contents."""
-    return [messages.c[name] for name in ("id", "portal_id", "account_id", *COLUMNS)]
+    return [messages.c[name] for name in ("id", "portal_id", "account_id", "message_id", *COLUMNS)]
 
 
 def locked(connection: Connection, row_id: int) -> AnyRow | None:
@@ -121,6 +122,7 @@ def write_all(
         update_many(connection, messages, rows)
     steps = [(row.id, now, event, detail) for row, change in changes for event, detail in change.steps]
     add_events(connection, steps)
+    story.tell_after_commit(connection, changes)
 
 
 def apply_event(

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "private_files": set(),
     "signed_hints": set(),
     "engine": {"config", "domain", "private_files", "signed_hints"},
-    "gateways": {"domain", "transport"},
+    "gateways": {"domain", "redaction", "transport"},
     "bitrix": {"domain", "transport"},
     "store": {"domain", "config", "private_files", "redaction"},
     "services": {"bitrix", "config", "domain", "engine", "gateways", "store", "transport"},

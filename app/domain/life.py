@@ -15,7 +15,16 @@ from typing import Any, Literal, Protocol
 
 from app.domain.messages import Claim, Reason, Work
 from app.domain.numbers import Recipient, parse_recipient
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome, RefusalKind, Refused, Unknown, id_spellings
+from app.domain.outcomes import (
+    Accepted,
+    DeliveryReport,
+    Exchange,
+    Outcome,
+    RefusalKind,
+    Refused,
+    Unknown,
+    id_spellings,
+)
 from app.domain.retry import (
     EXCEPTIONS_TO_STOP,
     FAULTS_TO_STOP,
@@ -84,6 +93,7 @@ class AttemptEnd:
     code: str = ""
     text: str = ""
     cost: str = ""
+    exchanges: tuple[Exchange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -342,7 +352,7 @@ class Answered:
 
     `poll_s`: its reports are fetched, first after so long. `look_up_s`: it can be asked, first after so long.
     `may_repeat`: it drops what it has already, or the admin chose that. `is_fault`: no answer at all, since
-    the worker stopped.
+    the worker stopped. `exchanges` are the calls themselves, to be shown.
     """
 
     claim: Claim
@@ -351,6 +361,7 @@ class Answered:
     look_up_s: float | None = None
     may_repeat: bool = False
     is_fault: bool = False
+    exchanges: tuple[Exchange, ...] = ()
 
 
 def answered(

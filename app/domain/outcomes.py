@@ -85,6 +85,21 @@ Outcome = Accepted | Refused | Unknown
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """One call of a gateway as it may be shown: short, without secrets, texts and full numbers.
+
+    `http_status` is 0 where there was no answer; then `answered` says why.
+    """
+
+    method: str
+    url: str
+    asked: str
+    http_status: int
+    answered: str
+    took_ms: int
+
+
+@dataclass(frozen=True)
 class Reports:
     """What one call of a gateway brought, and the exact answer that it wants to hear."""
 

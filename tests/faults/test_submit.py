@@ -285,6 +285,14 @@ def test_fault_25_a_refused_connection_is_tried_again_and_nothing_is_unknown(wor
 
     assert world.status(sent) == ("sent", "")
     assert "not_reached" in world.events(sent)
+    nobody, somebody = world.attempts(sent)
+    assert (nobody["outcome"], nobody["http_status"]) == ("not_reached", 0)
+    assert "refused" in nobody["exchanges"][0].answered
+    assert somebody["http_status"] == somebody["exchanges"][0].http_status == 202
+    assert "reference" in somebody["exchanges"][0].asked
+    shown = f"{nobody['exchanges']} {somebody['exchanges']}"
+    assert world.row(sent).text not in shown
+    assert world.row(sent).recipient[4:] not in shown
     assert not {"unknown", "refused"} & set(world.events(sent))
 
 

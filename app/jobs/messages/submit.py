@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from app.domain import policy
 from app.domain.life import Answered
 from app.domain.messages import Claim, Message
-from app.domain.outcomes import Accepted, Outcome, RefusalKind, Refused, Unknown
+from app.domain.outcomes import Accepted, Exchange, Outcome, RefusalKind, Refused, Unknown
 from app.domain.pace import Pace
 from app.domain.policy import Standing
 from app.domain.portals import Portal
@@ -28,6 +28,7 @@ from app.domain.retry import BAD_CALLS_TO_PAUSE, LONGEST_PAUSE_S, REFUSALS_TO_ST
 from app.domain.status import MessageStatus
 from app.domain.texts import measure
 from app.gateways.base import Context, Gateway, NotMade, Outgoing
+from app.gateways.journal import KEPT_CHARACTERS, Call, Redaction, called
 from app.gateways.submission import submit_all
 from app.jobs.drain import drain
 from app.jobs.hints import hint_push
@@ -145,6 +146,7 @@ class _Done:
     claims: Sequence[Claim]
     outcomes: Sequence[Outcome] | None
     took_s: float = 0.0
+    exchanges: tuple[Exchange, ...] = ()
 
 
 class Submissions:
@@ -378,7 +380,7 @@ class Submissions:
                 for claim in done.claims:
                     _keep_trying(partial(claims.give_back, claim, now=services.now()))
         answers = [
-            self._answered(claim, outcome)
+            self._answered(claim, outcome, exchanges=done.exchanges)
             for done in ended
             for claim, outcome in zip(done.claims, done.outcomes or (), strict=False)
         ]
@@ -455,14 +457,20 @@ class _UntilDeadline:
         self._http, self._line, self._thread = http, line, threading.local()
 
     def begin(self, deadline: float) -> None:
-        self._thread.deadline = deadline
+        self._thread.deadline, self._thread.made = deadline, []
 
     def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
-        return self._http.request(method, url, deadline=self._deadline, **options)
+        return called(self._http.request, self.made, method, url, deadline=self._deadline, **options)
 
     def hand_over(self, message: Outgoing) -> Outcome:
         assert self._line is not None
         return self._line(message, self._deadline)
+
+    @property
+    def made(self) -> list[Call]:
+        """The calls of the submission that this thread began last."""
+        found: list[Call] = self._thread.__dict__.setdefault("made", [])
+        return found
 
     @property
     def _deadline(self) -> float:
@@ -490,13 +498,25 @@ def _make(call: _Call, done: queue.SimpleQueue[_Done]) -> None:
     try:
         call.way.begin(call.deadline)
         found = submit_all(call.gateway, call.outgoing)
-        done.put(_Done(call.claims, found, time.monotonic() - began))
+        done.put(_Done(call.claims, found, time.monotonic() - began, _exchanges(call, found)))
     except NotMade:
         done.put(_Done(call.claims, None))
     except BaseException as error:
         unknown = Unknown(f"the call ended by {type(error).__name__}")
         done.put(_Done(call.claims, [unknown] * len(call.claims)))
         raise
+
+
+def _exchanges(call: _Call, found: Sequence[Outcome]) -> tuple[Exchange, ...]:
+    """The calls as they may be shown; of what went well a little is enough."""
+    went_well = all(isinstance(outcome, Accepted) for outcome in found)
+    most = KEPT_CHARACTERS // 3 if went_well else KEPT_CHARACTERS
+    try:
+        redaction = Redaction(call.gateway, call.outgoing)
+        return tuple(redaction.written_down(each, most=most) for each in call.way.made[-3:])
+    except Exception:  # what is only to be looked at must never change what became of a message
+        log.exception("calls cannot be shown", extra={"gateway": call.gateway.slug})
+        return ()
 
 
 def _keep_trying(record: Callable[[], Result]) -> Result:

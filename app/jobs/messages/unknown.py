@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from app.domain.life import Answered
-from app.domain.messages import Claim
-from app.domain.outcomes import Outcome, Unknown
+from app.domain.outcomes import Unknown
 from app.domain.portals import Portal
 from app.gateways.base import Gateway
 from app.jobs.hints import hint_push
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def answering(
     services: Services, portal: Portal, gateway: Gateway | None, *, is_fault: bool = False
-) -> Callable[[Claim, Outcome], Answered]:
+) -> Callable[..., Answered]:
     """How to say what came of a claim, with what this gateway can do about it: it fetches its reports, it can
     be asked, or it drops repeats."""
     can = gateway.active_capabilities if gateway is not None else None

@@ -7,7 +7,7 @@ as evidence, but never over what is known better.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -48,7 +48,8 @@ def record(answers: Sequence[Answered], *, now: datetime, timing: Timing) -> lis
             recorded.append(Recorded(life.holds(state_of(row), answer.claim), change.state.push_due_at))
             changes.append((row, change))
             if change.attempt is not None:
-                ends.append((answer.claim.attempt_id, change.attempt))
+                end = replace(change.attempt, exchanges=answer.exchanges)
+                ends.append((answer.claim.attempt_id, end))
         close_attempts(connection, ends, now)
         _add_parts(connection, [answer for answer in answers if answer.claim.attempt_id in found])
         write_all(connection, changes, now)

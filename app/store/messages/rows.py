@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -175,11 +176,20 @@ def close_attempts(connection: Connection, ends: Iterable[tuple[int, AttemptEnd]
             "code": end.code[:60],
             "text": end.text[:2000],
             "cost": end.cost[:40],
+            "http_status": end.exchanges[-1].http_status if end.exchanges else None,
+            "took_ms": end.exchanges[-1].took_ms if end.exchanges else None,
+            "exchanges": "".join(f"{json.dumps(asdict(each))}\n" for each in end.exchanges),
             "finished_at": now,
         }
         for attempt_id, end in ends
     ]
     update_many(connection, attempts, rows)
+
+
+def forget_exchanges(connection: Connection, row_ids: Sequence[int]) -> None:
+    """With a message's text go the calls that carried it."""
+    mine = sa.and_(attempts.c.message_row_id.in_(row_ids), attempts.c.exchanges != "")
+    connection.execute(sa.update(attempts).where(mine).values(exchanges=""))
 
 
 def add_event(connection: Connection, row_id: int, at: datetime, event: str, detail: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.messages import Message, TimelineEntry
+from app.domain.outcomes import Exchange
 from app.store.database import statement
 from app.store.tables import attempts, message_events, messages, parts
 
@@ -112,6 +114,9 @@ def attempts_of(message: Message) -> list[dict[str, Any]]:
             "code": row.code,
             "text": row.text,
             "cost": row.cost,
+            "http_status": row.http_status,
+            "took_ms": row.took_ms,
+            "exchanges": [Exchange(**json.loads(line)) for line in row.exchanges.splitlines()],
             "gateway_message_ids": [i.gateway_message_id for i in ids if i.attempt_id == row.id],
         }
         for row in rows

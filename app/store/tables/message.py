@@ -184,6 +184,10 @@ attempts = sa.Table(
     Column("text", Text, nullable=False, server_default=""),
     Column("cost", String(40), nullable=False, server_default=""),
     Column("counted_cost", String(40), nullable=False, server_default=""),
+    # Its last call; and its calls as they may be shown, a JSON object a line, as long as the message's text.
+    Column("http_status", Integer),
+    Column("took_ms", Integer),
+    Column("exchanges", Text, nullable=False, server_default=""),
     Index("ix_attempts_message_row_id", "message_row_id"),
     Index(
         "ix_attempts_cost_not_counted",

@@ -23,7 +23,7 @@ from app.domain.retry import Timing
 from app.store import audit
 from app.store.bulk.jobs import end_of_erasure
 from app.store.database import AnyRow, db, overwrite_deleted, statement, writing
-from app.store.messages.rows import NO_CONTENT, locked, state_of, write
+from app.store.messages.rows import NO_CONTENT, forget_exchanges, locked, state_of, write
 from app.store.portals.events import REMOVAL
 from app.store.tables import (
     messages,
@@ -256,6 +256,7 @@ class NumberEraser:
                 return False
             change = life.erased(state_of(row), now, self._timing)
             write(connection, row, change, now, recipient="", held_token="", **NO_CONTENT)
+            forget_exchanges(connection, [row.id])
         return True
 
     # --- the number among other words

@@ -12,7 +12,7 @@ from app.domain.messages import Work
 from app.domain.portals import Portal
 from app.store.database import statement, writing
 from app.store.figures import counts
-from app.store.messages.rows import NO_CONTENT, lock_in_order
+from app.store.messages.rows import NO_CONTENT, forget_exchanges, lock_in_order
 from app.store.tables import TEXT_CAN_GO, messages, portals
 
 # SQLite removes so many rows in a few milliseconds, and so long the HANDLER may have to wait.
@@ -83,6 +83,7 @@ def _remove_texts(portal_id: int, before: datetime) -> Iterator[Removed]:
             mine = sa.and_(messages.c.id.in_(ids), _is_over())
             lock_in_order(connection, mine)
             count = connection.execute(sa.update(messages).where(mine).values(**NO_CONTENT)).rowcount
+            forget_exchanges(connection, ids)
         yield Removed(texts=count)
 
 

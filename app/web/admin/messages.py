@@ -32,8 +32,8 @@ from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.parts import cures, filters, log_columns
 from app.web.admin.parts.filters import LogQuery
 from app.web.admin.words import codes
+from app.web.admin.words.language import duration, money, number
 from app.web.admin.words.language import gettext as _
-from app.web.admin.words.language import money, number
 from app.web.admin.words.messages import (
     author_label,
     card_label,
@@ -413,6 +413,7 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "price": _price([attempt["cost"]]) if attempt["cost"] else "",
         "words": words,
         "plain_words": _plain_words(attempt["gateway"], words),
+        "took": duration(attempt["took_ms"] / 1000) if attempt["took_ms"] is not None else "",
     }
 
 

@@ -83,6 +83,7 @@ def _message(portal: Portal, message_id: str, *, days: float, **values: Any) -> 
                 reference=f"ref-{accepted.row_id}",
                 calls=1,
                 started_at=utcnow(),
+                exchanges='{"asked": "what carried it"}\n',
             )
             .returning(attempts.c.id)
         )
@@ -130,6 +131,17 @@ def test_texts_go_after_their_days_and_rows_after_theirs(app: Flask) -> None:
     assert (kept.recipient, kept.status, kept.message_id) == ("+4915112345678", "delivered", "m31")
     assert _count(attempts) == _count(parts) == _count(message_events) == 2  # they went with their row
     assert (_purge(app)["texts"], _purge(app)["messages"]) == (0, 0)
+
+
+def test_with_a_text_go_the_calls_that_carried_it(app: Flask) -> None:
+    portal = _keep(a_portal(), text_days=3, row_days=30)
+    old, young = (_message(portal, name, days=days) for name, days in (("old", 4), ("young", 2)))
+
+    _purge(app)
+
+    with writing() as connection:
+        found = connection.execute(sa.select(attempts.c.message_row_id, attempts.c.exchanges)).all()
+    assert {row.message_row_id: bool(row.exchanges) for row in found} == {old: False, young: True}
 
 
 def test_a_dry_run_counts_the_same_and_removes_nothing(app: Flask) -> None:

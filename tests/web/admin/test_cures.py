@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from app.domain.life import AttemptEnd
+from app.domain.outcomes import Exchange
 from app.domain.status import MessageStatus
 from app.services import services
+from app.store.accounts import accounts
 from app.store.database import writing
 from app.store.messages import messages
-from app.store.messages.rows import add_event
+from app.store.messages.rows import add_event, close_attempts, forget_exchanges
 from app.store.portals import portals
+from app.store.tables import attempts
 from app.store.tables import messages as rows
 from tests.worlds.visitor import Visitor
 
@@ -137,3 +141,37 @@ def test_only_administrators_are_led_to_settings(admin: Visitor) -> None:
 
     assert "The phone number has no country code" in text
     assert "/ui/settings" not in text
+
+
+def test_an_attempt_says_how_its_calls_went_to_administrators_as_long_as_the_text(admin: Visitor) -> None:
+    row_id = _failed(admin, "gave_up")
+    portal = admin.portal
+    account = accounts.connect(
+        portal.id, portal.member_id, "demo", label="", public={}, secrets={}, now=services().now()
+    )
+    said = Exchange("POST", "https://acme.example/v1", '{"text": "***"}', 503, "<b>busy</b>", 1_250)
+    with writing() as connection:
+        values = {"message_row_id": row_id, "number": 1, "account_id": account.id, "gateway": "demo"}
+        made = connection.execute(
+            attempts.insert().values(**values, reference="r", calls=1, started_at=services().now())
+        )
+        assert made.inserted_primary_key is not None
+        end = AttemptEnd("refused", exchanges=(said,))
+        close_attempts(connection, [(made.inserted_primary_key[0], end)], services().now())
+    _settings(admin, employees_see_log=True)
+    admin.sandbox.set_user(3, name="Eve", last_name="Employee", role="employee")
+    colleague = Visitor(admin.app, admin.sandbox)
+    colleague.open(user=3)
+
+    text = admin.get(f"/ui/messages/{row_id}").text
+
+    assert "HTTP 503" in text
+    assert "1.2 sec" in text or "1.3 sec" in text
+    assert "POST https://acme.example/v1" in text
+    assert "&lt;b&gt;busy&lt;/b&gt;" in text
+    assert "acme.example" not in colleague.get(f"/ui/messages/{row_id}").text
+    with writing() as connection:
+        forget_exchanges(connection, [row_id])
+    after = admin.get(f"/ui/messages/{row_id}").text
+    assert "acme.example" not in after
+    assert "HTTP 503" in after

@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom clean
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,13 @@ trace: ## show one message's walk: functions, files, statements; TRACE="--list s
 sbom: ## print what the product is made of (CycloneDX JSON): pinned packages and vendored scripts
 	@scripts/setup dev >&2
 	@exec $(PYTHON) scripts/sbom.py
+
+audit: ## compare every pin with known advisories; AUDIT="all.zip" takes a list in the OSV format
+	@scripts/setup dev
+	@exec $(PYTHON) scripts/audit.py $(AUDIT)
+
+lock: ## write the lock files anew, after a pin was changed
+	@scripts/lock
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

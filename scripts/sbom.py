@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -40,16 +41,20 @@ def _component(name: str, version: str, purl: str) -> dict[str, object]:
     return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
-def main() -> None:
-    """Print the bill."""
-    bill = {
+def bill() -> dict[str, Any]:
+    """What a release is made of, in the format's terms."""
+    return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": {"type": "application", "name": "sms-provider", "version": VERSION}},
         "components": [*_pins(), *_vendored()],
     }
-    print(json.dumps(bill, indent=2))
+
+
+def main() -> None:
+    """Print the bill."""
+    print(json.dumps(bill(), indent=2))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,21 @@ def test_every_pin_is_exact_and_installed(file: str) -> None:
             assert str(pin.specifier) == f"=={metadata.version(name)}"
 
 
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_the_lock_holds_what_the_pins_say_with_digests_for_each(name: str) -> None:
+    """scripts/lock writes it anew."""
+    text = (PROJECT / f"{name}.lock").read_text().replace("\\\n", "")
+    locked = {}
+    for line in filter(lambda line: not line.startswith("#"), text.splitlines()):
+        written, *digests = line.split(" --hash=")
+        assert digests and all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", digest) for digest in digests)
+        requirement = Requirement(written)
+        locked[_normal(requirement.name)] = (requirement.specifier, str(requirement.marker))
+
+    pins = {key: (pin.specifier, str(pin.marker)) for key, pin in _pins(f"{name}.txt").items()}
+    assert locked == pins
+
+
 @pytest.mark.parametrize("python", _PYTHONS)
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
 def test_what_a_package_needs_is_pinned_and_suits_it(file: str, python: str) -> None:

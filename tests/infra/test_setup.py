@@ -43,8 +43,8 @@ class FakeProject:
         self.path = folder / "the project"
         (self.path / "scripts").mkdir(parents=True)
         shutil.copy(PROJECT / "scripts" / "setup", self.path / "scripts")
-        (self.path / "requirements.txt").write_text("one==1\n")
-        (self.path / "requirements-dev.txt").write_text("two==2\n")
+        (self.path / "requirements.lock").write_text("one==1\n")
+        (self.path / "requirements-dev.lock").write_text("two==2\n")
         self.fake = folder / "fake"
         self.fake.mkdir()
         python = self.fake / "python3.11"
@@ -81,7 +81,7 @@ def project(tmp_path: Path) -> FakeProject:
 
 def test_a_second_run_has_nothing_to_do(project: FakeProject) -> None:
     assert project.setup() == (0, "")
-    assert project.calls() == ["venv", "pip requirements.txt"]
+    assert project.calls() == ["venv", "pip requirements.lock"]
     assert project.setup("production") == (0, "")
     assert project.calls() == []
 
@@ -90,7 +90,7 @@ def test_development_adds_to_production_and_covers_it(project: FakeProject) -> N
     project.setup()
     project.calls()
     project.setup("dev")
-    assert project.calls() == ["pip requirements-dev.txt"]
+    assert project.calls() == ["pip requirements-dev.lock"]
     project.setup()
     project.setup("dev")
     assert project.calls() == []
@@ -99,11 +99,11 @@ def test_development_adds_to_production_and_covers_it(project: FakeProject) -> N
 def test_changed_requirements_are_installed(project: FakeProject) -> None:
     project.setup("dev")
     project.calls()
-    (project.path / "requirements.txt").write_text("one==1.1\n")
+    (project.path / "requirements.lock").write_text("one==1.1\n")
     project.setup()
-    assert project.calls() == ["pip requirements.txt"]
+    assert project.calls() == ["pip requirements.lock"]
     project.setup("dev")
-    assert project.calls() == ["pip requirements-dev.txt"]
+    assert project.calls() == ["pip requirements-dev.lock"]
 
 
 def test_an_environment_that_moved_is_built_anew(project: FakeProject) -> None:
@@ -111,7 +111,7 @@ def test_an_environment_that_moved_is_built_anew(project: FakeProject) -> None:
     project.calls()
     project.path = project.path.rename(project.path.with_name("elsewhere"))
     project.setup()
-    assert project.calls() == ["venv", "pip requirements.txt"]
+    assert project.calls() == ["venv", "pip requirements.lock"]
 
 
 def test_an_environment_that_lost_its_python_is_built_anew(project: FakeProject) -> None:
@@ -119,7 +119,7 @@ def test_an_environment_that_lost_its_python_is_built_anew(project: FakeProject)
     project.calls()
     (project.path / ".venv" / "bin" / "python").unlink()
     project.setup()
-    assert project.calls() == ["venv", "pip requirements.txt"]
+    assert project.calls() == ["venv", "pip requirements.lock"]
 
 
 def test_an_environment_made_by_hand_is_kept(project: FakeProject) -> None:
@@ -129,7 +129,7 @@ def test_an_environment_made_by_hand_is_kept(project: FakeProject) -> None:
     (venv / "mine").touch()
     project.calls()
     project.setup()
-    assert project.calls() == ["pip requirements.txt"]
+    assert project.calls() == ["pip requirements.lock"]
     assert (venv / "mine").exists()
 
 
@@ -148,7 +148,7 @@ def test_an_interrupted_installation_starts_over(project: FakeProject, number: s
     project.calls()
     slow.unlink()
     assert project.setup() == (0, "")
-    assert project.calls() == ["venv", "pip requirements.txt"]
+    assert project.calls() == ["venv", "pip requirements.lock"]
     project.setup()
     assert project.calls() == []
 
@@ -159,7 +159,7 @@ def test_a_failed_installation_says_so_and_is_not_taken_for_done(project: FakePr
     code, errors = project.setup()
     assert (code, errors) == (
         1,
-        "scripts/setup: installing requirements.txt failed; see above, then run it again\n",
+        "scripts/setup: installing requirements.lock failed; see above, then run it again\n",
     )
     broken.unlink()
     assert project.setup() == (0, "")
@@ -173,7 +173,7 @@ def test_two_runs_at_the_same_time_install_once(project: FakeProject) -> None:
             assert process.returncode == 0
     calls = project.calls()
     assert calls.count("venv") == 1
-    assert calls.count("pip requirements-dev.txt") == 1
+    assert calls.count("pip requirements-dev.lock") == 1
 
 
 def test_a_python_without_venv_gets_one_line_with_the_remedy(project: FakeProject) -> None:

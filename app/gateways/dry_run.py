@@ -37,8 +37,17 @@ class _Recorder:
         target, headers, body = as_written(method, url, **parts)
         if auth is not None:
             headers = {**headers, "Authorization": f"Basic base64({auth[0]}:{HIDDEN})"}
-        self.calls.append(WrittenCall(method, target, tuple(headers.items()), body[:BODY_LIMIT]))
+        shown = tuple((name, value) for name, value in headers.items() if name != "Content-Length")
+        self.calls.append(WrittenCall(method, target, shown, _readable(body)[:BODY_LIMIT]))
         raise NotSent(_NOTHING_WENT_OUT)
+
+
+def _readable(body: str) -> str:
+    """JSON a line for each field; how it is laid out means nothing to a gateway."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body
 
 
 def dry_run(adapter: type[Gateway], settings: Mapping[str, str], message: Outgoing) -> WrittenCall | None:

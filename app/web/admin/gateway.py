@@ -254,10 +254,11 @@ def facts(
     given: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
     result: Result | None = None,
+    is_example: bool = False,
 ) -> dict[str, Any]:
     """All that the form shows."""
     mine = accounts.of_portal(sessions.this().portal.id)
-    inputs = gateway_form.inputs_of(adapter, account, given, errors or {})
+    inputs = gateway_form.inputs_of(adapter, account, given, errors or {}, is_example=is_example)
     return {
         "tab": "gateway",
         "adapter": adapter,

@@ -131,7 +131,7 @@ def use_example() -> Response:
         return document.page("gateway.html", status=422, example_problem=text_of(str(error)), **page)
     defaults = {field.name: field.default for field in HttpGateway.fields}
     given = {**defaults, **{name: value for name, value in example.settings.items() if value}}
-    page = facts(HttpGateway, None, given=given)
+    page = facts(HttpGateway, None, given=given, is_example=True)
     return document.page("gateway.html", understood=_understood(example), left=_left(example), **page)
 
 

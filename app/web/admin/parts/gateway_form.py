@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import request
 
@@ -47,10 +47,16 @@ def inputs_of(
     account: Account | None,
     given: Mapping[str, str] | None,
     errors: Mapping[str, str],
+    *,
+    is_example: bool = False,
 ) -> list[Input]:
-    """Required ones first, as they were declared otherwise."""
+    """Required ones first, as they were declared otherwise. An example's values are shown, whatever they are:
+    its keys were taken out, and what is not shown would not come back with the form."""
     fields = sorted(adapter.fields, key=lambda field: not field.required)
-    return [_input(field, account, given, errors) for field in fields]
+    inputs = [_input(field, account, given, errors) for field in fields]
+    if not is_example or given is None:
+        return inputs
+    return [replace(one, value=given.get(one.field.name, ""), keeps_typed=False) for one in inputs]
 
 
 def _input(

@@ -141,6 +141,18 @@ def _pool_behind_sentinels(url: str, patience: dict[str, Any]) -> ConnectionPool
     )
 
 
+# What Redis and its client say -> what to do about it.
+_CURES = (
+    (("password", "auth", "noperm"), "check user and password in REDIS_URL"),
+    (("refused", "timeout", "timed out"), "start the server, or check host and port in REDIS_URL"),
+    (("name or service", "resolve", "getaddrinfo", "no address"), "check the host in REDIS_URL"),
+    (("certificate", "ssl"), "rediss:// speaks TLS, redis:// does not: which one does the server want?"),
+    (("db index", "invalid db"), "check the number at the end of REDIS_URL"),
+    (("no master", "no sentinel", "master"), "check the service's name and the sentinels in REDIS_URL"),
+    (("oom", "read only", "readonly"), "the server takes no writes: make room, or take its primary"),
+)
+
+
 def _only_logged(name: str, key: int, error: Exception) -> None:
     pass
 
@@ -266,6 +278,25 @@ class Engine:
         except Exception as error:
             log.warning("engine unreachable", extra={"why": type(error).__name__})
             return None
+
+    def problem(self) -> str:
+        """Why it does not work, in its own words with what to do; empty when it does."""
+        try:
+            self.huey.pending_count()
+        except Exception as error:
+            said = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+            return f"{said}; {self._cure(said.lower())}"
+        return ""
+
+    def _cure(self, said: str) -> str:
+        if not self._redis_url:
+            return "the folder of the database must be one that we may write"
+        if self._redis_url.startswith("rediss") and "time" in said:
+            said = "ssl"  # a server without TLS does not answer to its greeting
+        for words, cure in _CURES:
+            if any(word in said for word in words):
+                return cure
+        return "check REDIS_URL and the server"
 
     def fingerprint(self) -> str:
         """Which engine this is: all processes of an installation have the same one. Empty when it is down."""

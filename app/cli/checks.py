@@ -22,6 +22,7 @@ from app.transport import HttpAnswer, HttpClient, NotSent, Reach, TransportError
 
 WITHIN_S = 5.0
 APART_S = 5.0
+SILENT = timedelta(days=1)
 NOTED_EVERY = timedelta(minutes=10)  # several workers take turns in saying what they run with
 WRONG_CLIENT = ("INVALID_CLIENT", "WRONG_CLIENT")
 ASK_THE_DATABASE = "the database does not answer"
@@ -57,9 +58,7 @@ def _too_few_connections() -> str:
 
 
 def engine() -> str:
-    if services().engine.pending() is not None:
-        return ""
-    return "does not answer; check REDIS_URL and the server"
+    return services().engine.problem()
 
 
 def worker() -> str:
@@ -76,6 +75,21 @@ def worker() -> str:
 def _other_workers() -> list[str]:
     since = services().now() - 2 * services().timing.worker_patience - NOTED_EVERY
     return job_runs.other_setups(services().fingerprints(), since=since)
+
+
+def last_call() -> tuple[str, str]:
+    """When a portal last handed over a message, and what that is worth saying of: silence is a fault."""
+    now = services().now()
+    try:
+        last = operations.last_handler_call_at()
+        is_used = operations.has_portal_since(now - SILENT)
+    except StoreUnavailable:
+        return "", ""
+    if last is not None and last > now - SILENT:
+        return f"{last:%Y-%m-%d %H:%M:%S} UTC", ""
+    since = f"since {last:%Y-%m-%d %H:%M:%S} UTC" if last else "yet"
+    silence = f"no portal has handed over a message {since}: send one, and see whether it comes"
+    return "", silence if is_used else ""
 
 
 def keys() -> str:

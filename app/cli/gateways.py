@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 
 from app.cli.output import as_json, fail, portal_of, show
 from app.gateway_accounts import AccountChanged, connect, keep_webhooks, move_webhooks
-from app.gateways.base import SettingsInvalid
+from app.gateways.base import Gateway, SettingsInvalid
 from app.services import services
 from app.store.accounts import accounts
 from app.store.accounts.accounts import PortalRemoved
@@ -108,6 +108,7 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
     adapter = services().gateways.get(slug) or fail(
         f"no gateway is called {slug}; there are: {', '.join(services().gateways.adapters)}"
     )
+    _warn_of_secrets(adapter, settings)
     try:
         account = connect(
             portal,
@@ -130,6 +131,18 @@ def gateways_set(member_id: str, slug: str, settings: tuple[str, ...], as_json: 
         click.echo(f"the gateway was not told where to report: {problem}", err=True)
     url = services().report_url(account)
     show({"gateway": slug, "report_url": url}, [f"connected; report URL: {url}"], as_json=as_json)
+
+
+def _warn_of_secrets(adapter: type[Gateway], settings: tuple[str, ...]) -> None:
+    """Said to a person only: who drives us by a program has chosen that way."""
+    secret = {field.name for field in adapter.fields if field.secret}
+    given = (item.partition("=") for item in settings)
+    seen = [name for name, _, value in given if name in secret and not value.startswith("@")]
+    if seen and sys.stderr.isatty():
+        how = (
+            "everybody on this machine can see it in the list of processes; KEY=@FILE or KEY=@- keeps it out"
+        )
+        click.echo(f"{', '.join(seen)}: {how}", err=True)
 
 
 @gateways_group.command("renew-address")

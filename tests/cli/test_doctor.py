@@ -7,20 +7,28 @@ import json
 import re
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from flask import Flask
 
+from app.domain.messages import HandedMessage
 from app.gateways.kit.peer import Peer, answer
 from app.jobs import sweep
 from app.services import services
 from app.store import job_runs
+from app.store.database import writing
+from app.store.messages import acceptance
+from app.store.portals import portals as portal_store
+from app.store.tables import portals
 from sandbox.serving import Server
 from tests.worlds.certificates import self_signed, server_tls
-from tests.worlds.product import product
+from tests.worlds.product import a_portal, product
 
 
 def examined(app: Flask) -> dict[str, str]:
@@ -182,3 +190,48 @@ def test_a_misspelt_variable_is_named(tmp_path: Path, slip: str, meant: str) -> 
         said = examined(app).get("configuration")
 
     assert said == f"{slip} is set, and nothing reads it: was {meant} meant?"
+
+
+# --- the job engine
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda url: "redis://127.0.0.1:1/0", "start the server, or check host and port in REDIS_URL"),
+        (lambda url: url.replace("://", "://nobody:wrong@"), "check user and password in REDIS_URL"),
+        (lambda url: url.replace("redis://", "rediss://"), "rediss:// speaks TLS, redis:// does not"),
+        (lambda url: url.rpartition("/")[0] + "/999", "check the number at the end of REDIS_URL"),
+    ],
+    ids=["port", "password", "tls", "number"],
+)
+def test_an_engine_that_does_not_answer_says_why(
+    tmp_path: Path, redis_url: str, change: Callable[[str], str], said: str
+) -> None:
+    with product(tmp_path, REDIS_URL=redis_url) as app:
+        assert examined(app)["engine"] == ""
+    with product(tmp_path, REDIS_URL=change(redis_url)) as app:
+        assert said in examined(app)["engine"]
+
+
+# --- whether anything comes in
+
+
+def test_silence_is_said_where_somebody_should_have_written(tmp_path: Path) -> None:
+    with product(tmp_path) as app:
+        portal = a_portal()
+        assert examined(app)["last HANDLER call"] == ""  # it was installed just now
+        week_ago = services().now() - timedelta(days=7)
+        with writing() as connection:
+            connection.execute(sa.update(portals).values(state="active", installed_at=week_ago))
+        assert examined(app)["last HANDLER call"].startswith("no portal has handed over a message yet")
+
+        handler = portal_store.for_test_message(portal.id)
+        assert handler is not None
+        accept = partial(acceptance.accept, handler, now=services().now(), timing=services().timing)
+        accept(HandedMessage("ours", "+4915112345678", "A test of ours", "sms", origin="test"))
+        assert examined(app)["last HANDLER call"] != ""
+        accept(HandedMessage("theirs", "+4915112345678", "Hello", "sms"))
+        found = app.test_cli_runner().invoke(args=["doctor"]).stdout
+
+    assert re.search(r"^ok   last HANDLER call: 20", found, flags=re.MULTILINE)

@@ -111,8 +111,9 @@ def test_a_file_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
         (("{user}@", "nobody:x@"), "check user and password in DATABASE_URL"),
         (("{user}@", "postgres@"), "no password supplied; DATABASE_URL has no password"),
         (("{place}", "127.0.0.1:1"), "start the server, or check host and port in DATABASE_URL"),
+        (("/{name}", "/{name}?sslmode=require"), "but SSL was required; take sslmode out of DATABASE_URL"),
     ],
-    ids=["name", "user", "password", "port"],
+    ids=["name", "user", "password", "port", "tls"],
 )
 def test_a_server_that_lets_nobody_in_is_quoted(
     postgres_url: str, change: tuple[str, str], said: str
@@ -120,7 +121,7 @@ def test_a_server_that_lets_nobody_in_is_quoted(
     head, _, name = postgres_url.rpartition("/")
     user = head.partition("://")[2].partition("@")[0]
     old = change[0].format(name=name, user=user, place=head.rpartition("@")[2])
-    url = postgres_url.replace(old, change[1])
+    url = postgres_url.replace(old, change[1].format(name=name, user=user, place=""))
     assert url != postgres_url
 
     for command in (("portals", "list"), ("db", "upgrade")):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from app.domain.portals import PortalState
 from app.domain.retry import BAD_CALLS_TO_PAUSE
 from app.store.database import db, statement, utcnow, writing
 from app.store.database.trouble import schema_problem
@@ -46,13 +47,27 @@ def oldest_due_s(now: datetime) -> float:
     return max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
 
 
-def last_message_at() -> datetime | None:
-    """When the newest message came. Silence is a fault for a sender that calls once and never again."""
+def last_handler_call_at() -> datetime | None:
+    """When a portal last handed over a message; tests of ours do not count. Silence is a fault for a sender
+    that calls once and never again."""
+    newest = (
+        sa.select(messages.c.received_at)
+        .where(messages.c.origin == "portal")
+        .order_by(messages.c.id.desc())
+        .limit(1)
+    )
     with statement() as connection:
-        found: datetime | None = connection.scalar(
-            sa.select(messages.c.received_at).order_by(messages.c.id.desc()).limit(1)
-        )
+        found: datetime | None = connection.scalar(newest)
     return found
+
+
+def has_portal_since(moment: datetime) -> bool:
+    """Whether a portal has had the app, and been well, since before then."""
+    query = sa.select(sa.literal(1)).where(
+        portals.c.state == PortalState.ACTIVE, portals.c.installed_at < moment
+    )
+    with statement() as connection:
+        return connection.scalar(query.limit(1)) is not None
 
 
 def portals_by_state() -> dict[str, int]:

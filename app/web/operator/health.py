@@ -99,13 +99,13 @@ class _Rows(Collector):
         build = InfoMetricFamily("sms_build", "The release that runs", value={"version": VERSION})
         handler = GaugeMetricFamily(
             "sms_last_handler_call_timestamp_seconds",
-            "When the newest message came",
+            "When a portal last handed over a message",
         )
         heartbeat = GaugeMetricFamily(
             "sms_worker_heartbeat_age_seconds", "Since a worker last swept; no line before the first"
         )
         try:
-            if (last := operations.last_message_at()) is not None:
+            if (last := operations.last_handler_call_at()) is not None:
                 handler.add_metric([], last.timestamp())
             if (swept := last_runs().get("sweep")) is not None:
                 heartbeat.add_metric([], max(0.0, (services().now() - swept).total_seconds()))

@@ -27,6 +27,7 @@ from app.bitrix.errors import (
     portal_error,
 )
 from app.domain.portals import PortalState
+from app.services import services
 from app.transport import AddressRefused, TransportError
 from app.web.admin.words.language import gettext as _
 
@@ -117,7 +118,9 @@ def system_text(kind: str, detail: str = "") -> Trouble:
         case "store":
             return Trouble(
                 _("The server cannot reach its database"),
-                _("Until it can, new messages from Bitrix24 are not taken, and nothing can be changed here."),
+                _("New messages from Bitrix24 are kept on its disk and go out afterwards.")
+                if services().config.spool_dir
+                else _("Until it can, new messages from Bitrix24 are not taken."),
                 _("Try again in a minute. If it stays so, tell whoever runs this server."),
             )
         case "not_found":

@@ -265,6 +265,13 @@ class PortalClient:
         result = self.call("app.info")
         return result if isinstance(result, Mapping) else {}
 
+    def own_name(self) -> str:
+        """The name of the administrator who speaks for the portal here; empty where they gave none."""
+        profile = self.call("profile")
+        if not isinstance(profile, Mapping):
+            return ""
+        return " ".join(str(profile.get(key) or "") for key in ("NAME", "LAST_NAME")).strip()[:100]
+
     def granted_scope(self) -> frozenset[str]:
         """The rights that the portal gave the application: asked before a notice, with as little harm."""
         result = self._quietly("scope", {})

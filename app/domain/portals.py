@@ -58,6 +58,7 @@ class PortalSettings:
     """What the portal's admin chose; the defaults are the product's."""
 
     default_country: str = ""  # two letters; empty: numbers must be international
+    country_asked: bool = False  # the set-up's question was answered, maybe with none
     countries: tuple[str, ...] = ()  # empty: all
     expensive_numbers: bool = False  # whether premium, shared-cost and satellite numbers are allowed
     time_to_live_s: int = 0  # 0: the product's default

@@ -31,15 +31,6 @@ def last_received_at(portal_id: int) -> datetime | None:
     return at
 
 
-def has_delivered(portal_id: int) -> bool:
-    """Whether any message has reached a phone, which proves that the whole chain works."""
-    query = sa.select(sa.true()).where(
-        messages.c.portal_id == portal_id, messages.c.status == MessageStatus.DELIVERED
-    )
-    with statement() as connection:
-        return connection.scalar(query.limit(1)) is not None
-
-
 def troubled(portal_id: int, since: datetime, *, limit: int) -> list[Message]:
     """The newest messages received since then that did not arrive, or may not have."""
     query = (

@@ -10,10 +10,11 @@ from app.bitrix.callbacks import Entry, parse_entry
 from app.bitrix.errors import AccessDenied, NoRest, PaymentRequired, PortalError, TokenExpired, TokenRefused
 from app.bitrix.forms import BadBody
 from app.bitrix.opener import OpenerRefused, PortalNotListed, UnknownServer
-from app.domain.portals import Opener, PortalState
+from app.domain.portals import Opener, Portal, PortalState
 from app.services import services
 from app.store.portals import portals, states, tokens
 from app.transport import NotSent, TransportError
+from app.web import outward
 from app.web.admin import overview
 from app.web.admin.frame import document, headers, sessions
 from app.web.admin.frame.sessions import Session
@@ -92,9 +93,18 @@ def _show_log(entry: Entry, opener: Opener) -> Response:
     states.note_opened(portal, now=services().now())
     session = Session(portal, opener.user_id, entry.language, opener.time_zone, is_admin=False)
     if not session.is_allowed:
-        return document.system_page("not_admin", 200)
+        return document.system_page("not_admin", 200, detail=_whom_to_ask(portal))
     document.enter(session)
     return document.render("reader.html", token=sessions.issue(session))
+
+
+def _whom_to_ask(portal: Portal) -> str:
+    """An administrator's name: the portal is asked for it now, since no name is stored."""
+    try:
+        return services().portal_client(portal).own_name()
+    except (PortalError, TransportError, outward.TooManyWaiting) as error:
+        log.info("no administrator can be named", extra={"install": portal.id, "why": str(error)})
+        return ""
 
 
 def _show(entry: Entry, opener: Opener, *, is_installer: bool) -> Response:

@@ -7,25 +7,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from app import registration
 from app.bitrix.errors import PortalError
 from app.domain.audit import Action
 from app.domain.incidents import FAILED_CHECKS_TO_TELL, IncidentKind
 from app.domain.messages import Message
-from app.domain.portals import Portal, PortalState
+from app.domain.portals import Portal
 from app.services import services
 from app.store import audit
 from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.figures import overview
 from app.store.portals import portals, senders
-from app.store.portals.senders import Sender
 from app.transport import TransportError
 from app.web.admin.frame import document, privacy, sessions
 from app.web.admin.frame.sessions import Session
+from app.web.admin.parts import setup_steps
 from app.web.admin.parts.today import today, waiting
+from app.web.admin.words import language
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import reason_text, status_label, status_tone
 from app.web.admin.words.troubles import Trouble, registration_trouble, system_text
@@ -64,6 +65,20 @@ def register_as_asked(portal: Portal) -> Trouble | None:
     return register(portal)
 
 
+@blueprint.post("/setup/country")
+def choose_country() -> Response:
+    """The answer of the set-up's question; none is an answer, too."""
+    session = sessions.this()
+    portal, country = session.portal, request.form.get("country", "")
+    known = country if country in dict(language.countries()) else ""
+    settings = replace(portal.settings, default_country=known, country_asked=True)
+    try:
+        portals.save_settings(portal.id, settings, version=portal.settings_version)
+    except portals.SettingsConflict:
+        return document.page("overview.html", status=409, **facts(_anew(session)))
+    return document.page("overview.html", **facts(_anew(session)))
+
+
 def register(portal: Portal) -> Trouble | None:
     """Bring the portal in step; what went wrong, in words for its admin, or None."""
     try:
@@ -89,7 +104,7 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
     portal, now = session.portal, _now()
     sender = next((s for s in senders.of_portal(portal.id) if not s.is_removed), None)
     account = accounts.default_of(portal.id)
-    steps = _steps(portal, sender, account)
+    steps = setup_steps.steps(session, sender, account)
     return {
         "tab": "overview",
         "portal": portal,
@@ -98,7 +113,7 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
         "steps": steps,
         "is_set_up": all(step.done for step in steps),
         "sender": sender,
-        "is_registered": _is_registered(sender),
+        "is_registered": setup_steps.is_registered(sender),
         "account": account,
         "gateway": gateway_light(account),
         "last_received_at": overview.last_received_at(portal.id),
@@ -109,73 +124,10 @@ def facts(session: Session, trouble: Trouble | None = None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Step:
-    title: str
-    text: str
-    done: bool
-    is_next: bool = False
-    url: str = ""
-    action: str = ""
-
-
-def _is_registered(sender: Sender | None) -> bool:
-    return sender is not None and sender.registered_at is not None and not sender.error
-
-
-def _steps(portal: Portal, sender: Sender | None, account: Account | None) -> list[Step]:
-    registered = _is_registered(sender) and portal.state is not PortalState.NEW
-    is_used = overview.last_received_at(portal.id) is not None
-    can_send = account is not None and not is_trial(account)
-    works = portal.last_pushed_at is not None or overview.has_delivered(portal.id)
-    return [
-        Step(
-            _("The app is installed"),
-            _("Bitrix24 offers it wherever an SMS can be sent: CRM cards, robots, marketing."),
-            registered,
-            is_next=not registered,
-        ),
-        Step(
-            _("Connect an SMS gateway"),
-            _("The company that carries your messages. You need the access data of your account there."),
-            can_send,
-            is_next=registered and not can_send,
-            url=url_for("ui_gateway.show"),
-            action=_("Connect a gateway"),
-        ),
-        Step(
-            _("Send a test SMS to your own phone"),
-            _("Watch every step of its way until it is delivered."),
-            works,
-            is_next=registered and can_send and not works,
-            url=url_for("ui_test.show"),
-            action=_("Send a test SMS"),
-        ),
-        Step(
-            _("Write from your CRM"),
-            _(
-                "Ready: open a contact in Bitrix24, choose “SMS”, then “%(name)s” as the sender.",
-                name=services().config.app_name,
-            )
-            if works
-            else _("Your team writes from CRM cards; robots and marketing use the same sender."),
-            is_used,
-            is_next=works and not is_used,
-        ),
-    ]
-
-
-@dataclass(frozen=True)
 class Light:
     label: str
     tone: str
     words: str = ""
-
-
-def is_trial(account: Account) -> bool:
-    """Whether it only tries things out, where nobody said that this instance is for that."""
-    adapter = services().gateways.get(account.slug)
-    sends = adapter is None or adapter.capabilities.sends
-    return not sends and services().config.demo_gateway != "full"
 
 
 def gateway_light(account: Account | None) -> Light:
@@ -185,7 +137,7 @@ def gateway_light(account: Account | None) -> Light:
         return Light(_("Not available"), "bad", _("This version of the app does not have this gateway."))
     if account.stopped_since is not None:
         return Light(_("Stopped"), "bad")  # the banner above has the gateway's words
-    if is_trial(account):
+    if setup_steps.is_trial(account):
         return Light(_("Test mode"), "wait", _("No SMS leaves this app."))
     if account.check is None:
         return Light(_("Not checked"), "wait")

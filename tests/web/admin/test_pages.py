@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from app.domain.messages import Reason, Work
 from app.domain.status import MessageStatus
@@ -19,7 +20,9 @@ from app.store.messages import log as message_log
 from app.store.messages import messages
 from app.store.messages.timeline import timeline
 from app.store.portals import portals, states
+from app.store.tables import gateway_accounts
 from app.store.tables import messages as rows
+from app.web.admin.parts.setup_steps import home_country
 from app.web.admin.words import messages as words
 from tests.worlds.visitor import Visitor
 
@@ -49,17 +52,62 @@ def _http(**settings: str) -> dict[str, str]:
 
 
 def test_the_steps_of_the_set_up_are_done_one_by_one(admin: Visitor) -> None:
-    assert "1 of 4 done" in admin.get("/ui/overview").text
+    assert "1 of 5 done" in admin.get("/ui/overview").text
     _connect_demo(admin)
-    assert "2 of 4 done" in admin.get("/ui/overview").text
-    _set(admin.message(origin="test").id, status="delivered", work="closed")
-    assert "3 of 4 done" in admin.get("/ui/overview").text
+    assert "2 of 5 done" in admin.get("/ui/overview").text
+    account = accounts.default_of(admin.portal.id)
+    assert account is not None
+    test = admin.message(origin="test").id
+    _set(test, status="delivered", work="closed", account_id=account.id)
+    assert "3 of 5 done" in admin.get("/ui/overview").text
+    assert "4 of 5 done" in admin.submit("/ui/setup/country", country="DE").text
     admin.message("from the CRM")
 
     answer = admin.get("/ui/overview")
 
     assert "Set up in a few steps" not in answer.text
     assert "Connected" in answer.text
+    assert admin.portal.settings.default_country == "DE"
+
+
+def test_a_step_of_the_set_up_is_ticked_only_while_it_holds(admin: Visitor) -> None:
+    _connect_demo(admin)
+    admin.submit("/ui/setup/country", country="")
+    account = accounts.default_of(admin.portal.id)
+    assert account is not None
+    _set(admin.message().id, status="delivered", work="closed", account_id=account.id)
+    assert "Set up in a few steps" not in admin.get("/ui/overview").text
+
+    with writing() as connection:
+        connection.execute(
+            gateway_accounts.update()
+            .where(gateway_accounts.c.id == account.id)
+            .values(circuit_open_since=services().now())
+        )
+    text = admin.get("/ui/overview").text
+
+    assert "3 of 5 done" in text  # neither the gateway nor what was tried through it
+    assert "does not work at present" in text
+    assert admin.portal.settings.default_country == ""
+
+
+@pytest.mark.parametrize(
+    ("spoken", "zone", "country"),
+    [
+        ("en", "Europe/Berlin", "DE"),
+        ("pl", "", "PL"),
+        ("br", "", "BR"),
+        ("en", "", ""),
+        ("la", "UTC", ""),
+        ("ar", "Asia/Riyadh", "SA"),
+        ("xx", "No/Where", ""),
+    ],
+)
+def test_the_set_up_guesses_the_country_by_zone_and_language(
+    web: Flask, spoken: str, zone: str, country: str
+) -> None:
+    with web.test_request_context():
+        assert home_country(spoken, zone) == country
 
 
 def test_the_overview_counts_and_names_what_did_not_arrive(admin: Visitor) -> None:

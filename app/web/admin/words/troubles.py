@@ -63,6 +63,12 @@ def system_text(kind: str, detail: str = "") -> Trouble:
                 _("This app is for administrators"),
                 _("You can send SMS from Bitrix24 as always; only an administrator sets up how they go."),
                 _(
+                    "If you need to see what became of messages, ask %(name)s: the app’s settings can open"
+                    " the message log, or each person’s own messages, to employees. Nothing was changed.",
+                    name=detail,
+                )
+                if detail
+                else _(
                     "If you need to see what became of messages, ask your administrator: the app’s settings"
                     " can open the message log to every employee. Nothing was changed."
                 ),

@@ -16,6 +16,7 @@ from app.store.database import writing
 from app.store.messages import messages
 from app.store.messages.rows import add_event
 from app.store.portals import portals, tokens
+from app.store.tables import credentials
 from app.store.tables import messages as rows
 from app.store.upkeep import installations
 from tests.worlds.visitor import Visitor
@@ -57,6 +58,19 @@ def test_an_employee_does_not_come_in_unless_the_settings_let_him(admin: Visitor
 
     assert not colleague.token
     assert "This app is for administrators" in answer.text
+    assert "ask Alice Archer:" in answer.text
+
+
+def test_where_nobody_can_be_named_an_employee_is_told_what_to_ask_for(admin: Visitor) -> None:
+    admin.sandbox.set_user(3, name="Eve", last_name="Employee", role="employee")
+    colleague = Visitor(admin.app, admin.sandbox)
+    opening = colleague.opening(user=3)
+    with writing() as connection:
+        connection.execute(credentials.update().values(broken="gone"))
+
+    answer = colleague.post("/app", opening)
+
+    assert answer.status_code == 200
     assert "ask your administrator" in answer.text
 
 

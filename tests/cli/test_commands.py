@@ -163,8 +163,8 @@ def test_a_stored_secret_does_not_follow_an_address_elsewhere(tmp_path: Path, ch
         result = run(app, *HTTP, SEND, "auth=bearer", changed)
 
         assert result.exit_code == 1
-        assert "secret: Secret was saved for another address: enter it again." in result.stderr
-        assert "headers: Headers was saved for another address: enter it again." in result.stderr
+        assert "secret: “Secret” was saved for another address: enter it again." in result.stderr
+        assert "headers: “Headers” was saved for another address: enter it again." in result.stderr
         assert (stored("url"), stored("secret")) == ("https://gateway.example.com/send", "K7canary")
         again = (SEND, "auth=bearer", changed, "secret=another", 'headers={"X-Key": "another"}')
         assert run(app, *HTTP, *again).exit_code == 0

@@ -31,9 +31,11 @@ def ask(
     filters: Filters,
     row_ids: Collection[int] = (),
     chosen: Mapping[str, str] | None = None,
+    count_s: float | None = None,
 ) -> Job | None:
     """Freeze what fits, and count what would become of it. An export begins at once, all else waits for
-    `begin`. With the `key` of an earlier job that one is returned: two clicks are one wish.
+    `begin`. With the `key` of an earlier job that one is returned: two clicks are one wish. What cannot be
+    counted in `count_s` of processor time is left to the worker.
 
     None: so many jobs of the portal are under way that this one has to wait outside.
     """
@@ -44,7 +46,7 @@ def ask(
         return None
     chosen_rows = selection.freeze(portal.id, filters, row_ids)
     tallies: Counter[str] = Counter()
-    position, ends = None, time.thread_time() + COUNT_S
+    position, ends = None, time.thread_time() + (COUNT_S if count_s is None else count_s)
     while True:
         counted = selection.count_some(chosen_rows, deed, position, country=portal.settings.default_country)
         tallies.update(counted.tallies)

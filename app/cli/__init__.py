@@ -3,6 +3,7 @@
 from flask import Flask
 
 from app.cli.audit import audit_group
+from app.cli.bulk import bulk_group
 from app.cli.dead import dead_group
 from app.cli.doctor import doctor
 from app.cli.erase import erase_group
@@ -22,6 +23,7 @@ COMMANDS = (
     gateways_group,
     senders_group,
     messages_group,
+    bulk_group,
     keys_group,
     statistics_group,
     dead_group,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
+from app.actions.cancel import cancel
 from app.actions.resolve import resolve
 from app.actions.send_again import send_again
 from app.cli.output import as_json, fail, number_in, plain, portal_of, show
@@ -130,6 +131,17 @@ def messages_resolve(which: tuple[str, ...], status: str, as_json: bool) -> None
     if not resolve(parts, message, MessageStatus(status)):
         fail(f"the outcome of this message is not unknown: it is {message.status.value}")
     show({"message_id": message.message_id, "status": status}, [f"resolved: {status}"], as_json=as_json)
+
+
+@messages_group.command("cancel")
+@_which
+@as_json
+def messages_cancel(which: tuple[str, ...], as_json: bool) -> None:
+    """Do not send a message that still waits."""
+    message = _message(which)
+    if not cancel(services(), message):
+        fail(f"it does not wait to be sent: it is {message.status.value}")
+    show({"message_id": message.message_id, "cancelled": True}, ["cancelled"], as_json=as_json)
 
 
 @messages_group.command("restored")

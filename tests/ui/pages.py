@@ -51,6 +51,20 @@ def every_page(desk: Desk) -> Iterator[str]:
     desk.follow("form .btn.primary", ".err")
     yield "message-again"
 
+    desk.turn_to("/ui/messages")
+    app.locator("[data-pick-all]").check()
+    app.locator("[data-picked]:not(:text-is('0'))").wait_for()
+    yield "messages-selected"
+    desk.follow('#bulk button[value="again"]', "#counted")
+    yield "bulk-asked"
+    desk.turn_to("/ui/messages")
+    desk.follow('#bulk button[value="cancel"]', "#bulk-problem .note")
+    yield "messages-none-selected"
+    desk.follow('#bulk button[value="export"]', "#job a[download]")
+    yield "bulk-done"
+    desk.follow('.crumb a[href="/ui/bulk"]', "td.time a")
+    yield "bulk"
+
     desk.turn_to("/ui/senders")
     desk.follow('a[href$="/senders/new"]', "form.card")
     app.locator("details summary").click()

@@ -222,17 +222,25 @@ def test_an_employee_reads_the_log_where_the_settings_let_him(desk: Desk) -> Non
 def test_the_log_is_exported_and_its_cards_open_in_the_slider(desk: Desk) -> None:
     desk.open()
     desk.go("Messages")
-    export = desk.app.get_by_role("link", name="Export as CSV")
-    desk.page.route("**/ui/messages.csv*", _refuse, times=1)  # the session has ended: it is renewed
+    desk.app.get_by_role("button", name="Export as CSV").click()
+    file = desk.app.get_by_role("link", name="Download the file")
+    file.wait_for()  # the worker has written it
+    desk.go("Overview")
+    desk.go("Messages")
+    desk.app.get_by_role("link", name="Earlier bulk actions").click()
+    desk.see("Bulk actions")
+    desk.app.locator("td.time a").first.click()
+    desk.page.route("**/ui/bulk/*/file", _refuse, times=1)  # the session has ended: it is renewed
 
     with desk.page.expect_download() as waiting:
-        export.click()
+        file.click()
     name, text = waiting.value.suggested_filename, waiting.value.path().read_text(encoding="utf-8-sig")
     desk.page.route(
-        "**/ui/messages.csv*", lambda route: route.fulfill(status=422, body="<p>Far too many</p>"), times=1
+        "**/ui/bulk/*/file", lambda route: route.fulfill(status=422, body="<p>It is gone</p>"), times=1
     )
-    export.click()
-    desk.app.get_by_role("alert").filter(has_text="Far too many").wait_for()
+    file.click()
+    desk.app.get_by_role("alert").filter(has_text="It is gone").wait_for()
+    desk.go("Messages")
     desk.app.get_by_role("link", name="Contact 123").first.click()
     desk.page.locator("#path-dialog[open]").wait_for()
 

@@ -9,22 +9,22 @@ from app.words.catalogues import N_
 
 _DEEDS = {
     Deed.AGAIN: N_("Send again"),
-    Deed.ARRIVED: N_("It arrived"),
-    Deed.NOT_SENT: N_("It was not sent"),
+    Deed.ARRIVED: N_("Mark as arrived"),
+    Deed.NOT_SENT: N_("Mark as not sent"),
     Deed.CANCEL: N_("Do not send"),
     Deed.EXPORT: N_("Export as CSV"),
 }
 _WILL_BE = {
     Deed.AGAIN: N_("Will be sent again"),
-    Deed.ARRIVED: N_("Will be noted as arrived"),
-    Deed.NOT_SENT: N_("Will be noted as not sent"),
+    Deed.ARRIVED: N_("Will be marked as arrived"),
+    Deed.NOT_SENT: N_("Will be marked as not sent"),
     Deed.CANCEL: N_("Will not be sent any more"),
     Deed.EXPORT: N_("Will be written into the file"),
 }
 _WAS = {
     Deed.AGAIN: N_("Sent again"),
-    Deed.ARRIVED: N_("Noted as arrived"),
-    Deed.NOT_SENT: N_("Noted as not sent"),
+    Deed.ARRIVED: N_("Marked as arrived"),
+    Deed.NOT_SENT: N_("Marked as not sent"),
     Deed.CANCEL: N_("Cancelled"),
     Deed.EXPORT: N_("Written into the file"),
 }
@@ -87,11 +87,11 @@ def outcome_label(deed: Deed, key: str) -> tuple[str, str, str]:
     if kind == DONE:
         return _(_WAS[deed]), "", "ok"
     if kind == TWICE:
-        return _("Sent again although it may arrive twice"), "", "ok"
+        return _("Sent again"), _("It may arrive twice"), "ok"
     if kind == CHANGED:
         return _("Left as it is"), _("It changed, or was removed, after it was counted"), "wait"
     if kind == "left":
-        return _("Left out: it may arrive twice"), reason, "wait"
+        return _("Left out"), reason, "wait"
     return _("Could not be done"), reason, ""
 
 

@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock clean
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,11 @@ audit: ## compare every pin with known advisories; AUDIT="all.zip" takes a list 
 
 lock: ## write the lock files anew, after a pin was changed
 	@scripts/lock
+
+site: ## build docs/ into site/: pages to read and search in a browser
+	@scripts/setup dev
+	@$(PYTHON) -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 clean: ## remove what the checks and tests left behind (not .venv, not instance/)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

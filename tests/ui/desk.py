@@ -143,6 +143,7 @@ class Desk:
     def check_accessible(self, where: str) -> None:
         self.page.wait_for_timeout(100)
         document = self.document()
+        document.wait_for_function("!document.querySelector('.htmx-request')")  # what is asked for is paler
         if not document.evaluate("'axe' in window"):  # pages come and go within one document
             document.evaluate(_axe())
         told = [f"{where}: {rule}: {html} {why}" for rule, html, why in document.evaluate(_VIOLATIONS, RULES)]

@@ -6,9 +6,23 @@ the way, the tour takes a picture of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tests.ui.desk import Desk
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FilePayload
+
+
+SETTINGS_FILE: FilePayload = {
+    "name": "settings.json",
+    "mimeType": "application/json",
+    "buffer": json.dumps(
+        {"format": 1, "settings": {"countries": ["DE", "FR"], "text_days": 7, "weekly_summary": True}}
+    ).encode(),
+}
 
 
 def all_tabs(desk: Desk) -> Iterator[str]:
@@ -76,10 +90,19 @@ def every_page(desk: Desk) -> Iterator[str]:
     app.locator("#row_days").fill("1")
     desk.follow("form .btn.primary", ".err")
     yield "settings-mistakes"
+    app.locator('nav.tabs a[href="/ui/statistics"]').click()
+    app.locator("#leaving:not([hidden])").wait_for()
+    yield "settings-unsaved"
+    desk.follow("[data-leave]", ".bars")
 
-    desk.turn_to("/ui/statistics")
     app.locator("details summary").first.click()
+    app.locator(".bars a").last.focus()
     yield "statistics-table"
+
+    desk.turn_to("/ui/settings")
+    app.locator("#import").set_input_files(SETTINGS_FILE)
+    desk.follow('form[hx-encoding] [type="submit"]', 'form:has([name="version"])')
+    yield "settings-import"
 
     desk.settings(low_balance="5")
     desk.turn_to("/ui/help")

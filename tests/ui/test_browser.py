@@ -192,7 +192,7 @@ def test_a_new_language_and_theme_are_seen_at_once(desk: Desk) -> None:
     desk.open()
     desk.go("Settings")
     desk.app.get_by_label("Language", exact=True).select_option("de")
-    desk.app.get_by_label("Colours").select_option("dark")
+    desk.app.get_by_label("Theme").select_option("dark")
     desk.app.get_by_role("button", name="Save").click()
 
     desk.see("Einstellungen")
@@ -202,13 +202,13 @@ def test_a_new_language_and_theme_are_seen_at_once(desk: Desk) -> None:
     desk.check_quiet()
 
 
-def test_an_employee_reads_the_log_where_the_settings_let_him(desk: Desk) -> None:
+def test_an_employee_reads_the_log_where_the_settings_let_them(desk: Desk) -> None:
     desk.portal.set_user(9, name="Eve", last_name="Example", role="employee")
     desk.open()
     desk.go("Settings")
     desk.app.get_by_label("Every employee may read the message log").check()
     desk.app.get_by_role("button", name="Save").click()
-    desk.app.get_by_text("The new settings count from now on").wait_for()
+    desk.app.get_by_text("The new settings apply from now on").wait_for()
     desk.page.reload()
     desk.page.locator("#user").select_option("9")
     desk.open("Messages")

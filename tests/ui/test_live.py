@@ -114,14 +114,14 @@ def test_a_failure_is_told_beside_what_was_clicked_and_gone_with_the_next_click(
     save.click()
 
     broken.wait_for(state="hidden")
-    desk.app.get_by_text("The new settings count from now on.").wait_for()
+    desk.app.get_by_text("The new settings apply from now on.").wait_for()
 
 
 def test_a_saved_is_gone_when_something_else_begins(desk: Desk) -> None:
     desk.open()
     desk.go("Settings")
     desk.app.get_by_role("button", name="Save", exact=True).click()
-    saved = desk.app.get_by_text("The new settings count from now on.")
+    saved = desk.app.get_by_text("The new settings apply from now on.")
     saved.wait_for()
     desk.page.route("**/ui/help", lambda route: None)  # an answer that does not come
 

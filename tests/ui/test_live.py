@@ -53,7 +53,7 @@ def test_an_open_log_and_an_open_message_show_what_becomes_of_it(desk: Desk) -> 
     row.wait_for()  # without a click
     row.get_by_role("link").first.click()
     desk.app.locator("#mark", has_text="Delivered").wait_for()
-    desk.app.get_by_text("Told to Bitrix24").first.wait_for()
+    desk.app.get_by_text("Status in Bitrix24").first.wait_for()
     desk.app.locator("#message:not([data-live])").wait_for()  # at its end it is not asked for any more
 
 

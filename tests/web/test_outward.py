@@ -89,7 +89,7 @@ def test_forty_checks_of_one_customer_leave_the_others_alone(
     assert hanging.at_once == outward.SHARE
     assert "Try again in a few seconds." in admin.submit("/ui/gateway", **TWILIO).text
     assert admin.get("/ui/messages").status_code == 200  # a page without outward calls
-    assert "In step" in stranger.get("/ui/senders").text  # and one with them, of somebody else
+    assert "Up to date" in stranger.get("/ui/senders").text  # and one with them, of somebody else
     hanging.released.set()
     assert sorted(one.result() for one in asked)[: outward.SHARE] == [502] * outward.SHARE
 
@@ -110,7 +110,7 @@ def test_forged_openings_leave_known_portals_alone(
 
     assert refused == [503] * (CROWD - outward.SHARE)
     assert admin.open().status_code == 200
-    assert "In step" in admin.get("/ui/senders").text
+    assert "Up to date" in admin.get("/ui/senders").text
 
 
 def test_who_only_names_a_portal_takes_no_turn_of_those_who_are_inside(
@@ -127,7 +127,7 @@ def test_who_only_names_a_portal_takes_no_turn_of_those_who_are_inside(
     hanging.wait_for(outward.SHARE)
     _refused(asked, outward.SHARE)
 
-    assert "In step" in admin.get("/ui/senders").text
+    assert "Up to date" in admin.get("/ui/senders").text
 
 
 def test_one_request_begins_no_more_calls_after_its_time(

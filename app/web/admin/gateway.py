@@ -138,7 +138,7 @@ def _conflict(adapter: type[Gateway]) -> Response:
     account = next((a for a in accounts.of_portal(sessions.this().portal.id) if a.slug == adapter.slug), None)
     text = Trouble(
         _("Not saved: the settings were changed meanwhile"),
-        _("Somebody else, or you in another window, saved this gateway after this page was opened."),
+        _("Someone else, or you in another window, saved this gateway after this page was opened."),
         _("Below is what is saved now. Enter your change again."),
     )
     page = facts(adapter, account, result=Result(False, text))
@@ -172,7 +172,7 @@ class Result:
 def _saved(result: CheckResult, no_webhook: str) -> Result:
     if not result.ok:
         title = _("Saved, but the check failed")
-        todo = _("Messages will wait or fail until this is mended. Correct the settings and check again.")
+        todo = _("Messages will wait or fail until this is fixed. Correct the settings and check again.")
         return Result(False, Trouble(title, _said(result), todo), words=result.words)
     todo = ""
     if no_webhook:

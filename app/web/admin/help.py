@@ -100,10 +100,10 @@ def _server(found: Diagnosis) -> Link:
     """The job engine and the worker in an administrator's words; the report names them for the support."""
     title = _("This app’s server")
     if not found.worker_is_alive:
-        todo = _("Messages are accepted and kept, but not sent until it works again. Tell the support.")
+        todo = _("Messages are accepted and kept, but not sent until it works again. Contact support.")
         return Link(title, _("Not sending"), "bad", found.swept_at, todo)
     if not found.engine_answers:
-        todo = _("Messages are still sent, only more slowly. If this lasts, tell the support.")
+        todo = _("Messages are still sent, only more slowly. If this lasts, contact support.")
         return Link(title, _("Slow"), "wait", found.swept_at, todo)
     return Link(title, _("Works"), "ok", found.swept_at)
 
@@ -122,7 +122,7 @@ def _access(found: Diagnosis) -> Link:
         todo = _("Statuses wait. Open this app as an administrator; your rights are used from then on.")
         return Link(title, _("Does not work"), "bad", found.token_refreshed_at, todo)
     if found.token_refreshed_at and found.at - found.token_refreshed_at > TOKEN_AGE:
-        todo = _("It should have been renewed by itself. Open this app again to renew it now.")
+        todo = _("It should have been renewed automatically. Open this app again to renew it now.")
         return Link(title, _("Old"), "wait", found.token_refreshed_at, todo)
     if found.administrators > 1:
         return Link(title, _("Works"), "ok", found.token_refreshed_at)
@@ -131,7 +131,7 @@ def _access(found: Diagnosis) -> Link:
         _("Works"),
         "ok",
         found.token_refreshed_at,
-        _("It depends on one administrator. Let a second one open this app once, so that it has a spare."),
+        _("It depends on one administrator. Ask a second administrator to open this app once as a backup."),
     )
 
 
@@ -142,7 +142,7 @@ def _senders(found: Diagnosis) -> Link:
     if found.registered == len(found.senders) and not any(sender.error for sender in found.senders):
         newest = max((s.checked_at for s in found.senders if s.checked_at), default=None)
         return Link(title, count, "ok", newest)
-    todo = _("A sender that is missing in Bitrix24 cannot be chosen, and robots with it fail.")
+    todo = _("A sender that is missing in Bitrix24 cannot be chosen, and automation rules that use it fail.")
     return Link(title, count, "bad", todo=todo, url=url, action=action)
 
 
@@ -155,7 +155,7 @@ def _events(found: Diagnosis) -> Link:
         title,
         count,
         "wait",
-        todo=_("Messages are not affected. What the missing events would tell is found by a daily look."),
+        todo=_("Messages are not affected. The app checks once a day for what these events would report."),
     )
 
 
@@ -163,7 +163,7 @@ def _webhook(found: Diagnosis) -> Link:
     title = _("Last message from Bitrix24")
     if found.last_received_at:
         return Link(title, _("Received"), "ok", found.last_received_at)
-    todo = _("Send an SMS from a card of the CRM and choose this app as the provider.")
+    todo = _("Send an SMS from a CRM item and choose this app as the provider.")
     return Link(title, _("None yet"), "wait", todo=todo)
 
 
@@ -196,9 +196,9 @@ def _reports(found: Diagnosis) -> Link:
 
 
 def _told(found: Diagnosis) -> Link:
-    title = _("Last status told to Bitrix24")
+    title = _("Last status sent to Bitrix24")
     if found.portal.last_pushed_at:
-        return Link(title, _("Told"), "ok", found.portal.last_pushed_at)
+        return Link(title, _("Sent"), "ok", found.portal.last_pushed_at)
     return Link(title, _("None yet"), "wait", todo=_("The first one follows soon after the first message."))
 
 
@@ -207,7 +207,7 @@ def _backlog(found: Diagnosis) -> Link:
     label = _("%(waiting)s messages, %(to_tell)s statuses", waiting=found.waiting, to_tell=found.to_tell)
     if found.waiting + found.to_tell <= MANY_WAITING:
         return Link(title, label, "ok")
-    todo = _("That is much, unless a campaign is running. Look at the lines above for what does not work.")
+    todo = _("That is a lot, unless a campaign is running. Check the lines above for what does not work.")
     return Link(
         title, label, "wait", todo=todo, url=url_for("ui_messages.show_log"), action=_("Open the messages")
     )

@@ -123,9 +123,9 @@ def _told(done: str, register: Callable[[Portal], Trouble | None] = overview.reg
     if trouble is None:
         return _list(done=done)
     told_later = Trouble(
-        _("Saved here, but Bitrix24 could not be told"),
+        _("Saved here, but not in Bitrix24 yet"),
         f"{trouble.title}. {trouble.means}",
-        _("It is repeated by itself until it succeeds. To hurry it: %(todo)s", todo=trouble.todo),
+        _("It is repeated automatically until it succeeds. To hurry it: %(todo)s", todo=trouble.todo),
     )
     return document.page("senders.html", status=502, **_facts({}, trouble=told_later))
 
@@ -188,7 +188,7 @@ def _row(sender: Sender, state: InPortal | None) -> Row:
 def _standing(sender: Sender, state: InPortal | None) -> tuple[str, str]:
     match state:
         case InPortal.IN_STEP:
-            return _("In step"), "ok"
+            return _("Up to date"), "ok"
         case None:
             return _("Not compared"), "wait"
     if _refusal(sender):

@@ -230,7 +230,7 @@ def test_a_message_that_waits_can_be_cancelled_on_its_page(admin: Visitor) -> No
     again = admin.submit(f"/ui/messages/{message.id}/cancel")
 
     assert "Do not send" in page.text
-    assert "It is not sent any more" in cancelled.text
+    assert "It will no longer be sent" in cancelled.text
     assert again.status_code == 409
     assert statuses(admin, [message.id]) == ["failed"]
 

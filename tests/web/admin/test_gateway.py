@@ -80,7 +80,7 @@ def test_nobody_is_asked_to_paste_an_address_that_the_gateway_is_told(
     page = admin.submit("/ui/gateway", **{"gateway": "smsru", "set-api_id": "K"})
 
     assert page.status_code == 200
-    assert "The gateway is told this address by itself" in page.text
+    assert "The gateway is told this address automatically" in page.text
     assert "Paste this address into the gateway’s console" not in page.text
     added = [call["data"]["url"] for call in vendor.calls if call["url"].endswith("callback/add")]
     assert len(added) == 1

@@ -361,7 +361,7 @@ def test_a_person_says_what_became_of_an_unknown_message(admin: Visitor, found: 
     assert "It arrived" in shown
     assert "It was not sent" in shown
     assert answer.status_code == 200
-    assert "An administrator found out" in answer.text
+    assert "An administrator entered the outcome" in answer.text
     assert "It arrived" not in answer.text
     assert after is not None
     assert (after.status.value, after.work) == (status, Work.CLOSED)
@@ -397,7 +397,7 @@ def test_only_the_two_findings_can_be_said(admin: Visitor) -> None:
 
 # What is under the heading for each status, by how far our own work is.
 SUMMARIES = {
-    (MessageStatus.QUEUED, Work.HELD): "until it is proved to be from your Bitrix24",
+    (MessageStatus.QUEUED, Work.HELD): "until it is confirmed that it comes from your Bitrix24",
     (MessageStatus.QUEUED, Work.QUEUED): "waits to be handed to the gateway",
     (MessageStatus.QUEUED, Work.SUBMITTING): "is being handed to the gateway",
     (MessageStatus.UNKNOWN, Work.QUEUED): "not known whether the gateway took the message",
@@ -426,9 +426,9 @@ def test_each_status_and_work_has_the_page_that_fits(admin: Visitor) -> None:
 @pytest.mark.parametrize(
     ("values", "state", "words"),
     [
-        ({"push_tries": 3}, "active", "could not be told the status yet"),
-        ({"push_tries": 0}, "reconnect", "does not take statuses from this app at present"),
-        ({"push_due_at": None}, "active", "was not told the status"),
+        ({"push_tries": 3}, "active", "does not have the status yet"),
+        ({"push_tries": 0}, "reconnect", "is not accepting statuses from this app at the moment"),
+        ({"push_due_at": None}, "active", "did not get the status"),
     ],
 )
 def test_a_status_that_is_not_told_is_explained(
@@ -532,7 +532,7 @@ def test_a_row_shows_how_the_text_begins_and_who_sent_it(admin: Visitor) -> None
 
     assert "Your order 4711 is ready and waits for you at the counter," in log
     assert "bring your card" not in log
-    assert "Robot or workflow" in log
+    assert "Automation rule or workflow" in log
 
 
 def test_texts_that_are_hidden_are_hidden_in_the_list_too(admin: Visitor) -> None:

@@ -87,7 +87,7 @@ def test_a_step_of_the_set_up_is_ticked_only_while_it_holds(admin: Visitor) -> N
     text = admin.get("/ui/overview").text
 
     assert "3 of 5 done" in text  # neither the gateway nor what was tried through it
-    assert "does not work at present" in text
+    assert "does not work at the moment" in text
     assert admin.portal.settings.default_country == ""
 
 
@@ -200,7 +200,7 @@ def test_settings_that_fail_are_not_saved_until_somebody_says_so(admin: Visitor)
     assert (failed.status_code, saved.status_code) == (502, 502)
     assert "Not saved: the check failed" in failed.text
     assert "could not be reached" in failed.text
-    assert "The gateway’s words" not in failed.text  # nobody was reached, so nobody said anything
+    assert "The gateway’s message" not in failed.text  # nobody was reached, so nobody said anything
     assert "Save anyway" in failed.text
     assert nothing is None
     assert "Saved, but the check failed" in saved.text

@@ -31,7 +31,7 @@ def _text(answer: Any) -> str:
 def test_the_first_sender_is_there_in_step_and_stays(admin: Visitor) -> None:
     shown = admin.get("/ui/senders")
 
-    assert "In step" in shown.text
+    assert "Up to date" in shown.text
     assert "/ui/senders/sms/remove" not in shown.text
     assert admin.get("/ui/senders/sms/remove").status_code == 404
     assert admin.submit("/ui/senders/sms/remove").status_code == 404
@@ -46,7 +46,7 @@ def test_an_added_sender_is_in_the_portal_at_once(admin: Visitor) -> None:
 
     assert answer.status_code == 200
     assert "The sender was added" in answer.text
-    assert answer.text.count("In step") == 2
+    assert answer.text.count("Up to date") == 2
     assert _phrases(admin, "sms_2")["**"] == ["Acme", "Orders"]
     assert _phrases(admin, "sms_2")["de"] == ["Akme GmbH", "Orders"]
     assert senders.originator_for(admin.portal.id, "sms_2") == "ACME"
@@ -79,7 +79,7 @@ def test_a_removal_asks_first_and_the_code_never_comes_back(admin: Visitor) -> N
     answer = admin.submit("/ui/senders/sms_2/remove")
     admin.submit("/ui/senders/new", originator="ACME")
 
-    assert "Robots and templates that use it stop working" in question.text
+    assert "Automation rules and templates that use it stop working" in question.text
     assert unchanged == ["sms", "sms_2"]
     assert answer.status_code == 200
     assert _codes(admin) == ["sms", "sms_3"]
@@ -169,7 +169,7 @@ def test_a_change_that_the_portal_did_not_hear_is_saved_and_seen(admin: Visitor)
     shown = admin.get("/ui/senders")
 
     assert saved.status_code == 502
-    assert "Saved here, but Bitrix24 could not be told" in saved.text
+    assert "Saved here, but not in Bitrix24 yet" in saved.text
     assert "Our SMS" in saved.text
     assert "Changed here, not in Bitrix24 yet" in shown.text
 
@@ -212,7 +212,7 @@ def test_a_portal_that_does_not_tell_leaves_the_list_readable(
     assert answer.status_code == 200
     assert words in answer.text
     assert "Not compared" in answer.text
-    assert "In step" not in answer.text
+    assert "Up to date" not in answer.text
 
 
 def test_nobody_reaches_the_senders_of_another_portal(admin: Visitor, stranger: Visitor) -> None:

@@ -99,7 +99,7 @@ def test_messages_are_split_by_sender_and_by_who_sent_them(admin: Visitor) -> No
 
     assert "sms_2 2 0% 1 2" in text
     assert "sms 1 100% 0 2" in text
-    assert "Robot or workflow 2 0% 1 2" in text
+    assert "Automation rule or workflow 2 0% 1 2" in text
     assert "Employee 1 100% 0 2" in text
 
 

@@ -49,8 +49,8 @@ def _pause(portal: Portal) -> list[Alert]:
         return []
     text = Trouble(
         _("Sending is paused"),
-        _("Whoever runs this server has paused it. Messages wait, and too old ones end as failed."),
-        portal.paused_why or _("Ask whoever runs this server."),
+        _("The operator of this app has paused it. Messages wait, and too old ones end as failed."),
+        portal.paused_why or _("Ask the operator of this app."),
     )
     return [Alert(text, "wait", url_for("ui_messages.show_log", status="queued"), _("Waiting messages"))]
 
@@ -63,7 +63,7 @@ def _trial(portal_id: int) -> list[Alert]:
         return []
     text = Trouble(
         _("Test mode: no SMS leaves this app"),
-        _("You can try everything out here. Messages from your portal end as failed."),
+        _("You can try everything out here. Messages from your portal fail."),
         _("Connect a real gateway to send."),
     )
     return [Alert(text, "wait", url_for("ui_gateway.choose"), _("Choose a gateway"))]
@@ -102,18 +102,21 @@ def _gateway_text(symptom: Symptom) -> Trouble:
         case GatewayCause.STOPPED:
             return Trouble(
                 _("“%(name)s” refuses your account", name=name),
-                _("Messages wait and go out as soon as it works again; too old ones end as failed."),
+                _("Messages wait and are sent as soon as it works again; expired ones fail."),
                 _("Correct the access data, or top up the account at the gateway."),
             )
         case GatewayCause.SILENT:
             return Trouble(
                 _("“%(name)s” does not answer", name=name),
-                _("Messages wait, and one at a time tries whether it works again."),
-                _("Nothing, if it is back soon. If not, check the settings and ask the gateway’s support."),
+                _("Messages wait, and from time to time one of them tests whether it works again."),
+                _(
+                    "No action is needed if it is back soon. If not, check the settings and ask the"
+                    " gateway’s support."
+                ),
             )
     return Trouble(
         _("The check of “%(name)s” fails", name=name),
-        _("Messages may wait or fail until this is mended."),
+        _("Messages may wait or fail until this is fixed."),
         _("Open the gateway, correct the settings, and press “Save and check”."),
     )
 
@@ -122,7 +125,10 @@ def _rush_text() -> Trouble:
     return Trouble(
         _("Far more messages than usual"),
         _("More than ten times a usual day’s messages came in the last 24 hours. They are still sent."),
-        _("Look who or what sends them. If nobody means to, stop that robot or disconnect the gateway."),
+        _(
+            "Check who or what sends them. If it is not intended, stop that automation rule or "
+            "disconnect the gateway."
+        ),
     )
 
 

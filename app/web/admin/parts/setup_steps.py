@@ -58,14 +58,14 @@ def steps(session: Session, sender: Sender | None, account: Account | None) -> l
     return [
         Step(
             _("The app is installed"),
-            _("Bitrix24 offers it wherever an SMS can be sent: CRM cards, robots, marketing."),
+            _("Bitrix24 offers it wherever an SMS can be sent: CRM items, automation rules, marketing."),
             registered,
             is_next=not registered,
         ),
         _country(session, done=knows_country),
         Step(
             _("Connect an SMS gateway"),
-            _("It is connected, and does not work at present: the page “Gateway” says why.")
+            _("It is connected, and does not work at the moment: the page “Gateway” says why.")
             if is_broken
             else _("The company that carries your messages. You need the access data of your account there."),
             can_send,
@@ -75,7 +75,7 @@ def steps(session: Session, sender: Sender | None, account: Account | None) -> l
         ),
         Step(
             _("Send a test SMS to your own phone"),
-            _("Watch every step of its way until it is delivered."),
+            _("Follow every step until it is delivered."),
             works,
             is_next=registered and can_send and not works,
             url=url_for("ui_test.show"),
@@ -88,7 +88,7 @@ def steps(session: Session, sender: Sender | None, account: Account | None) -> l
                 name=services().config.app_name,
             )
             if works
-            else _("Your team writes from CRM cards; robots and marketing use the same sender."),
+            else _("Your team writes from CRM items; automation rules and marketing use the same sender."),
             is_used,
             is_next=works and not is_used,
         ),

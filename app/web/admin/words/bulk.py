@@ -108,7 +108,7 @@ def ending(state: BulkState) -> Trouble | None:
             return Trouble(
                 _("It broke off through a fault of ours"),
                 _("What had been done by then stays done; the rest is as it was."),
-                _("Tell whoever runs this server, then start it again for the rest."),
+                _("Tell the operator of this app, then start it again for the rest."),
             )
         case BulkState.FULL:
             return Trouble(

@@ -31,7 +31,7 @@ def _of_http(status: int) -> str:
         case 401 | 403:
             return _("The gateway did not accept the key. Check the access data on the page “Gateway”.")
         case 402:
-            return _("There is no money left on the account. Top it up at the gateway.")
+            return _("The balance of the account is used up. Top it up at the gateway.")
         case 404 | 410:
             return _("The gateway has nothing at this address. Check the address on the page “Gateway”.")
         case 408 | 504:
@@ -39,9 +39,9 @@ def _of_http(status: int) -> str:
         case 413:
             return _("The text is too long for this gateway. Shorten it.")
         case 429:
-            return _("The gateway wants fewer messages at a time. They are sent more slowly by themselves.")
+            return _("The gateway wants fewer messages at a time. They are sent more slowly automatically.")
         case 503:
-            return _("The gateway was busy or under repair. The message is tried again by itself.")
+            return _("The gateway was busy or under maintenance. The app tries again automatically.")
     match status // 100:
         case 3:
             return _("The gateway’s address has moved. Put the new one in on the page “Gateway”.")
@@ -60,7 +60,7 @@ def _of_ours(code: str) -> str:
         case "address":
             return _("This address may not be called. Check the address on the page “Gateway”.")
         case "not_sent":
-            return _("The gateway could not be reached, so it surely does not have the message.")
+            return _("The gateway could not be reached, so it does not have the message.")
         case "not_found":
-            return _("The gateway does not have the message, so it surely was not sent.")
+            return _("The gateway does not have the message, so it was not sent.")
     return ""

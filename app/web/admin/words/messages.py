@@ -52,7 +52,7 @@ def summary(message: Message) -> str:
         case MessageStatus.SENT:
             return _("The gateway took the message. Its delivery report has not come yet.")
         case MessageStatus.QUEUED if message.work is Work.HELD:
-            return _("The message waits until it is proved to be from your Bitrix24.")
+            return _("The message waits until it is confirmed that it comes from your Bitrix24.")
         case MessageStatus.QUEUED if message.work is Work.SUBMITTING:
             return _("The message is being handed to the gateway.")
         case MessageStatus.QUEUED:
@@ -100,7 +100,7 @@ def _without_country() -> Trouble:
 def _never_reached() -> Trouble:
     return Trouble(
         _("The gateway could not be reached"),
-        _("It was tried again and again, and nobody heard of the message: it was surely not sent."),
+        _("Every attempt to reach the gateway failed, so the message was definitely not sent."),
         _("Check the gateway’s address on the page “Gateway”. When it works, send the message again."),
     )
 
@@ -108,38 +108,38 @@ def _never_reached() -> Trouble:
 _REASONS = {
     Reason.NO_GATEWAY: lambda: Trouble(
         _("No gateway is connected"),
-        _("The message is kept and goes out as soon as there is one, unless it gets too old."),
+        _("The message is kept and is sent as soon as there is one, unless it expires."),
         _("Connect a gateway on the page “Gateway”."),
     ),
     Reason.ACCOUNT_STOPPED: lambda: Trouble(
         _("The gateway refuses your account"),
-        _("The key is wrong or there is no money left. The message is kept and is sent after the repair."),
-        _("Look at the page “Gateway”, mend what it says, and press “Save and check”."),
+        _("The key is wrong or the balance is used up. The message is kept and is sent once this is fixed."),
+        _("Open the page “Gateway”, correct what it reports, and press “Save and check”."),
     ),
     Reason.PAUSED: lambda: Trouble(
         _("Sending is paused"),
-        _("Whoever runs this server has paused it. The message goes out afterwards, unless it gets too old."),
-        _("Ask whoever runs this server. Nothing is wrong with the message."),
+        _("The operator of this app has paused it. The message goes out afterwards, unless it gets too old."),
+        _("Ask the operator of this app. Nothing is wrong with the message."),
     ),
     Reason.LATER: lambda: Trouble(
         _("The gateway could not take it yet"),
-        _("It was busy or wants fewer messages at a time. It surely does not have the message."),
-        _("Nothing needs to be done: it is tried again by itself."),
+        _("It was busy or wants fewer messages at a time. It does not have the message."),
+        _("No action is needed: the app tries again automatically."),
     ),
     Reason.NOT_REACHED: lambda: Trouble(
         _("The gateway cannot be reached"),
-        _("Nobody heard of the message yet. It is kept and tried again by itself."),
+        _("The gateway could not be reached yet. The message is kept and tried again automatically."),
         _("If this lasts, check the gateway’s address on the page “Gateway”."),
     ),
     Reason.EXPIRED: lambda: Trouble(
-        _("The message got too old"),
-        _("It could not be sent in the time that your portal allows, so it was not sent at all."),
-        _("See what held it up in the steps below, then send it again if it is still of use."),
+        _("The message expired"),
+        _("It could not be sent within the time your settings allow, so it was not sent at all."),
+        _("See what delayed it in the steps below, then send it again if it is still needed."),
     ),
     Reason.BAD_NUMBER: lambda: Trouble(
-        _("The phone number is not one that can get an SMS"),
+        _("The phone number cannot receive an SMS"),
         _("Nothing was sent and nothing was charged."),
-        _("Correct the number in the CRM card, with + and the country code, and write again from there."),
+        _("Correct the number in the CRM item, with + and the country code, and write again from there."),
     ),
     Reason.NO_TEXT: lambda: Trouble(
         _("The message has no text"),
@@ -148,7 +148,7 @@ _REASONS = {
     ),
     Reason.TRIAL: lambda: Trouble(
         _("Test mode: no SMS leaves this app"),
-        _("The connected gateway only tries things out, so the message was not sent."),
+        _("The connected gateway is for trials only, so the message was not sent."),
         _("Connect a real gateway on the page “Gateway”, then write again."),
     ),
     Reason.EXPENSIVE: lambda: Trouble(
@@ -163,28 +163,34 @@ _REASONS = {
     ),
     Reason.REFUSED: lambda: Trouble(
         _("The gateway refused the message for good"),
-        _("It was not sent. The gateway’s own words are below."),
+        _("It was not sent. The gateway’s message is below."),
         _("Put right what the gateway complains about, then send it again."),
     ),
     Reason.GAVE_UP: lambda: Trouble(
         _("The gateway refused the message again and again"),
-        _("It was surely not sent: every attempt was turned away."),
+        _("It was definitely not sent: every attempt was rejected."),
         _("Wait until the gateway works again, then send the message again."),
     ),
     Reason.UNKNOWN: lambda: Trouble(
         _("The gateway’s answer never came"),
-        _("The message may have been sent, or not. It is not sent again by itself: it could arrive twice."),
+        _(
+            "The message may have been sent, or not. It is not sent again automatically: it could "
+            "arrive twice."
+        ),
         _("Look into your account at the gateway. Send it again only if it is not there."),
     ),
     Reason.NOT_VERIFIED: lambda: Trouble(
         _("The request did not come from your Bitrix24"),
-        _("Somebody who knows our address tried to send a message in your name. Nothing was sent."),
-        _("If you see more of these, tell whoever runs this server."),
+        _(
+            "Someone who knows the address of this app tried to send a message in your name. Nothing "
+            "was sent."
+        ),
+        _("If you see more of these, tell the operator of this app."),
     ),
     Reason.UNINSTALLED: lambda: Trouble(
         _("The app was removed from the portal"),
-        _("What was not sent by then is not sent any more."),
-        _("Write the message again in Bitrix24 if it is still of use."),
+        _("Messages that had not been sent by then will not be sent."),
+        _("Write the message again in Bitrix24 if it is still needed."),
     ),
     Reason.CANCELLED: lambda: Trouble(
         _("An administrator cancelled the message"),
@@ -193,13 +199,13 @@ _REASONS = {
     ),
     Reason.ERASED: lambda: Trouble(
         _("Its phone number was erased on request"),
-        _("It had not been sent by then, and is not sent any more."),
-        _("Nothing has to be done."),
+        _("It had not been sent by then and will not be sent."),
+        _("No action is needed."),
     ),
     Reason.REPORTED: lambda: Trouble(
         _("The gateway reported that it did not arrive"),
         _("The phone may be off for long, out of reach, or the operator blocked the message."),
-        _("The gateway’s own words are below. Try again later, or reach the person in another way."),
+        _("The gateway’s message is below. Try again later, or contact the person another way."),
     ),
     Reason.NO_REPORT: lambda: Trouble(
         _("No delivery report came"),
@@ -208,13 +214,13 @@ _REASONS = {
     ),
     Reason.DEAD_LETTER: lambda: Trouble(
         _("We could not process this message"),
-        _("It failed again and again through a fault of ours. It was not sent."),
-        _("Tell whoever runs this server, then send it again."),
+        _("It failed repeatedly because of an error in this app. It was not sent."),
+        _("Tell the operator of this app, then send it again."),
     ),
     Reason.DEAD_ENDED: lambda: Trouble(
         _("We could not process this message"),
-        _("It failed again and again through a fault of ours. It was not sent."),
-        _("Whoever runs this server knows of it. Send it again if it is still of use."),
+        _("It failed repeatedly because of an error in this app. It was not sent."),
+        _("The operator of this app knows of it. Send it again if it is still of use."),
     ),
 }
 
@@ -242,23 +248,23 @@ def telling(message: Message, *, can_be_told: bool) -> Trouble | None:
     """Why the portal does not show yet what we know; None while all is well."""
     if message.origin != "portal":
         return None
-    means = _("The SMS itself is not affected, but its card in the CRM still shows an older status.")
+    means = _("The SMS itself is not affected, but the CRM still shows an older status.")
     if message.push_due_at is not None and not can_be_told:
         return Trouble(
-            _("Bitrix24 does not take statuses from this app at present"),
+            _("Bitrix24 is not accepting statuses from this app at the moment"),
             means,
-            _("The page “Overview” says what to do. After that the status is told by itself."),
+            _("The page “Overview” says what to do. After that the status is sent automatically."),
         )
     if message.push_due_at is not None and message.push_tries:
         return Trouble(
-            _("Bitrix24 could not be told the status yet"),
+            _("Bitrix24 does not have the status yet"),
             means,
-            _("Nothing needs to be done: it is tried again by itself, for two weeks."),
+            _("No action is needed: the app tries again automatically for two weeks."),
         )
     if message.push_due_at is None and message.status.is_final and message.told is not message.status:
         return Trouble(
-            _("Bitrix24 was not told the status"),
-            _("It does not know the message any more, or the app was removed. The SMS is not affected."),
+            _("Bitrix24 did not get the status"),
+            _("It no longer knows the message, or the app was removed. The SMS is not affected."),
             "",
         )
     return None
@@ -282,7 +288,7 @@ def retention_note(settings: PortalSettings) -> str:
 
 _AUTHORS = {
     Author.PERSON: N_("Employee"),
-    Author.ROBOT: N_("Robot or workflow"),
+    Author.ROBOT: N_("Automation rule or workflow"),
     Author.MARKETING: N_("Marketing"),
     Author.AUTOMATIC: N_("Automatic"),
     Author.TEST: N_("Test from this app"),
@@ -335,7 +341,7 @@ def _step(entry: TimelineEntry) -> Step:
         case "received":
             return Step(at, "", _("Received"))
         case "verified":
-            return Step(at, "", _("Proved to be from your Bitrix24"))
+            return Step(at, "", _("Confirmed: it comes from your Bitrix24"))
         case "submitting":
             again = detail.startswith("again")
             title = _("Handed to the gateway once more") if again else _("Handed to the gateway")
@@ -343,7 +349,7 @@ def _step(entry: TimelineEntry) -> Step:
         case "accepted" if detail == "late answer":
             return Step(at, "sent", _("The gateway’s answer came late"))
         case "accepted":
-            return Step(at, "sent", _("Taken by the gateway"), _("Its own number:") if detail else "", detail)
+            return Step(at, "sent", _("Taken by the gateway"), _("Its own ID:") if detail else "", detail)
         case "refused":
             return Step(at, "bad", _("Refused by the gateway"), words=detail)
         case "not_reached":
@@ -351,13 +357,13 @@ def _step(entry: TimelineEntry) -> Step:
         case "unknown":
             return Step(at, "wait", _("No clear answer from the gateway"), words=detail)
         case "given_back":
-            return Step(at, "", _("Put back before it was handed over"))
+            return Step(at, "", _("Returned to the queue before it was handed over"))
         case "never_taken":
             return Step(at, "wait", _("The gateway does not have it after all"), words=detail)
         case "dead_ended":
-            return Step(at, "", _("Closed by whoever runs this server"))
+            return Step(at, "", _("Closed by the operator of this app"))
         case "dead_letter":
-            return Step(at, "bad", _("Set aside after a fault of ours"), words=detail)
+            return Step(at, "bad", _("Set aside after an error in this app"), words=detail)
         case "report":
             return _report(at, detail)
         case "report_not_understood":
@@ -365,7 +371,7 @@ def _step(entry: TimelineEntry) -> Step:
         case "no_report":
             return Step(at, "wait", _("No report came in time"))
         case "resolved":
-            return Step(at, "", _("An administrator found out: %(status)s", status=_word(detail)))
+            return Step(at, "", _("An administrator entered the outcome: %(status)s", status=_word(detail)))
         case "resend":
             return Step(
                 at, "", _("An administrator sent it again"), _("Together with others.") if detail else ""
@@ -375,9 +381,9 @@ def _step(entry: TimelineEntry) -> Step:
         case "ended":
             return Step(at, "bad", _("Ended without being sent"), title_of_reason(detail))
         case "told":
-            return Step(at, "", _("Told to Bitrix24: %(status)s", status=_word(detail)))
+            return Step(at, "", _("Bitrix24 now shows: %(status)s", status=_word(detail)))
         case "not_told":
-            return Step(at, "wait", _("Could not be told to Bitrix24"), words=detail)
+            return Step(at, "wait", _("Bitrix24 did not accept the status"), words=detail)
     return Step(at, "", entry.event, words=detail)
 
 

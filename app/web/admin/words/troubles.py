@@ -61,7 +61,7 @@ def system_text(kind: str, detail: str = "") -> Trouble:
         case "not_admin":
             return Trouble(
                 _("This app is for administrators"),
-                _("You can send SMS from Bitrix24 as always; only an administrator sets up how they go."),
+                _("You can send SMS from Bitrix24 as usual; only administrators can set up the app."),
                 _(
                     "If you need to see what became of messages, ask %(name)s: the app’s settings can open"
                     " the message log, or each person’s own messages, to employees. Nothing was changed.",
@@ -69,14 +69,14 @@ def system_text(kind: str, detail: str = "") -> Trouble:
                 )
                 if detail
                 else _(
-                    "If you need to see what became of messages, ask your administrator: the app’s settings"
+                    "If you need to see the status of messages, ask your administrator: the app’s settings"
                     " can open the message log to every employee. Nothing was changed."
                 ),
             )
         case "sessions_ended":
             return Trouble(
                 _("All sessions were ended"),
-                _("Whoever has this app open, in your Bitrix24, can do nothing more with it. Nor can you."),
+                _("Nobody in your Bitrix24, including you, can use the app without opening it again."),
                 _("Close it and open the app again from the menu of your Bitrix24."),
             )
         case "refused":
@@ -95,23 +95,23 @@ def system_text(kind: str, detail: str = "") -> Trouble:
             return Trouble(
                 _("Your Bitrix24 could not be reached"),
                 _("We could not check who is opening this page: %(why)s.", why=detail),
-                _("Let whoever runs your Bitrix24 see to that, then open the app again."),
+                _("Let the people who run your Bitrix24 server see to that, then open the app again."),
             )
         case "not_listed":
             return Trouble(
                 _("This server may not call the address of your Bitrix24"),
                 _("It is private, without TLS or on an unusual port, as self-hosted ones are at times."),
-                _("Tell whoever runs this app’s server: add %(entry)s to PRIVATE_HOSTS.", entry=detail),
+                _("Tell the operator of this app: add %(entry)s to PRIVATE_HOSTS.", entry=detail),
             )
         case "unknown_server":
             return Trouble(
                 _("This Bitrix24 has an authorization server of its own"),
                 _("This app is not set up to trust it, so nobody can open the app and nothing was changed."),
-                _("Tell whoever runs this app’s server: add the server to B24_OAUTH_SERVERS."),
+                _("Tell the operator of this app: add the server to B24_OAUTH_SERVERS."),
             )
         case "plan":
             return Trouble(
-                _("Your Bitrix24 does not let the app work at present"),
+                _("Your Bitrix24 does not let the app work at the moment"),
                 _("Its plan has no applications, or the paid period of this app is over."),
                 _("Renew the plan or the subscription in Bitrix24, then open the app again."),
             )
@@ -127,7 +127,7 @@ def system_text(kind: str, detail: str = "") -> Trouble:
                 _("New messages from Bitrix24 are kept on its disk and go out afterwards.")
                 if services().config.spool_dir
                 else _("Until it can, new messages from Bitrix24 are not taken."),
-                _("Try again in a minute. If it stays so, tell whoever runs this server."),
+                _("Try again in a minute. If this continues, tell the operator of this app."),
             )
         case "not_found":
             return Trouble(
@@ -144,7 +144,7 @@ def system_text(kind: str, detail: str = "") -> Trouble:
     return Trouble(
         _("Something went wrong on our side"),
         _("The error was written down. Messages that were accepted are not lost."),
-        _("Try again. If it happens again, tell whoever runs this server."),
+        _("Try again. If it happens again, tell the operator of this app."),
     )
 
 
@@ -183,7 +183,7 @@ def registration_trouble(error: Exception) -> Trouble:
             return Trouble(
                 _("Bitrix24 does not accept the address of this app"),
                 _("The sender cannot be registered, so no message can be sent through it."),
-                _("Tell whoever runs this server: PUBLIC_URL must be an address that Bitrix24 can call."),
+                _("Tell the operator of this app: PUBLIC_URL must be an address that Bitrix24 can call."),
             )
         case MethodMissing():
             return Trouble(
@@ -195,12 +195,12 @@ def registration_trouble(error: Exception) -> Trouble:
             return Trouble(
                 _("Bitrix24 does not accept this app’s own keys"),
                 _("Nothing can be registered until its server is set up correctly."),
-                _("Tell whoever runs this server: the client id or key is wrong."),
+                _("Tell the operator of this app: the client id or key is wrong."),
             )
     return Trouble(
         _("Bitrix24 refused to register the sender"),
         _("The sender may be missing from the list of SMS providers. It said: %(words)s", words=error),
-        _("Try again. If it happens again, tell whoever runs this server."),
+        _("Try again. If it happens again, tell the operator of this app."),
     )
 
 
@@ -242,12 +242,12 @@ def rest_error_text(method: str, said: str) -> str:
     code = said.partition(",")[0].strip()  # a batch may have several
     error = oauth_error(code, "") if method == OAUTH_CALL else portal_error(code, "")
     if not error.is_known and not is_known_code(code):
-        return _("Bitrix24 said something that this app does not know. Send the report below to the support.")
+        return _("Bitrix24 gave an answer that this app does not know. Send the report below to support.")
     match error:
         case TokenExpired():
             return _("The access had run out and was renewed.")
         case SenderExists() | SenderNotFound() | AlreadyBound() | MethodMissing():
-            return _("Bitrix24 had something else than expected; the app adapted by itself.")
+            return _("Bitrix24 was not in the expected state; the app adjusted automatically.")
         case MessageNotFound():
             return _("Bitrix24 did not know the message, or not yet. It is asked again for ten minutes.")
         case AccessDenied() | TokenRefused():
@@ -259,10 +259,10 @@ def rest_error_text(method: str, said: str) -> str:
         case PortalGone():
             return _("Bitrix24 said that the app is not installed, or that the portal is closed.")
         case HandlerRefused() | ServerConfigError():
-            return _("Bitrix24 does not accept how this app is set up. Tell whoever runs this server.")
+            return _("Bitrix24 does not accept how this app is set up. Tell the operator of this app.")
         case Refused() if error.is_known:
             return _("Bitrix24 refused the call for good. If messages are affected, send the report below.")
-    return _("Bitrix24 did not answer, or was busy. It is tried again by itself.")
+    return _("Bitrix24 did not answer or was busy. The app tries again automatically.")
 
 
 def portal_trouble(state: PortalState) -> Trouble:
@@ -276,7 +276,7 @@ def portal_trouble(state: PortalState) -> Trouble:
             )
         case PortalState.RECONNECT:
             return Trouble(
-                _("Bitrix24 does not accept our access any more"),
+                _("Bitrix24 no longer accepts our access"),
                 _("Messages still go out, but their statuses wait until the access works again."),
                 _("Press “Try again”; your own rights as an administrator are used from now on."),
             )
@@ -294,7 +294,7 @@ def portal_trouble(state: PortalState) -> Trouble:
             )
     return Trouble(
         _("Your Bitrix24 says that the app is not there"),
-        _("Messages that it hands over still go out, but their statuses cannot be told."),
+        _("Messages from Bitrix24 are still sent, but their statuses cannot be shown there."),
         _("Press “Try again”. If that does not help, install the app again from the Market."),
     )
 
@@ -303,7 +303,7 @@ def ended_text() -> Trouble:
     """The banner when the session could not be renewed."""
     return Trouble(
         _("The session has ended"),
-        _("Nothing can be shown or saved any more. Messages are not affected."),
+        _("Nothing can be shown or saved now. Messages are not affected."),
         _("Reload the page; what you typed is lost unless you copy it first."),
     )
 

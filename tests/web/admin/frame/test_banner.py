@@ -59,7 +59,7 @@ def test_every_page_says_once_what_stands_badly_and_what_to_do(admin: Visitor, p
 
     assert text.count('role="alert"') == 1
     assert text.count("refuses your account") == 1
-    assert text.count("does not accept our access any more") == 1
+    assert text.count("no longer accepts our access") == 1
     assert text.count("is low: 0.00") == 1
     assert text.count("Your balance is empty") == 1
     assert text.index("our access") < text.index("refuses your account") < text.index("is low")

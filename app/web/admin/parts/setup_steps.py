@@ -111,7 +111,7 @@ def _has_arrived(portal: Portal, account: Account) -> bool:
 def _country(session: Session, *, done: bool) -> Step:
     return Step(
         _("Say which country your phone numbers are of"),
-        _("Numbers in the CRM that lack the country code are read as numbers of this country."),
+        _("CRM numbers without a country code are treated as numbers of this country."),
         done,
         choices=[
             ("", _("None: numbers must begin with + and the country code")),

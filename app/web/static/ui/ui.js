@@ -179,6 +179,7 @@
     if (target.id !== "main") return;
     look();
     title();
+    find("nav.tabs a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // they are in one line
     const place = pathInfo.anchor && document.getElementById(pathInfo.anchor); // a link to one setting
     const wanted = place || wantsFocus("#main", "#title");
     if (wanted) wanted.focus({ preventScroll: true });

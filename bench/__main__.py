@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured: written by `make bench` -->", "<!-- end of what was measured -->"
 
 ON_THE_PAGE = ("message", "latency", "fairness", "push", "growth")
-BY_NAME = ("crowd", "memory", "pages", "refresh", "reinstalls", "retention", "sweep")
+BY_NAME = ("crowd", "memory", "pages", "refresh", "reinstalls", "retention", "smpp", "sweep")
 
 
 def main(arguments: list[str] | None = None) -> int:

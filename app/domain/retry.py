@@ -29,6 +29,9 @@ class Timing:
         6.0,
         "A worker that hands over an account's messages and is silent for longer is taken for dead",
     )
+    line_s: float = _s(
+        20.0, "A process that keeps an account's line and is silent for longer is taken for dead"
+    )
     look_up_s: float = _s(5.0, "After an unknown outcome, the first question to a gateway that can be asked")
     breaker_s: float = _s(
         30.0, "A gateway that five times in a row gave no sensible answer gets one call in this time"

@@ -70,6 +70,7 @@ class LineKeeper:
         self._lines = Lines(services.vendors.connect)
         self._services = replace(services, line_of=self._line_of)
         self._in_app = in_app
+        self._lease_s = services.timing.line_s
         self._held: dict[int, _Held] = {}
         self._leaving: dict[int, Future[None]] = {}
         self._replaced: list[Wanted] = []
@@ -112,7 +113,7 @@ class LineKeeper:
 
     def _round(self) -> None:
         self._forget_those_that_left()
-        if time.monotonic() - self._kept_at >= store.LEASE_S / 4:
+        if time.monotonic() - self._kept_at >= self._lease_s / 4:
             self._keep_leases()
             keep_counts(self._services)
         if time.monotonic() - self._owners_at >= OWNERS_S:
@@ -125,10 +126,10 @@ class LineKeeper:
 
     def _keep_leases(self) -> None:
         self._kept_at = began = time.monotonic()
-        until = self._services.now() + timedelta(seconds=store.LEASE_S)
+        until = self._services.now() + timedelta(seconds=self._lease_s)
         for account_id, held in list(self._held.items()):
             if store.keep(account_id, held.lease, until=until):
-                held.until = began + store.LEASE_S
+                held.until = began + self._lease_s
             elif not held.is_leaving:
                 log.error("line lost to another process", extra={"account": account_id})
                 held.until = began
@@ -170,11 +171,11 @@ class LineKeeper:
 
     def _take(self, account_id: int, replaced: tuple[int, ...]) -> None:
         began = time.monotonic()
-        lease = store.take(account_id, now=self._services.now())
+        lease = store.take(account_id, now=self._services.now(), lease_s=self._lease_s)
         account = accounts.by_id(account_id) if lease is not None else None
         if lease is None or account is None:
             return
-        held = self._held[account_id] = _Held(account, lease, began + store.LEASE_S, replaced)
+        held = self._held[account_id] = _Held(account, lease, began + self._lease_s, replaced)
         self._lines.open(account_id, line_settings(account.settings), self._owner(held))
 
     def _owner(self, held: _Held) -> Owner:

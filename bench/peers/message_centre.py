@@ -21,7 +21,10 @@ from sandbox.processes import free_port
 Answer = str | int | None
 Result = TypeVar("Result")
 
-RECEIPT = "id:{id} sub:001 dlvrd:001 submit date:2611281200 done date:2611281201 stat:{word} err:000 text:"
+RECEIPT = (
+    "id:{id} sub:001 dlvrd:001 submit date:2611281200 done date:2611281201 stat:{word} err:000 text:{begin}"
+)
+BEGIN = 20  # characters of the message that a receipt repeats
 RECEIPTS_AT_ONCE = 50
 
 
@@ -37,6 +40,7 @@ class Centre:
     def __init__(self, port: int = 0) -> None:
         self.port = port or free_port()
         self.taken: list[tuple[str, bytes]] = []
+        self.sessions: list[str] = []  # which each of these came over
         self.originators: list[tuple[int, int, str]] = []
         self.accepted: list[tuple[str, str]] = []  # number and id
         self.receipts = 0  # that were taken from us
@@ -81,6 +85,7 @@ class Centre:
     def _take(self, event: Any) -> None:
         number, text = event.destination_addr, bytes(event.short_message)
         self.taken.append((number, text))
+        self.sessions.append(event.session_id)
         self.originators.append((event.source_addr_ton, event.source_addr_npi, event.source_addr))
         answer = self.answer(number, len(self.taken))
         if isinstance(answer, int):
@@ -103,28 +108,29 @@ class Centre:
     def _accept(self, event: Any, number: str, found: str, originator: str) -> None:
         self.accepted.append((number, found))
         words = self.words(number)
-        if not self.receipt_first:
+        is_answered = not (words and self.receipt_first)
+        if is_answered:
             event.accept(message_id=found)
         if words:
-            self._spawn(self._report_all(event, number, found, originator, words))
+            self._spawn(self._report_all(event, number, found, originator, words, is_answered=is_answered))
 
     async def _report_all(
-        self, event: Any, number: str, found: str, originator: str, words: Sequence[str]
+        self, event: Any, number: str, found: str, originator: str, words: Sequence[str], *, is_answered: bool
     ) -> None:
         for word in words:
-            text, tlvs = self._receipt(self.ids(found), word)
+            text, tlvs = self._receipt(self.ids(found), word, bytes(event.short_message))
             await self._report_until_taken(text, tlvs, number, originator)
-        if self.receipt_first:
+        if not is_answered:
             event.accept(message_id=found)
 
-    def _receipt(self, found: str, word: str) -> tuple[str, list[Any]]:
+    def _receipt(self, found: str, word: str, message: bytes) -> tuple[str, list[Any]]:
         if self.as_tlv:
             state = {"DELIVRD": 2, "EXPIRED": 3, "UNDELIV": 5, "REJECTD": 8}[word]
             return "", [
                 smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, found.encode() + b"\x00"),
                 smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, bytes((state,))),
             ]
-        text = RECEIPT.format(id=found, word=word)
+        text = RECEIPT.format(id=found, word=word, begin=message[:BEGIN].decode("ascii", "replace"))
         return (text if self.with_id else text.partition(" ")[2]), []
 
     async def _report_until_taken(self, text: str, tlvs: list[Any], number: str, originator: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 import smpp34
@@ -139,8 +142,10 @@ def operator() -> Iterator[Operator]:
 
 
 @contextmanager
-def connected(operator: Operator) -> Iterator[tuple[Stack, PortalSandbox, Process]]:
-    with Stack(env={"TIMING": FAST}) as stack:
+def connected(
+    operator: Operator, *, timing: str = FAST, **more: str
+) -> Iterator[tuple[Stack, PortalSandbox, Process]]:
+    with Stack(env={"TIMING": timing}) as stack:
         portal = PortalSandbox(stack.portal_url)
         portal.install(finish=True)
         settings = {
@@ -148,6 +153,7 @@ def connected(operator: Operator) -> Iterator[tuple[Stack, PortalSandbox, Proces
             "port": operator.centre.port,
             "system_id": "me",
             "password": "secret",
+            **more,
         }
         pairs = [f"{name}={value}" for name, value in {**settings, "originator": "ACME"}.items()]
         stack.run_flask("gateways", "set", portal.info()["member_id"], "smpp", *pairs)
@@ -171,7 +177,7 @@ def test_a_message_goes_over_the_line_and_its_receipt_comes_back(operator: Opera
 @pytest.mark.slow
 def test_a_killed_process_loses_nothing_and_doubles_nothing(operator: Operator) -> None:
     """Another one takes the line over when the lease of the dead one ends."""
-    with connected(operator) as (stack, portal, smpp):
+    with connected(operator, timing=f"{FAST},line_s=2") as (stack, portal, smpp):
         portal.send_sms(to="+4915112345679", text="before")
         operator.wait_taken(1)
         smpp.kill()
@@ -182,3 +188,45 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(operator: Operator) 
         portal.wait_status(message, "delivered")
 
     assert [octets for _number, octets in operator.centre.taken] == [b"before", b"after"]
+
+
+@pytest.mark.slow
+def test_a_stopped_process_that_goes_on_sends_nothing_and_loses_no_answer(operator: Operator) -> None:
+    """It is stopped with two packets on the wire and others waiting for a place. Another one takes the line.
+    Then the first goes on: with answers to read, places in the window, and its account gone."""
+    centre = operator.centre
+    centre.answer = lambda _number, _count: None
+    leases = "line_s=2,lease_s=4,gateway_deadline_s=3,drain_s=1,retry_base_s=0.5"
+    with connected(operator, timing=f"{FAST},{leases}", window="2") as (stack, portal, first):
+        sent = [portal.send_sms(to=f"+49151000000{at:02}", text=f"no {at}")["message_id"] for at in range(6)]
+        operator.wait_taken(2)
+        first.pause()
+        centre.answer, centre.words = (lambda _number, count: f"id-{count}"), lambda _number: ("DELIVRD",)
+        operator.let_go("first-1", "first-2")
+        before = set(centre.sessions)
+        second = stack.start_product("smpp")
+        later = portal.send_sms(to="+4915100000090", text="later")["message_id"]
+        portal.wait_status(later, "delivered", timeout_s=60)
+        _wait(lambda: _statuses(stack) == Counter(unknown=6, delivered=1))
+        seen, answered = len(centre.taken), [number for number, _text in centre.taken[:2]]
+        first.resume()
+        for found, number in zip(("first-1", "first-2"), answered, strict=True):
+            operator.report(found, "DELIVRD", number=number)
+        for message in sent:
+            portal.wait_status(message, "delivered", timeout_s=60)
+        assert second.is_running
+
+    assert sorted(Counter(number for number, _text in centre.taken).values()) == [1] * 7
+    assert not before & set(centre.sessions[seen:])
+
+
+def _statuses(stack: Stack) -> Counter[str]:
+    with closing(sqlite3.connect(stack.dir / "product.db", timeout=20)) as connection:
+        return Counter(status for (status,) in connection.execute("SELECT status FROM messages"))
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.05)

@@ -72,6 +72,14 @@ class Operator:
             assert time.monotonic() < deadline, self.centre.taken
             time.sleep(0.02)
 
+    def let_go(self, *ids: str) -> None:
+        """Answer what was left without an answer with these ids, oldest first."""
+
+        async def let_go() -> None:
+            self.centre.let_go(*ids)
+
+        self.run(let_go())
+
     def report(self, found: str, word: str, **options: Any) -> int:
         return int(self.run(self.centre.report(f"id:{found} stat:{word} err:000", **options)))
 

@@ -108,10 +108,11 @@ class Line:
         self._ending = asyncio.Event()
         self._sessions: list[Session] = []
         self._next_turn = 0.0
+        self._was_of_use = False  # the last line that stood: something passed over it
 
     async def keep(self) -> None:
         """Bind, and bind again whenever the line is lost, until `end`. Pauses are spread, and grow as long as
-        no line stands for a while: a centre may take every login and leave at once."""
+        no line is of use: a centre may take every login and leave at once."""
         pause_s = FIRST_PAUSE_S
         while not self._ending.is_set():
             began = asyncio.get_running_loop().time()
@@ -119,7 +120,7 @@ class Line:
             if self._ending.is_set():
                 break
             self._events.changed(why, is_refused)
-            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE_S:
+            if self._was_of_use or asyncio.get_running_loop().time() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             spread_s = pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads those who wait
             with suppress(TimeoutError):
@@ -165,6 +166,7 @@ class Line:
 
     async def _close_all(self, why: str) -> None:
         self._speaking = None
+        self._was_of_use = any(session.has_served for session in self._sessions)
         for session in self._sessions:
             await session.close(why)
         self._sessions.clear()

@@ -84,6 +84,7 @@ class Session:
         self._heard_at = asyncio.get_running_loop().time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_leaving = False
+        self.has_served = False  # a message was answered, or brought
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def start(self) -> None:
@@ -201,12 +202,14 @@ class Session:
 
     def _take(self, packet: Pdu) -> None:
         if packet.is_response:
+            self.has_served |= packet.command == pdu.SUBMIT_SM | pdu.RESPONSE
             future = self._waiting.get(packet.sequence)
             if future is not None and not future.done():
                 future.set_result(packet)
             elif (late := self._late.pop(packet.sequence, None)) is not None:
                 late(packet)
         elif packet.command == pdu.DELIVER_SM:
+            self.has_served = True
             # Never waited for here: behind them come the answers to our own packets.
             if self._receipts >= RECEIPTS_AT_MOST:
                 self._write(packet.answer(pdu.RX_T_APPN, b"\x00"))

@@ -377,8 +377,7 @@ class Submissions:
         services = self._services
         for done in ended:
             if done.outcomes is None:
-                for claim in done.claims:
-                    _keep_trying(partial(claims.give_back, claim, now=services.now()))
+                self._give_back(done.claims)
         answers = [
             self._answered(claim, outcome, exchanges=done.exchanges)
             for done in ended
@@ -396,6 +395,17 @@ class Submissions:
         if told:
             delay_s = max(0.0, (min(told) - now).total_seconds())
             services.engine.hint("push", self._portal.id, delay_s=delay_s)
+
+    def _give_back(self, not_called: Sequence[Claim]) -> None:
+        """Due again, as if nobody had tried. Where the lease was lost meanwhile and the outcome counts as
+        unknown, this is the answer to that question."""
+        services = self._services
+        surely_not = Refused(RefusalKind.TEMPORARY, "not_made", "it was not sent")
+        for claim in not_called:
+            if _keep_trying(partial(claims.give_back, claim, now=services.now())):
+                continue
+            late = partial(outcomes.record, [self._answered(claim, surely_not)], timing=services.timing)
+            _keep_trying(partial(late, now=services.now()))
 
     def _measure(self, ended: Sequence[_Done]) -> None:
         counts, slug = self._services.counts, self._account.slug

@@ -16,7 +16,6 @@ from app.store.database import statement
 from app.store.tables import gateway_accounts, messages, portals
 
 _c = gateway_accounts.c
-LEASE_S = 20.0  # a dead process's accounts move on after that
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,9 @@ def _wanted(*conditions: sa.ColumnElement[bool]) -> list[Wanted]:
         ]
 
 
-def take(account_id: int, *, now: datetime) -> str | None:
+def take(account_id: int, *, now: datetime, lease_s: float) -> str | None:
     """The fence; None while another process keeps the line."""
-    return leases.take(gateway_accounts, account_id, "line", now=now, lease_s=LEASE_S)
+    return leases.take(gateway_accounts, account_id, "line", now=now, lease_s=lease_s)
 
 
 def keep(account_id: int, lease: str, *, until: datetime) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from app.gateways.adapters.smpp import line_settings
 from app.gateways.smpp.line import LineSettings
 from app.jobs import lines
-from tests.worlds.lines import LineWorld, Operator, line_world
+from tests.worlds.lines import LineWorld, line_world
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_mute_centre_leaves_it_unknown_until_it_speaks(
         world.wait_status(message, "unknown")
         assert world.operator.report("late-id", "DELIVRD") == 0
         assert world.faults.status(message)[0] == "unknown"
-        world.operator.run(_let_go(world.operator, "late-id"))
+        world.operator.let_go("late-id")
         world.wait_status(message, "delivered")
 
     assert len(world.operator.centre.taken) == 1
@@ -39,10 +39,6 @@ def test_a_mute_centre_leaves_it_unknown_until_it_speaks(
 
 def _impatient(settings: LineSettings) -> LineSettings:
     return replace(settings, pace=replace(settings.pace, answer_s=0.3))
-
-
-async def _let_go(operator: Operator, found: str) -> None:
-    operator.centre.let_go(found)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ smsbox-interface = 127.0.0.1
 box-allow-ip = "127.0.0.1"
 box-deny-ip = "*.*.*.*"
 dlr-storage = internal
+sms-resend-freq = 1
 
 {smsc}
 

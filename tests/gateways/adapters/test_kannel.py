@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
+import smpp34
 
 from app.domain.outcomes import Accepted, RefusalKind, Refused, Unknown
 from app.domain.status import MessageStatus
@@ -20,6 +22,7 @@ from sandbox.client import PortalSandbox
 from sandbox.kannel import KannelMissing, RealKannel
 from sandbox.stack import Stack
 from tests.worlds.gateways import MESSAGE, Recorded, assert_page_has, make, query
+from tests.worlds.lines import Operator, an_operator
 
 _CLIENT = HttpClient(allow_private=True, timeout_s=10)
 
@@ -161,6 +164,99 @@ def test_message_from_a_card_goes_through_a_real_kannel_and_is_delivered_there(k
     assert {to: message["status"] for to, message in shown.items()} == dict.fromkeys(texts, "delivered")
     assert {to: kannel.wait_received(to, text) for to, text in texts.items()} == texts
     assert [len(message["attempts"]) for message in shown.values()] == [1, 1, 1]
+
+
+# --- the real one as a client of somebody else's SMPP server
+
+_OVER_SMPP = """\
+group = smsc
+smsc = smpp
+smsc-id = centre
+host = 127.0.0.1
+port = {port}
+transceiver-mode = true
+smsc-username = me
+smsc-password = secret
+system-type = ""
+address-range = ""
+reconnect-delay = 1"""
+
+
+@pytest.fixture(scope="module")
+def operator() -> Iterator[Operator]:
+    with an_operator() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kannel_over_smpp(operator: Operator) -> Iterator[RealKannel]:
+    try:
+        running = RealKannel(smsc=_OVER_SMPP.format(port=operator.centre.port))
+        running.start()
+    except KannelMissing as missing:
+        pytest.skip(str(missing))
+    with running:
+        _wait(lambda: "online" in running.status())
+        yield running
+
+
+_WORDS = {
+    "DELIVRD": (MessageStatus.DELIVERED, ""),
+    "UNDELIV": (MessageStatus.UNDELIVERED, "UNDELIV"),
+    "EXPIRED": (MessageStatus.UNDELIVERED, "EXPIRED"),
+    "REJECTD": (MessageStatus.UNDELIVERED, "REJECTD"),
+}
+
+
+def test_what_a_centre_says_of_messages_comes_through_kannel(
+    kannel_over_smpp: RealKannel, operator: Operator, reports: _Reports
+) -> None:
+    """Taken, throttled and taken after that, refused, and each end."""
+    words = {f"49151000000{at}": word for at, word in enumerate(_WORDS)}
+    centre, refused, throttled = operator.centre, "491510000008", "491510000009"
+    busy = iter([smpp34.ESME_RTHROTTLED])
+
+    def answer(number: str, count: int) -> str | int:
+        return 0x0B if number == refused else next(busy, "late") if number == throttled else f"{count}"
+
+    centre.answer, centre.words = answer, lambda number: (words.get(number, "DELIVRD"),)
+    for number in (*words, refused, throttled):
+        sent = replace(MESSAGE, recipient=f"+{number}", report_url=reports.url(number), reference=number)
+        assert _gateway(kannel_over_smpp).submit(sent) == Accepted((), MessageStatus.QUEUED)
+
+    ends = {number: _WORDS[word] for number, word in words.items()}
+    ends |= {refused: (MessageStatus.FAILED, "0x0000000b"), throttled: (MessageStatus.DELIVERED, "")}
+    _wait(lambda: ends.keys() <= _ends_of(reports).keys())
+    assert _ends_of(reports) == ends
+    assert Counter(number for number, _text in centre.taken) == {**dict.fromkeys(ends, 1), throttled: 2}
+
+
+def test_kannel_finds_a_centre_that_was_away(
+    kannel_over_smpp: RealKannel, operator: Operator, reports: _Reports
+) -> None:
+    centre = operator.restart()
+    centre.words = lambda _number: ("DELIVRD",)
+    sent = replace(MESSAGE, recipient="+491510000010", report_url=reports.url("away"), reference="away")
+
+    assert isinstance(_gateway(kannel_over_smpp).submit(sent), Accepted)
+
+    _wait(lambda: _ends_of(reports).get("away") == (MessageStatus.DELIVERED, ""))
+    assert [number for number, _text in centre.taken] == ["491510000010"]
+
+
+def _ends_of(reports: _Reports) -> dict[str, tuple[MessageStatus, str]]:
+    """The final word on each message."""
+    found = [make("kannel", None).parse_reports(call).items[0] for call in list(reports.calls)]
+    return {
+        each.reference: (each.status, each.code) for each in found if each.status and each.status.is_final
+    }
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.05)
 
 
 # --- what is not said by a real one here

@@ -55,6 +55,15 @@ def test_three_crowds_at_once_cost_neither_a_message_nor_a_report() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_a_storm_over_smpp_loses_doubles_and_misjudges_nothing() -> None:
+    figures = _figures("smpp")
+
+    assert [figures[bad] for bad in ("lost", "taken_twice", "wrong_status")] == [0, 0, 0]
+    assert min(figures["bound"], figures["without_an_answer"], figures["delivered"]) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_message_of_a_round_is_told_and_every_part_is_measured() -> None:
     figures = _figures("message")
 

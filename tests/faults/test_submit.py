@@ -842,6 +842,33 @@ def test_fault_33_a_worker_that_slept_before_the_call_does_not_make_it(
     assert world.status(sent) == ("queued", "")
 
 
+def test_fault_33_a_call_that_was_never_made_answers_the_question_that_its_lease_left(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept so long that its lease was lost, and the outcome counts as unknown: but it knows it."""
+    world.connect()
+    real, slept = submit.time.monotonic, [0.0]
+    monkeypatch.setattr(submit.time, "monotonic", lambda: real() + slept[0])
+    outgoing = submit.Submissions._outgoing
+
+    def sleep_then(*args: object) -> object:
+        if not slept[0]:
+            slept[0] += 60
+            world.lease_ends(sent)
+            seen.append(world.status(sent))
+        return outgoing(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(submit.Submissions, "_outgoing", sleep_then)
+    seen: list[tuple[str, str]] = []
+    sent = world.send()
+    world.submit(sent)
+    world.later(10)
+
+    assert seen == [("unknown", "unknown")]
+    assert world.status(sent) == ("sent", "")
+    assert len(world.taken(sent)) == 1
+
+
 def test_fault_33_a_refusal_that_comes_late_puts_the_message_back(
     world: FaultWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

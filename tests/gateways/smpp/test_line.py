@@ -410,3 +410,20 @@ def test_pauses_between_binds_grow(is_there: bool) -> None:
 
     # 0.05 + 0.1 + 0.2 + 0.4 + 0.8: five tries, and far from the twenty of a pause that does not grow
     assert 2 <= tries <= 7
+
+
+@in_a_loop
+async def test_a_line_that_was_of_use_is_bound_again_soon() -> None:
+    async with a_centre() as centre:
+        proxy = Proxy(centre.port)
+        await proxy.start()
+        async with at_the(Desk(proxy.port)) as desk:
+            for _ in range(10):  # with pauses that grow the last one would be twelve seconds
+                assert isinstance(await desk.submit(a_message(), 5), Accepted)
+                before = len(desk.troubles)
+                proxy.cut()
+                while len(desk.troubles) == before:
+                    await asyncio.sleep(0.01)
+        await proxy.stop()
+
+    assert len(centre.taken) == 10

@@ -34,7 +34,7 @@ class Centre:
     `answer(number, count)` decides on each submission; `words(number)` are the states that it reports then.
     `is_shuffled`: answers leave in another order than the submissions came in. `receipt_first`: the receipts
     leave before the answer. `ids` writes an id as the receipt has it. `with_id`: receipts name their message.
-    `as_tlv`: they do so by parameters.
+    `as_tlv`: they do so by parameters. `repeats`: they have the beginning of its text.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -49,7 +49,7 @@ class Centre:
         self.words: Callable[[str], Sequence[str]] = lambda _number: ()
         self.ids: Callable[[str], str] = lambda found: found
         self.is_shuffled = self.receipt_first = self.as_tlv = False
-        self.with_id = True
+        self.with_id = self.repeats = True
         self._unanswered: list[Any] = []
         self._held: list[tuple[Any, str, str, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,7 +130,8 @@ class Centre:
                 smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, found.encode() + b"\x00"),
                 smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, bytes((state,))),
             ]
-        text = RECEIPT.format(id=found, word=word, begin=message[:BEGIN].decode("ascii", "replace"))
+        begin = message[:BEGIN].decode("ascii", "replace") if self.repeats else ""
+        text = RECEIPT.format(id=found, word=word, begin=begin)
         return (text if self.with_id else text.partition(" ")[2]), []
 
     async def _report_until_taken(self, text: str, tlvs: list[Any], number: str, originator: str) -> None:

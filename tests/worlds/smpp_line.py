@@ -31,6 +31,7 @@ class Desk:
         answer_s: float = 2.0,
         enquire_s: float = 30.0,
         connect: Connect | None = None,
+        login: Login | None = None,
         **settings: Any,
     ) -> None:
         self.heard: list[ShortMessage] = []
@@ -44,7 +45,7 @@ class Desk:
         self.settings = LineSettings(
             host="127.0.0.1",
             port=port,
-            login=Login("me", "secret"),
+            login=login or Login("me", "secret"),
             pace=Pace(window=window, answer_s=answer_s, enquire_s=enquire_s),
             **settings,
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.domain.outcomes import Accepted, DeliveryReport, Outcome
+from app.domain.outcomes import DeliveryReport, Outcome
 from app.gateways.smpp.pdu import ROK, RX_T_APPN, ShortMessage
 from app.gateways.smpp.receipts import Receipt, is_about, is_receipt, other_spellings, receipt_of
 from app.jobs.hints import hint_push
@@ -17,6 +17,7 @@ from app.store.accounts import accounts
 from app.store.accounts.accounts import Account
 from app.store.database import StoreUnavailable
 from app.store.messages import claims, gateway_ids, outcomes, parked, reports
+from app.store.messages.gateway_ids import Nameless
 from app.store.portals import portals
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def store(services: Services, account: Account, replaced: Sequence[int], message
     receipt = receipt_of(message)
     now = services.now()
     try:
-        found = _addressed(services, [account.id, *replaced], receipt)
+        found = _addressed([account.id, *replaced], receipt)
         if found is None:
             log.warning("receipt fits no message", extra={"account": account.id, "word": receipt.word})
             return ROK
@@ -51,9 +52,7 @@ def store(services: Services, account: Account, replaced: Sequence[int], message
     return ROK
 
 
-def _addressed(
-    services: Services, account_ids: Sequence[int], receipt: Receipt
-) -> tuple[int, DeliveryReport] | None:
+def _addressed(account_ids: Sequence[int], receipt: Receipt) -> tuple[int, DeliveryReport] | None:
     """The account that sent the message, and the report as it is stored. An id that nobody knows is the first
     account's: its submission may not be recorded yet."""
     report = DeliveryReport(
@@ -69,8 +68,9 @@ def _addressed(
     for account_id in account_ids:
         if found := _spelt_by(account_id, report):
             return account_id, replace(report, gateway_message_id=found)
-    learnt = _learn_id(services, account_ids, receipt)
-    return (account_ids[0] if learnt is None else learnt), report
+    if (nameless := _nameless(account_ids, receipt)) is not None:
+        return nameless.account_id, replace(report, reference=nameless.reference)
+    return account_ids[0], report
 
 
 def _spelt_by(account_id: int, report: DeliveryReport) -> str:
@@ -82,18 +82,13 @@ def _spelt_by(account_id: int, report: DeliveryReport) -> str:
     )
 
 
-def _learn_id(services: Services, account_ids: Sequence[int], receipt: Receipt) -> int | None:
-    """The account whose message this receipt is about, where the answer to its submission was cut off: then
-    nobody but the receipt can tell its id. It has to be the only message to its number of which no id is
-    known, and the receipt has to repeat its text."""
+def _nameless(account_ids: Sequence[int], receipt: Receipt) -> Nameless | None:
+    """The message that a receipt is about whose id nobody knows: the answer is still to come, or was cut off
+    with the line, and then nobody but the receipt can tell it. It has to be the only message to its number of
+    which no id is known, and the receipt has to repeat its text."""
     only = gateway_ids.only_one_to(account_ids, receipt.number)
-    if only is None or not only.is_unknown or only.segments != 1 or not is_about(receipt, only.text):
-        return None
-    taken = Accepted((receipt.message_id,), segments=1)
-    if not _settle(services, only.row_id, only.reference, taken):
-        return None
-    log.info("receipt answered for its message", extra={"message_row": only.row_id})
-    return only.account_id
+    is_it = only is not None and only.segments == 1 and is_about(receipt, only.text)
+    return only if is_it else None
 
 
 def match_parked(services: Services, account: Account) -> None:

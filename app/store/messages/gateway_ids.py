@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from app.domain.messages import Work
 from app.domain.outcomes import DeliveryReport, id_spellings
-from app.domain.status import MessageStatus
 from app.store.database import statement
 from app.store.messages.reports import attempts_with
 from app.store.tables import attempts, gateway_accounts, messages, parts
@@ -76,14 +75,12 @@ def row_of(account_id: int, reference: str) -> int | None:
 
 @dataclass(frozen=True)
 class Nameless:
-    """A message that waits for a report, and of which no id of the gateway's is known."""
+    """A message that waits for a report which does not name it."""
 
-    row_id: int
     account_id: int
     reference: str
     text: str
     segments: int
-    is_unknown: bool
 
 
 def only_one_to(
@@ -113,8 +110,7 @@ def only_one_to(
     if len(found) != 1:
         return None
     (row,) = found
-    is_unknown = row.work == Work.WAITING and row.status == MessageStatus.UNKNOWN
-    return Nameless(row.id, row.account_id, row.reference, row.text, row.segments, is_unknown)
+    return Nameless(row.account_id, row.reference, row.text, row.segments)
 
 
 def _portals_of(account_ids: Sequence[int]) -> sa.Select[tuple[int]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from app.gateways.base import NotMade
 from app.gateways.smpp import line as line_module
 from app.gateways.smpp.pdu import GENERIC_NACK, RESPONSE, RX_T_APPN, SUBMIT_SM, Pdu
 from app.gateways.smpp.receipts import receipt_of
-from app.gateways.smpp.session import RECEIPTS_AT_ONCE
+from app.gateways.smpp.session import RECEIPTS_AT_ONCE, Login
 from bench.peers.message_centre import Proxy
 from sandbox.processes import free_port
 from tests.worlds.certificates import self_signed
@@ -427,3 +431,64 @@ async def test_a_line_that_was_of_use_is_bound_again_soon() -> None:
         await proxy.stop()
 
     assert len(centre.taken) == 10
+
+
+# --- another server
+
+
+@contextmanager
+def a_perl_centre(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Net::SMPP's server, and what it writes down."""
+    has_it = ["perl", "-MNet::SMPP", "-e1"]
+    if not shutil.which("perl") or subprocess.run(has_it, capture_output=True, check=False).returncode:
+        pytest.skip("Net::SMPP is not installed; scripts/prerequisites does it")
+    port, said = free_port(), folder / "said"
+    script = Path(__file__).parents[2] / "worlds" / "net_smpp.pl"
+    with said.open("w") as out, subprocess.Popen(["perl", str(script), str(port)], stdout=out) as server:
+        while "ready" not in said.read_text():
+            assert server.poll() is None
+            time.sleep(0.02)
+        yield port, said
+        server.kill()
+
+
+def test_a_server_of_another_make_says_the_same(tmp_path: Path) -> None:
+    """Taken with each end, refused, throttled, a long text, and one in Cyrillic letters."""
+
+    async def run(port: int) -> tuple[list[Outcome], list[tuple[str, MessageStatus | None]]]:
+        async with at_the(Desk(port)) as desk:
+            outcomes = [await desk.submit(a_message(f"+49151000000{digit}")) for digit in range(6)]
+            outcomes.append(await desk.submit(a_message("+491510000005")))
+            outcomes.append(await desk.submit(a_message("+491510000010", "[" * 100)))
+            outcomes.append(await desk.submit(a_message("+491510000020", "Привет")))
+            while len(desk.heard) < 8:
+                await asyncio.sleep(0.01)
+            found = [receipt_of(message) for message in desk.heard]
+            return outcomes, [(receipt.message_id, receipt.status) for receipt in found]
+
+    with a_perl_centre(tmp_path) as (port, said):
+        outcomes, receipts = asyncio.run(asyncio.wait_for(run(port), 60))
+        taken = [line.split()[1:] for line in said.read_text().splitlines() if line.startswith("taken")]
+
+    kinds = [each.kind if isinstance(each, Refused) else "taken" for each in outcomes]
+    refused = [RefusalKind.PERMANENT, RefusalKind.THROTTLE]
+    assert kinds == [*["taken"] * 4, *refused, *["taken"] * 3]
+    ids = [found for each in outcomes if isinstance(each, Accepted) for found in each.ids]
+    delivered, undelivered = MessageStatus.DELIVERED, MessageStatus.UNDELIVERED
+    ends = [delivered, undelivered, undelivered, MessageStatus.FAILED, *[delivered] * 4]
+    assert receipts == list(zip(ids, ends, strict=True))
+    assert [bytes.fromhex(text)[:3] for *_, text in taken[-3:-1]] == [b"\x05\x00\x03"] * 2
+    assert taken[-1][1:] == ["0", "8", "Привет".encode("utf-16-be").hex()]
+
+
+def test_a_server_of_another_make_refuses_a_wrong_password(tmp_path: Path) -> None:
+    async def run(port: int) -> list[tuple[str, bool]]:
+        async with at_the(Desk(port, login=Login("me", "wrong"))) as desk:
+            while not desk.troubles:
+                await asyncio.sleep(0.01)
+            return desk.troubles
+
+    with a_perl_centre(tmp_path) as (port, _said):
+        troubles = asyncio.run(asyncio.wait_for(run(port), 60))
+
+    assert troubles[0] == ("wrong password (0x0E)", True)

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import certifi
@@ -34,6 +35,12 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
 )
+
+
+@cache
+def _public_trust() -> ssl.SSLContext:
+    """One for all clients of a process: reading the authorities takes as long as all the rest of a start."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def check_header(name: str, value: str) -> str:
@@ -149,7 +156,7 @@ class HttpClient:
                 self._guard,
                 pools,
                 maxsize=connections_per_host,
-                ssl_context=ssl.create_default_context(cafile=ca_file or certifi.where()),
+                ssl_context=ssl.create_default_context(cafile=ca_file) if ca_file else _public_trust(),
             )
         )
 

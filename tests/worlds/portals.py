@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cryptography.fernet import Fernet
 from flask import Flask
 
-from app import create_app, wiring
+from app import wiring
 from app.config import Config
 from app.domain.portals import Portal
 from app.domain.retry import Timing
@@ -33,7 +34,7 @@ from sandbox.portal.site import PortalSite
 from sandbox.portal.tokens import TokenStore
 from sandbox.portal.world import World as Bitrix24
 from sandbox.serving import Server
-from tests.worlds.product import ENVIRONMENT
+from tests.worlds.product import ENVIRONMENT, application, migrated
 
 CLIENT_ID, CLIENT_SECRET = "local.0123456789ab.01234567", "the-application's-own-secret"
 NO_WAITING = Timing(first_push_s=0, push_fill_s=0, push_repeat_s=0, portal_call_s=3)
@@ -165,7 +166,7 @@ def _portal_world(folder: Path, timing: Timing, **config: Any) -> Iterator[Porta
     bitrix24.place(f"localhost:{portal_server.port}", f"http://127.0.0.1:{auth_server.port}")
     bitrix24.add_portal()
     web = Server(lambda environ, start: app.wsgi_app(environ, start))
-    app = create_app(
+    app = application(
         Config(
             public_url=f"http://127.0.0.1:{web.port}",
             database_url=f"sqlite:///{folder / 'product.db'}",
@@ -185,7 +186,7 @@ def _portal_world(folder: Path, timing: Timing, **config: Any) -> Iterator[Porta
     for server in (portal_server, auth_server, web):
         server.start()
     with app.app_context(), PortalSandbox(f"http://{bitrix24.host}") as portal:
-        db.metadata.create_all(db.engine)
+        copyfile(migrated(), folder / "product.db")
         portal.register_app(CLIENT_ID, CLIENT_SECRET, f"http://127.0.0.1:{web.port}")
         portal.configure(races={"enabled": False})
         try:

@@ -10,13 +10,15 @@ from functools import cache
 from pathlib import Path
 from shutil import copyfile, rmtree
 from tempfile import mkdtemp
+from typing import ClassVar
 
 from cryptography.fernet import Fernet
 from flask import Flask
 from flask_migrate import upgrade
+from jinja2.bccache import Bucket, BytecodeCache
 
 from app import create_app
-from app.config import load_config
+from app.config import Config, load_config
 from app.domain.portals import Opener, Portal, TokenPair
 from app.store.database import db, utcnow
 from app.store.portals import portals, tokens
@@ -35,8 +37,28 @@ ENVIRONMENT = {
 MAY_SEE_METRICS = {"Authorization": f"Bearer {ENVIRONMENT['METRICS_TOKEN']}"}
 
 
+class _Compiled(BytecodeCache):
+    """Templates are compiled once in each process, not once for each application."""
+
+    _kept: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if kept := self._kept.get(f"{bucket.key} {bucket.checksum}"):
+            bucket.bytecode_from_string(kept)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[f"{bucket.key} {bucket.checksum}"] = bucket.bytecode_to_string()
+
+
+def application(config: Config) -> Flask:
+    """An application as `create_app` builds it, with what all of this process may share."""
+    app = create_app(config)
+    app.jinja_env.bytecode_cache = _Compiled()
+    return app
+
+
 @cache
-def _migrated() -> Path:
+def migrated() -> Path:
     """An empty database of this release, made once in each process: the migrations outlast most tests."""
     folder = Path(mkdtemp(prefix="sms-template-"))
     atexit.register(rmtree, folder, ignore_errors=True)
@@ -52,10 +74,10 @@ def _migrated() -> Path:
 def product(folder: Path, **environment: str) -> Iterator[Flask]:
     """A fresh application with its schema; its context is pushed."""
     variables = {**ENVIRONMENT, "DATABASE_URL": f"sqlite:///{folder}/app.db", **environment}
-    app = create_app(load_config(variables))
+    app = application(load_config(variables))
     file = folder / "app.db"
     if "DATABASE_URL" not in environment and file.stat().st_size == 0:
-        copyfile(_migrated(), file)
+        copyfile(migrated(), file)
     with app.app_context():
         if "DATABASE_URL" in environment:
             upgrade()

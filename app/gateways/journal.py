@@ -60,14 +60,12 @@ class Redaction:
     """What must not be read of the calls for these messages."""
 
     def __init__(self, gateway: Gateway, messages: Sequence[Outgoing]) -> None:
-        secrets = (gateway.settings.get(field.name, "") for field in gateway.fields if field.secret)
-        self._secrets = [each for each in secrets if len(each) >= _SHORT]
+        self._secrets = _forms_of_secrets(gateway)
         self._texts = sorted({message.text for message in messages if message.text}, key=len, reverse=True)
         self._words = {word for text in self._texts for word in re.findall(rf"\w{{{_SHORT},}}", text)}
+        self._forms = {text: _forms(text) for text in self._texts}
         tails = {tail: message.recipient for message in messages if (tail := _tail(message.recipient))}
-        self._numbers = [
-            (re.compile(rf"(?:\+|%2[Bb])?\d*{tail}"), mask(number)) for tail, number in tails.items()
-        ]
+        self._numbers = {tail: mask(number) for tail, number in tails.items()}
 
     def written_down(self, call: Call, *, most: int = KEPT_CHARACTERS) -> Exchange:
         answer = call.answer
@@ -119,12 +117,37 @@ class Redaction:
         return hide(text)
 
     def _without(self, value: str, texts: Sequence[str]) -> str:
-        for text in (*texts, *self._secrets):
-            for form in (text, json.dumps(text)[1:-1], quote(text), quote_plus(text), _xml(text)):
+        for forms in (*(self._forms[text] for text in texts), self._secrets):
+            for form in forms:
                 value = value.replace(form, HIDDEN)
-        for number, masked in self._numbers:
-            value = number.sub(masked, value)
-        return value
+        return _DIGITS.sub(self._masked, value)
+
+    def _masked(self, found: re.Match[str]) -> str:
+        digits = found[0]
+        for tail, masked in self._numbers.items():
+            _, known, rest = digits.rpartition(tail)
+            if known:
+                return masked + rest
+        return digits
+
+
+_DIGITS = re.compile(r"(?:\+|%2[Bb])?\d+")
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """How it may be written in an address or a body."""
+    return tuple(dict.fromkeys((text, json.dumps(text)[1:-1], quote(text), quote_plus(text), _xml(text))))
+
+
+def _forms_of_secrets(gateway: Gateway) -> tuple[str, ...]:
+    """The same for each of the account's secrets; worked out once for a gateway object, which may have fifty
+    fields and makes a call for every message."""
+    known: tuple[str, ...] | None = gateway.__dict__.get("_forms_of_secrets")
+    if known is None:
+        secrets = (gateway.settings.get(field.name, "") for field in gateway.fields if field.secret)
+        known = tuple(form for each in secrets if len(each) >= _SHORT for form in _forms(each))
+        gateway.__dict__["_forms_of_secrets"] = known
+    return known
 
 
 def _fields(text: str) -> Any:

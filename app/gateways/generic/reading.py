@@ -38,18 +38,18 @@ def outcome_of_answer(plan: Plan, answer: HttpAnswer) -> Outcome:
         return against
     ids = _ids(plan, value)
     code = word_at(value, plan.errors.code_path) if plan.errors.code_path else ""
+    verdict = _verdict(plan, answer, value, code)
+    if verdict == "yes" and (ids or not plan.text("id_path")):
+        return Accepted(tuple(ids), _status(plan, value), _segments(plan, value), _cost(plan, value))
     words = word_at(value, plan.errors.text_path) if plan.errors.text_path else ""
     words = words or _plain(value) or words_of(answer)
-    verdict = _verdict(plan, answer, value, code)
     if verdict == "no" and ids and not _has_rule(plan):
         return Unknown(f"The answer has an id and an error: {code} {words}".strip())
     if verdict == "no":
         return Refused(RefusalKind.PERMANENT, code or "refused", words)
     if verdict == "unclear":
         return Unknown(f"The answer does not say whether the message was taken. {words}".strip())
-    if plan.text("id_path") and not ids:
-        return Unknown(f"The answer has no id at {plan.text('id_path')!r}. {words}".strip())
-    return Accepted(tuple(ids), _status(plan, value), _segments(plan, value), _cost(plan, value))
+    return Unknown(f"The answer has no id at {plan.text('id_path')!r}. {words}".strip())
 
 
 def _verdict(plan: Plan, answer: HttpAnswer, value: Any, code: str) -> Literal["yes", "no", "unclear"]:

@@ -26,6 +26,10 @@ from app.transport.reach import Reach, Resolver
 
 USER_AGENT = "sms-provider/1"
 
+_UNREADABLE = N_("the answer could not be read")
+_UNWRITABLE = N_("the request could not be written")
+_TOO_LONG = N_("the answer is too long")
+
 # urllib3 writes whole URLs into debug lines and into a warning about odd headers; ours may hold secrets.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
@@ -117,7 +121,7 @@ def _failure(error: Exception) -> TransportError:
         return NoAnswer("the answer broke off")
     if isinstance(error, (urllib3.exceptions.ProtocolError, OSError)):
         return NoAnswer("the connection broke before a complete answer came")
-    return NoAnswer(f"{N_('the answer could not be read')} ({type(error).__name__})")
+    return NoAnswer(f"{_UNREADABLE} ({type(error).__name__})")
 
 
 class HttpClient:
@@ -225,7 +229,7 @@ class HttpClient:
                 target = replace(target, scheme=double.scheme, host=double.host, port=double.port)
             return _written(method, target, headers, data, json, auth)
         except (ValueError, TypeError, RecursionError) as error:
-            raise NotSent(f"{N_('the request could not be written')} ({type(error).__name__})") from None
+            raise NotSent(f"{_UNWRITABLE} ({type(error).__name__})") from None
 
     def _exchange(self, written: requests.PreparedRequest, total_s: float, limit_bytes: int) -> HttpAnswer:
         timeout = urllib3.Timeout(total=total_s, connect=min(self._connect_timeout_s, total_s))
@@ -238,7 +242,7 @@ class HttpClient:
             raise
         if len(content) > limit_bytes:
             response.close()
-            raise NoAnswer(f"{N_('the answer is too long')} ({limit_bytes} bytes are read)")
+            raise NoAnswer(f"{_TOO_LONG} ({limit_bytes} bytes are read)")
         response.release_conn()
         return HttpAnswer(response.status, response.headers, content)
 

@@ -250,17 +250,18 @@ class Twilio(Gateway):
 
     def check(self) -> CheckResult:
         """The balance, asked with the Auth Token and with the API key when there is one."""
-        ways = {"Auth Token": (self.settings["account_sid"], self.settings["auth_token"])}
+        with_token = N_("Twilio refused the Account SID with this Auth Token.")
+        ways = {with_token: (self.settings["account_sid"], self.settings["auth_token"])}
         if self.settings["api_key_sid"]:
-            ways["API key"] = self._sign_in
+            ways[N_("Twilio refused the Account SID with this API key.")] = self._sign_in
         balance = None
-        for name, sign_in in ways.items():
+        for refused, sign_in in ways.items():
             try:
                 balance = self._balance(sign_in)
             except TransportError as error:
                 return CheckResult.unreachable(error)
             except QuestionRefused as error:
-                return CheckResult.refused(error, f"Twilio refused the Account SID with this {name}.")
+                return CheckResult.refused(error, refused)
         text = N_("Twilio knows the account and accepts the keys.")
         return CheckResult(ok=True, text=text, balance="" if balance is None else str(balance))
 

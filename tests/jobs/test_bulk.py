@@ -475,7 +475,7 @@ def test_an_export_is_written_in_pieces_and_is_there_afterwards(
     done = now(world, job)
     assert (done.state, done.results, done.chunks) == (BulkState.DONE, {"done": 5}, 3)
     header, *rows = exported(done)
-    assert [row[header.index("Id in Bitrix24")] for row in rows] == sent[::-1]
+    assert [row[header.index("ID in Bitrix24")] for row in rows] == sent[::-1]
 
 
 def test_an_export_that_was_killed_has_every_message_once(
@@ -493,7 +493,7 @@ def test_an_export_that_was_killed_has_every_message_once(
     world.work()
 
     header, *rows = exported(now(world, job))
-    assert [row[header.index("Id in Bitrix24")] for row in rows] == sent[::-1]
+    assert [row[header.index("ID in Bitrix24")] for row in rows] == sent[::-1]
 
 
 def test_a_file_is_sealed_and_goes_after_its_days(world: FaultWorld) -> None:

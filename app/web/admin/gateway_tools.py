@@ -155,7 +155,7 @@ def _left(example: Example) -> list[str]:
     }
     left = [missing[name] for name in example.missing]
     left.append(_("Say where the answer has the gateway's id, if its documentation shows an answer."))
-    left.append(_("Say how its delivery reports look, and try a sample report."))
+    left.append(_("Describe its delivery reports, and try a sample report."))
     return left
 
 

@@ -113,7 +113,7 @@ def _installation(portal: Portal) -> Link:
     if portal.state is PortalState.ACTIVE:
         return Link(title, _("Complete"), "ok", portal.finished_at)
     text = portal_trouble(portal.state)
-    return Link(title, _("Not well"), "bad", portal.finished_at, f"{text.title}. {text.means} {text.todo}")
+    return Link(title, _("Problem"), "bad", portal.finished_at, f"{text.title}. {text.means} {text.todo}")
 
 
 def _access(found: Diagnosis) -> Link:
@@ -147,7 +147,7 @@ def _senders(found: Diagnosis) -> Link:
 
 
 def _events(found: Diagnosis) -> Link:
-    title = _("Events of Bitrix24 bound")
+    title = _("Bitrix24 events subscribed")
     count = _("%(count)s of %(all)s", count=found.bound_events, all=found.all_events)
     if found.bound_events == found.all_events:
         return Link(title, count, "ok")

@@ -310,7 +310,9 @@ def _problem_text(problem: SenderProblem) -> str:
                 "This text is longer than Bitrix24 takes: 500 characters for a name, 1000 for a description."
             )
         case "empty":
-            return _("Write this text as well: everybody sees it whose language has none of its own.")
+            return _(
+                "Fill in this text as well: it is shown to everyone whose language has no text of its own."
+            )
         case "language":
             return _("Bitrix24 knows languages by two letters only.")
 

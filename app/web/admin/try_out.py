@@ -54,7 +54,7 @@ def send() -> Response:
         return document.page("test.html", status=422, **_facts(number=raw, text=text, errors=errors))
     session, since = sessions.this(), services().now() - timedelta(minutes=1)
     if by_hand.count_tests(session.portal.id, session.user_id, since=since) >= A_MINUTE:
-        errors["number"] = _("Five test messages a minute are the most. Try again in a minute.")
+        errors["number"] = _("You can send five test messages a minute. Try again in a minute.")
         return document.page("test.html", status=429, **_facts(number=raw, text=text, errors=errors))
     message = _accept(number.number, text)
     return document.page("test.html", **_facts(number=raw, text=text), **_live(message))

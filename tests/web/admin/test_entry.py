@@ -152,7 +152,7 @@ def test_when_the_registration_fails_the_application_opens_with_a_banner(admin: 
 
     assert answer.status_code == 200
     assert "lacks the right to register SMS providers" in answer.text
-    assert "Last compared" in answer.text
+    assert "Last checked" in answer.text
 
 
 # --- who is not let in

@@ -139,7 +139,7 @@ def _much(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
         (_state, "Installation in Bitrix24", "Renew the subscription"),
         (_broken_tokens, "Access to Bitrix24", "Open this app as an administrator"),
         (_no_sender, "Senders registered", "Open the senders"),
-        (_refused_event, "Events of Bitrix24 bound", "checks once a day"),
+        (_refused_event, "Bitrix24 events subscribed", "checks once a day"),
         (_stopped, "SMS gateway", "save and check"),
         (_no_report, "Last delivery report", "set up its address"),
         (_much, "On their way now", "unless a campaign is running"),

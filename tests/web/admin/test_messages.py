@@ -279,7 +279,7 @@ def test_the_export_has_every_message_of_the_filter_in_full(
     header, *found = _exported(admin, status="failed")
 
     assert header[:3] == ["Time", "Recipient", "Status"]
-    assert [int(row[header.index("Number in this app")]) for row in found] == ids[:0:-1]
+    assert [int(row[header.index("ID in this app")]) for row in found] == ids[:0:-1]
     assert found[0][1:4] == ["+4915112345005", "Failed", "The gateway refused the message for good"]
     at = datetime.fromisoformat(found[0][0])
     assert at.utcoffset() == at.astimezone(ZoneInfo(_zone(admin))).utcoffset()
@@ -306,7 +306,7 @@ def test_hostile_cells_are_harmless(admin: Visitor) -> None:
     row = dict(zip(header, found[0], strict=True))
     assert row["Text"] == f"'{HOSTILE}"
     assert row["Recipient"] == "'@SUM(1+1)"
-    assert row["Id in Bitrix24"] == "'-2+3\r\nx"
+    assert row["ID in Bitrix24"] == "'-2+3\r\nx"
     assert row["Sender"] == "'\t'=1"
     assert len(found) == 1
 

@@ -224,7 +224,7 @@ def test_every_section_has_a_heading_that_can_be_linked_to(admin: Visitor) -> No
 
 
 def test_who_is_ticked_stays_on_the_list_although_they_never_opened_the_app(admin: Visitor) -> None:
-    _save(admin)
+    _save(admin, language="en")
 
     page = admin.get("/ui/settings").text
 

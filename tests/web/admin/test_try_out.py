@@ -32,5 +32,5 @@ def test_who_sent_too_many_is_told_when_to_go_on(admin: Visitor) -> None:
 
     answer = admin.submit("/ui/test", number="+49 151 12345678", text="one more")
 
-    assert "Five test messages a minute are the most. Try again in a minute." in answer.text
+    assert "You can send five test messages a minute. Try again in a minute." in answer.text
     assert "one more" in answer.text

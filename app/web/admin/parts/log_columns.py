@@ -19,7 +19,7 @@ _LABELS = {
     "price": N_("Price"),
     "cards": N_("CRM"),
     "gateway": N_("Gateway"),
-    "message_id": N_("Id in Bitrix24"),
+    "message_id": N_("ID in Bitrix24"),
 }
 _USUAL = frozenset({"text", "source", "sender", "reason", "segments", "price", "cards"})
 

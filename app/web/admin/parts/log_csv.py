@@ -56,8 +56,8 @@ def _header() -> list[str]:
         _("Sender"),
         _("CRM"),
         _("Author"),
-        _("Id in Bitrix24"),
-        _("Number in this app"),
+        _("ID in Bitrix24"),
+        _("ID in this app"),
         _("Text"),
     ]
 

@@ -87,7 +87,7 @@ def labels() -> dict[str, str]:
         "employees_see_log": _("Every employee may read the message log"),
         "employees_see_own": _("Every employee may see the messages that they wrote"),
         "text_days": _("Days until the text of a message is removed"),
-        "row_days": _("Days until a message is removed altogether"),
+        "row_days": _("Days until a message is removed completely"),
         "default_country": _("Country of numbers without a country code"),
         "which_countries": _("Where messages may go"),
         "expensive_numbers": _("Send to numbers that can be very expensive"),

@@ -70,7 +70,7 @@ _NAMES = {
     "status": N_("Status"),
     "reason": N_("Reason"),
     "to_number": N_("Recipient"),
-    "number": N_("Number in this app"),
+    "number": N_("ID in this app"),
     "domain": N_("Address"),
     "version": N_("Version"),
     "what": N_("What"),

@@ -44,13 +44,13 @@ def _of_http(status: int) -> str:
             return _("The gateway was busy or under maintenance. The app tries again automatically.")
     match status // 100:
         case 3:
-            return _("The gateway’s address has moved. Put the new one in on the page “Gateway”.")
+            return _("The gateway’s address has moved. Enter the new one on the page “Gateway”.")
         case 4:
             return _(
                 "The gateway did not accept something in the request: the number, the text or the sender."
             )
         case 5:
-            return _("The gateway had a fault of its own. Ask its support if this happens often.")
+            return _("The gateway had an internal error. Ask its support if this happens often.")
     return ""
 
 

@@ -144,7 +144,7 @@ _REASONS = {
     Reason.NO_TEXT: lambda: Trouble(
         _("The message has no text"),
         _("Nothing was sent and nothing was charged."),
-        _("Look at the template or the automation rule that wrote it: what it fills in is empty."),
+        _("Check the template or automation rule that created it: the field it inserts is empty."),
     ),
     Reason.TRIAL: lambda: Trouble(
         _("Test mode: no SMS leaves this app"),
@@ -177,7 +177,7 @@ _REASONS = {
             "The message may have been sent, or not. It is not sent again automatically: it could "
             "arrive twice."
         ),
-        _("Look into your account at the gateway. Send it again only if it is not there."),
+        _("Check your account at the gateway. Send it again only if it is not there."),
     ),
     Reason.NOT_VERIFIED: lambda: Trouble(
         _("The request did not come from your Bitrix24"),

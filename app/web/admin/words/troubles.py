@@ -55,7 +55,7 @@ def system_text(kind: str, detail: str = "") -> Trouble:
         case "incomplete":
             return Trouble(
                 _("This page did not load completely"),
-                _("A part of it did not arrive from the server, so its buttons and links do not work."),
+                _("A part of it could not be loaded, so its buttons and links do not work."),
                 _("Reload the page. If that does not help, close the app and open it again."),
             )
         case "not_admin":
@@ -95,7 +95,7 @@ def system_text(kind: str, detail: str = "") -> Trouble:
             return Trouble(
                 _("Your Bitrix24 could not be reached"),
                 _("We could not check who is opening this page: %(why)s.", why=detail),
-                _("Let the people who run your Bitrix24 server see to that, then open the app again."),
+                _("Ask the people who run your Bitrix24 server to fix this, then open the app again."),
             )
         case "not_listed":
             return Trouble(
@@ -188,7 +188,7 @@ def registration_trouble(error: Exception) -> Trouble:
         case MethodMissing():
             return Trouble(
                 _("Your Bitrix24 is too old for SMS providers"),
-                _("It does not know the calls with which a provider is registered."),
+                _("It lacks the functions for registering a provider."),
                 _("Update your Bitrix24, then try again."),
             )
         case ServerConfigError():

@@ -7,11 +7,14 @@ its server's processes. `ROWS=100000 make bench BENCH=pages` fills the database 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+from urllib.parse import parse_qsl
 
 import sqlalchemy as sa
 from flask import current_app
@@ -32,7 +35,8 @@ from bench.worlds import MODES, a_portal, product_on
 ALLOWED_MS = 300.0
 DAYS = 90
 
-# A new page or a new deed of a page is a line here.
+# A new page or a new deed of a page is a line here. BULK asks for something to be done with many messages,
+# starts it where the request has counted all of them, and stops it.
 PAGES: tuple[tuple[str, str], ...] = (
     ("overview", "/ui/overview"),
     ("statistics, 30 days", "/ui/statistics"),
@@ -46,6 +50,10 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("log, a whole number that is nowhere", "/ui/messages?q=%2B4915199999999"),
     ("log, digits that are nowhere", "/ui/messages?q=9998887"),
     ("log, a word that is nowhere", "/ui/messages?q=needle"),
+    ("many: how many there are", "/ui/bulk/count"),
+    ("many: the failed ones are counted and started", "BULK deed=again&all=true&status=failed"),
+    ("many: what a request counts of all", "BULK deed=again&all=true"),
+    ("many: an export of all begins", "BULK deed=export&all=true"),
 )
 
 # How messages end, in so many of a hundred.
@@ -135,8 +143,18 @@ def _asking(portal: Portal) -> Callable[[str], None]:
     dates = {"first": today - timedelta(days=DAYS - 10), "last": today, "half": f"{half}-{2**40}"}
 
     def ask(path: str) -> None:
+        if path.startswith("BULK "):
+            do_many(dict(parse_qsl(path.removeprefix("BULK "))))
+            return
         answer = client.get(path.format(**dates), headers=headers)
         assert answer.status_code == 200, f"{path}: {answer.status}"
+
+    def do_many(form: dict[str, str]) -> None:
+        asked = client.post("/ui/bulk", data={**form, "key": token_hex(8)}, headers=headers).text
+        job = re.search(r"/ui/bulk/[0-9]+", asked)
+        assert job is not None, asked
+        for deed in ("start", "stop") if f"{job[0]}/start" in asked else ("stop",):
+            assert client.post(f"{job[0]}/{deed}", headers=headers).status_code == 200
 
     return ask
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 ROUND_S = 5.0  # a worker that is told to stop waits for its jobs: none may go on for long
 NEXT_ROUND_S = 0.2
 PAUSE = 4.0  # times as long as a slice that writes took: most of the time is left to messages
-PAUSE_OF_EXPORT = 1.0  # it reads, and writes little
+PAUSE_OF_READING = 1.0  # counting and exports
 AT_WORK = 2  # bulk jobs that one process works on at once, so that its threads are there for messages
 BUSY_S = 1.0
 
@@ -69,7 +69,7 @@ def _work(services: Services, portal: Portal, write: Write) -> bool:
             if time.monotonic() > ends:
                 break
             if left is not None:
-                pause = PAUSE_OF_EXPORT if job.deed is Deed.EXPORT else PAUSE
+                pause = PAUSE if job.deed.changes and job.state is BulkState.RUNNING else PAUSE_OF_READING
                 time.sleep(pause * (time.monotonic() - began))
     except StoreUnavailable:
         raise

@@ -260,7 +260,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deeds, "AT_ONCE", 2)
     monkeypatch.setattr(files, "AT_ONCE", 2)
     monkeypatch.setattr("app.jobs.bulk.PAUSE", 0)
-    monkeypatch.setattr("app.jobs.bulk.PAUSE_OF_EXPORT", 0)
+    monkeypatch.setattr("app.jobs.bulk.PAUSE_OF_READING", 0)
 
 
 class Killed(BaseException):

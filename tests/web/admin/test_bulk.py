@@ -173,7 +173,7 @@ def test_a_job_says_how_far_it_is_and_stops(admin: Visitor, monkeypatch: pytest.
     stopped = admin.submit(f"{job}/stop")
 
     assert "Waits for its turn" in waits.text
-    assert '<progress class="bar" max="5" value="2"' in runs.text
+    assert '<progress class="progress" max="5" value="2"' in runs.text
     assert 'data-say="Running: 40%"' in runs.text
     assert "It was stopped" in stopped.text and "2 Sent again" in words(stopped.text)
     assert statuses(admin, ids).count("queued") == 2

@@ -38,6 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "actions": {"bitrix", "domain", "engine", "services", "store", "transport", "words"},
     "jobs": {
         "actions",
+        "version",
         "bitrix",
         "domain",
         "engine",
@@ -85,6 +86,7 @@ ARROWS_IN_STORE: dict[str, set[str]] = {
     "leases": {"database"},
     "job_runs": {"database", "tables"},
     "audit": {"database", "tables"},
+    "instances": {"audit", "database", "tables"},
     "portals": {"audit", "database", "leases", "tables"},
     "accounts": {"audit", "database", "leases", "portals", "tables"},
     "messages": {"accounts", "audit", "database", "leases", "portals", "tables"},

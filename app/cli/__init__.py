@@ -17,6 +17,7 @@ from app.cli.senders import senders_group
 from app.cli.smpp import smpp
 from app.cli.statistics import statistics_group
 from app.cli.worker import worker
+from app.cli.workers import workers_group
 
 COMMANDS = (
     portals_group,
@@ -27,6 +28,7 @@ COMMANDS = (
     keys_group,
     statistics_group,
     dead_group,
+    workers_group,
     audit_group,
     purge,
     erase_group,

@@ -12,9 +12,11 @@ from flask.cli import AppGroup
 
 from app.actions import bulk as actions
 from app.cli.output import as_json, fail, portal_of, show
+from app.domain.audit import Action
 from app.domain.bulk import BulkState, Deed, count_of
 from app.domain.status import MessageStatus
 from app.services import services
+from app.store import audit
 from app.store.bulk import files, jobs
 from app.store.bulk.jobs import Asker, Job
 from app.store.messages import messages
@@ -160,6 +162,7 @@ def bulk_file(member_id: str, job_id: int) -> None:
     job = _found(portal_of(member_id).id, job_id)
     if not job.has_file:
         fail("it has no file (any more)")
+    audit.note_once(Action.EXPORT_FETCHED, job.portal_id, about=f"job {job.id}")
     for text in files.read(job):
         click.echo(text, nl=False)
 

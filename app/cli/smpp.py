@@ -9,6 +9,7 @@ from collections.abc import Callable
 import click
 from flask import current_app
 
+from app.jobs import instance
 from app.jobs.lines import LineKeeper
 from app.services import services
 
@@ -24,6 +25,17 @@ def smpp() -> None:
             work()
 
     stopping = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopping.set())
-    LineKeeper(services(), in_app).run(stopping)
+    process = instance.Process(services(), "smpp", end=stopping.set)
+
+    def look_until_the_end() -> None:
+        while not stopping.wait(services().timing.sweep_s):
+            process.look()
+
+    def work() -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stopping.set())
+        looking = threading.Thread(target=in_app, args=(look_until_the_end,), name="instance", daemon=True)
+        looking.start()
+        LineKeeper(services(), in_app).run(stopping)
+
+    instance.run(process, work)

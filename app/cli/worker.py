@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 
 import click
 
+from app.jobs import instance
 from app.jobs.tick import keep_counts, tick
 from app.services import services
 
@@ -18,7 +21,17 @@ def worker() -> None:
     parts = services()
     for warning in parts.warnings:
         log.warning(warning)
-    try:
-        parts.engine.run_consumer(tick=lambda: tick(parts), every_s=parts.timing.sweep_s)
-    finally:
-        keep_counts(parts)
+    process = instance.Process(parts, "worker", end=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    def look_and_tick() -> None:
+        process.look()
+        if not process.rests:
+            tick(parts)
+
+    def work() -> None:
+        try:
+            parts.engine.run_consumer(tick=look_and_tick, every_s=parts.timing.sweep_s)
+        finally:
+            keep_counts(parts)
+
+    instance.run(process, work)

@@ -66,6 +66,8 @@ class Action(StrEnum):
     PORTAL_PAUSED = "portal.paused"
     PORTAL_CONTINUED = "portal.continued"
 
+    HOST_DRAINED = "server.drained"
+    HOST_CONTINUED = "server.continued"
     KEYS_ROTATED = "server.keys_rotated"
 
     @property

@@ -20,9 +20,10 @@ from app import cli
 from app.domain.audit import Action, Who
 from app.jobs import sweep
 from app.services import services
-from app.store import audit
+from app.store import audit, instances
 from app.store.audit import Entry
 from app.store.database import utcnow, writing
+from app.store.instances import Instance
 from app.store.portals import senders
 from app.store.tables import audit_log
 from app.store.tables import messages as rows
@@ -32,9 +33,10 @@ from tests.worlds.product import a_portal, product
 OTHER, NUMBER = "b" * 32, "+4915112345678"
 ME = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
 READS = {
-    "audit list", "dead list", "doctor", "gateways accounts", "gateways list", "messages follow",
+    "audit list", "bulk list", "bulk show", "dead list", "doctor", "gateways accounts",
+    "gateways list", "messages follow",
     "portals calls", "portals errors", "portals events", "portals list", "portals show", "senders list",
-    "smpp", "statistics check", "worker",
+    "smpp", "statistics check", "worker", "workers list",
 }  # fmt: skip
 # What an operator types -> what has to be written down, whether or not Bitrix24 is reached.
 DEEDS = {
@@ -48,6 +50,12 @@ DEEDS = {
     "messages restored": (Action.MESSAGES_DOUBTED, []),
     "dead retry": (Action.MESSAGE_SENT_AGAIN, ["--all", "--force"]),
     "dead end": (Action.MESSAGE_ENDED, [MEMBER, "dead"]),
+    "workers drain": (Action.HOST_DRAINED, ["here"]),
+    "workers continue": (Action.HOST_CONTINUED, ["here"]),
+    "bulk start": (Action.BULK_STARTED, ["cancel", MEMBER, "--status", "queued", "--yes"]),
+    "bulk stop": (Action.BULK_STOPPED, [MEMBER, "1"]),
+    "bulk file": (Action.EXPORT_FETCHED, [MEMBER, "1"]),
+    "messages cancel": (Action.MESSAGE_ENDED, [MEMBER, "m1"]),
     "portals pause": (Action.PORTAL_PAUSED, [MEMBER, "--why", f"ask {NUMBER}"]),
     "portals continue": (Action.PORTAL_CONTINUED, [MEMBER]),
     "portals end-sessions": (Action.SESSIONS_ENDED, [MEMBER]),
@@ -64,6 +72,9 @@ DEEDS = {
 AFTER = {
     "gateways renew-address": ("gateways", "set", MEMBER, "demo"),
     "portals continue": ("portals", "pause", MEMBER),
+    "workers continue": ("workers", "drain", "here"),
+    "bulk stop": ("bulk", "start", "cancel", MEMBER, "--yes"),
+    "bulk file": ("bulk", "start", "export", MEMBER),
 }
 
 
@@ -84,6 +95,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
                     mine = rows.c.message_id == message_id
                     connection.execute(rows.update().where(mine).values(**values))
         texts: dict[str, Any] = {"originator": "ACME", "name": {}, "description": {}}
+        instances.say(Instance("worker here:1", "worker", "here", "1", "working", utcnow(), utcnow()))
         senders.ensure_first(portal.id)
         senders.add(portal.id, **texts, now=utcnow())
         yield app
@@ -108,6 +120,8 @@ def test_no_deed_of_a_command_is_without_its_row(app: Flask, command: str) -> No
     action, args = DEEDS[command]
     if command in AFTER:
         run(app, *AFTER[command])
+    if command == "bulk file":
+        services().engine._jobs["bulk"](1)  # what the worker does with it
 
     result = run(app, *command.split(), *args)
 

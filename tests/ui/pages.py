@@ -94,6 +94,9 @@ def every_page(desk: Desk) -> Iterator[str]:
     app.locator("#leaving:not([hidden])").wait_for()
     yield "settings-unsaved"
     desk.follow("[data-leave]", ".bars")
+    desk.turn_to("/ui/settings")
+    desk.follow('a[href$="/ui/activity"]', "#log table")
+    yield "activity"
 
     app.locator("details summary").first.click()
     app.locator(".bars a").last.focus()

@@ -21,7 +21,7 @@ from app.store.tables.message import (
     parked_reports,
     parts,
 )
-from app.store.tables.operations import audit_log, job_runs, worker_counts
+from app.store.tables.operations import audit_log, drained_hosts, instances, job_runs, worker_counts
 from app.store.tables.portal import (
     WENT_WRONG,
     credentials,
@@ -52,8 +52,10 @@ __all__ = [
     "cost_counts",
     "credentials",
     "delivery_counts",
+    "drained_hosts",
     "gateway_accounts",
     "incidents",
+    "instances",
     "job_runs",
     "message_counts",
     "message_events",

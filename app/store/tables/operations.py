@@ -27,6 +27,26 @@ audit_log = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Processes that take work, each as it last said; and machines that are to take none.
+instances = sa.Table(
+    "instances",
+    db.metadata,
+    Column("name", String(200), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("host", String(128), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("state", String(10), nullable=False),
+    moment("started_at"),
+    moment("seen_at"),
+)
+
+drained_hosts = sa.Table(
+    "drained_hosts",
+    db.metadata,
+    Column("host", String(128), primary_key=True),
+    moment("since"),
+)
+
 job_runs = sa.Table(
     "job_runs",
     db.metadata,

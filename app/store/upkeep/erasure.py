@@ -144,6 +144,7 @@ _LEFT_OUT = {
     "portals": {"settings", "member_id", "domain", "client_endpoint"},
     "gateway_accounts": {"settings", "label"},
     "preferences": {"log_columns"},
+    "instances": {"kind", "host", "version", "state"},
     "senders": {"code", "name", "description", "originator"},
     "audit_log": {"address", "action", "who"},
 }

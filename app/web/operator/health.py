@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
+import socket
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from app.bitrix.errors import is_known_code
 from app.services import services
+from app.store import instances
 from app.store.database import StoreUnavailable
 from app.store.database.deadlines import within
 from app.store.figures import incidents, operations
@@ -49,9 +51,12 @@ def readyz() -> Response:
     try:
         with within(STORE_WITHIN_S):
             problem = operations.problem()
+            is_drained = not problem and instances.is_drained(socket.gethostname())
     except StoreUnavailable as error:
-        problem = f"it does not answer ({error})"
-    return _text(503, f"the database: {problem}") if problem else _text(200, "ready")
+        problem, is_drained = f"it does not answer ({error})", False
+    if problem:
+        return _text(503, f"the database: {problem}")
+    return _text(503, "drained by the operator") if is_drained else _text(200, "ready")
 
 
 @blueprint.get("/metrics")

@@ -144,6 +144,10 @@ DEEDS: dict[str, tuple[Action, Callable[[Visitor], Any]]] = {
     "ui_messages.send_again": (Action.MESSAGE_SENT_AGAIN, _send_again),
     "ui_messages.resolve": (Action.MESSAGE_RESOLVED, _resolve),
     "ui_settings.save": (Action.SETTINGS_CHANGED, _settings),
+    "ui_overview.choose_country": (
+        Action.SETTINGS_CHANGED,
+        lambda admin: admin.submit("/ui/setup/country", country="DE"),
+    ),
     "ui_settings.end_sessions": (
         Action.SESSIONS_ENDED,
         lambda admin: admin.submit("/ui/settings/end-sessions"),

@@ -57,6 +57,8 @@ ACTIONS = {
     Action.PORTAL_ERASED: N_("All data of a portal erased"),
     Action.PORTAL_PAUSED: N_("Sending paused"),
     Action.PORTAL_CONTINUED: N_("Sending continued"),
+    Action.HOST_DRAINED: N_("Machine takes no more work"),
+    Action.HOST_CONTINUED: N_("Machine takes work again"),
     Action.KEYS_ROTATED: N_("Encryption key changed"),
 }
 
@@ -69,6 +71,7 @@ _NAMES = {
     "description": N_("Description"),
     "status": N_("Status"),
     "reason": N_("Reason"),
+    "why": N_("Reason"),
     "to_number": N_("Recipient"),
     "number": N_("ID in this app"),
     "domain": N_("Address"),
@@ -100,11 +103,20 @@ def about(entry: Entry) -> str:
 
 def changes(entry: Entry) -> list[tuple[str, str, str]]:
     """What differs: its label, before, after."""
-    names = dict.fromkeys((*entry.before, *entry.after))
+    names = [
+        name
+        for name in dict.fromkeys((*entry.before, *entry.after))
+        if _is_said(entry.before.get(name)) or _is_said(entry.after.get(name))
+    ]
     return [
         (_label(entry, name), _value(name, entry.before.get(name)), _value(name, entry.after.get(name)))
         for name in names
     ]
+
+
+def _is_said(value: Any) -> bool:
+    """Not an empty text or list: that a new thing lacks something is no news."""
+    return value is not None and value not in ("", [], {})
 
 
 def _label(entry: Entry, name: str) -> str:

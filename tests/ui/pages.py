@@ -94,9 +94,6 @@ def every_page(desk: Desk) -> Iterator[str]:
     app.locator("#leaving:not([hidden])").wait_for()
     yield "settings-unsaved"
     desk.follow("[data-leave]", ".bars")
-    desk.turn_to("/ui/settings")
-    desk.follow('a[href$="/ui/activity"]', "#log table")
-    yield "activity"
 
     app.locator("details summary").first.click()
     app.locator(".bars a").last.focus()
@@ -106,6 +103,9 @@ def every_page(desk: Desk) -> Iterator[str]:
     app.locator("#import").set_input_files(SETTINGS_FILE)
     desk.follow('form[hx-encoding] [type="submit"]', 'form:has([name="version"])')
     yield "settings-import"
+    desk.turn_to("/ui/settings")
+    desk.follow('a[href$="/ui/activity"]', "#log table")
+    yield "activity"
 
     desk.settings(low_balance="5")
     desk.turn_to("/ui/help")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -169,21 +170,25 @@ def _first(*conditions: sa.ColumnElement[bool]) -> Message | None:
     return message_of(row) if row else None
 
 
+COUNTED_AT_MOST = 20_000  # a million messages may wait for their reports, and somebody asks every few seconds
+
+
 def backlog(portal_id: int | None = None) -> dict[str, int]:
-    """How many messages are at each kind of work, and how many statuses wait to be told."""
+    """How many messages are at each kind of work, and how many statuses wait to be told. Of very many only
+    those that are due first are counted."""
     mine = [messages.c.portal_id == portal_id] if portal_id is not None else []
+    due_first = _first_of(messages.c.due_at, *mine)
+    told_first = _first_of(messages.c.push_due_at, *mine)
     with statement() as connection:
-        by_work = connection.execute(
-            sa.select(messages.c.work, sa.func.count())
-            .where(messages.c.due_at.is_not(None), *mine)
-            .group_by(messages.c.work)
-        )
+        by_work = connection.execute(sa.select(due_first.c.work, sa.func.count()).group_by(due_first.c.work))
         result = {str(work): int(count) for work, count in by_work}
-        result["to_tell"] = (
-            connection.scalar(sa.select(sa.func.count()).where(messages.c.push_due_at.is_not(None), *mine))
-            or 0
-        )
+        result["to_tell"] = connection.scalar(sa.select(sa.func.count()).select_from(told_first)) or 0
     return result
+
+
+def _first_of(due: sa.Column[Any], *mine: sa.ColumnElement[bool]) -> sa.Subquery:
+    query = sa.select(messages.c.work).where(due.is_not(None), *mine)
+    return query.order_by(due).limit(COUNTED_AT_MOST).subquery()
 
 
 def author_token(row_id: int, member_id: str, *, now: datetime) -> str:

@@ -78,3 +78,21 @@ def _failed(portal: Portal, name: str, now: datetime) -> int:
     with writing() as connection:
         connection.execute(sa.update(rows).where(rows.c.id == row_id).values(failed))
     return row_id
+
+
+def test_a_backlog_of_very_many_is_counted_as_far_as_it_is_due_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million messages may wait for their reports, and the monitoring asks every few seconds."""
+    portal, now = a_portal(), utcnow()
+    handler = portals.for_test_message(portal.id)
+    assert handler is not None
+    for number in range(6):
+        incoming = HandedMessage(f"m{number}", "+4915112345678", "Hello", "sms")
+        acceptance.accept(handler, incoming, now=now, timing=services().timing)
+    with writing() as connection:
+        later = {"work": "waiting", "due_at": now + timedelta(days=1), "push_due_at": now}
+        of_four = rows.c.message_id.in_([f"m{number}" for number in range(4)])
+        connection.execute(sa.update(rows).where(of_four).values(later))
+
+    assert messages.backlog(portal.id) == {"queued": 2, "waiting": 4, "to_tell": 4}
+    monkeypatch.setattr(messages, "COUNTED_AT_MOST", 3)
+    assert messages.backlog(portal.id) == messages.backlog() == {"queued": 2, "waiting": 1, "to_tell": 3}

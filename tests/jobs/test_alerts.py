@@ -571,3 +571,13 @@ def test_the_language_that_the_admin_chose_wins(world: PortalWorld) -> None:
     minutes(world, 4)
 
     assert "SMS-шлюз не принимает" in notices(world, 2)[0]
+
+
+def test_only_those_are_told_whom_the_settings_name(world: PortalWorld) -> None:
+    settings = portals.PortalSettings(notices="some", notice_users=("2",))
+    portals.save_settings(world.row.id, settings, version=world.row.settings_version)
+    stop(world)
+    minutes(world, 4)
+
+    assert notices(world, 1) == []
+    assert len(notices(world, 2)) == 1

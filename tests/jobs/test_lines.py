@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+import psycopg
 import pytest
 import smpp34
 
@@ -143,9 +143,9 @@ def operator() -> Iterator[Operator]:
 
 @contextmanager
 def connected(
-    operator: Operator, *, timing: str = FAST, **more: str
+    operator: Operator, *, timing: str = FAST, places: Mapping[str, str] | None = None, **more: str
 ) -> Iterator[tuple[Stack, PortalSandbox, Process]]:
-    with Stack(env={"TIMING": timing}) as stack:
+    with Stack(env={"TIMING": timing}, **(places or {})) as stack:
         portal = PortalSandbox(stack.portal_url)
         portal.install(finish=True)
         settings = {
@@ -191,13 +191,17 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(operator: Operator) 
 
 
 @pytest.mark.slow
-def test_a_stopped_process_that_goes_on_sends_nothing_and_loses_no_answer(operator: Operator) -> None:
+def test_a_stopped_process_that_goes_on_sends_nothing_and_loses_no_answer(
+    operator: Operator, postgres_url: str, redis_url: str
+) -> None:
     """It is stopped with two packets on the wire and others waiting for a place. Another one takes the line.
     Then the first goes on: with answers to read, places in the window, and its account gone."""
     centre = operator.centre
     centre.answer = lambda _number, _count: None
     leases = "line_s=2,lease_s=4,gateway_deadline_s=3,drain_s=1,retry_base_s=0.5"
-    with connected(operator, timing=f"{FAST},{leases}", window="2") as (stack, portal, first):
+    places = {"database_url": postgres_url, "redis_url": redis_url}
+    timing = f"{FAST},{leases}"
+    with connected(operator, timing=timing, places=places, window="2") as (stack, portal, first):
         sent = [portal.send_sms(to=f"+49151000000{at:02}", text=f"no {at}")["message_id"] for at in range(6)]
         operator.wait_taken(2)
         first.pause()
@@ -207,7 +211,7 @@ def test_a_stopped_process_that_goes_on_sends_nothing_and_loses_no_answer(operat
         second = stack.start_product("smpp")
         later = portal.send_sms(to="+4915100000090", text="later")["message_id"]
         portal.wait_status(later, "delivered", timeout_s=60)
-        _wait(lambda: _statuses(stack) == Counter(unknown=6, delivered=1))
+        _wait(lambda: _statuses(postgres_url) == Counter(unknown=6, delivered=1))
         seen, answered = len(centre.taken), [number for number, _text in centre.taken[:2]]
         first.resume()
         for found, number in zip(("first-1", "first-2"), answered, strict=True):
@@ -220,8 +224,8 @@ def test_a_stopped_process_that_goes_on_sends_nothing_and_loses_no_answer(operat
     assert not before & set(centre.sessions[seen:])
 
 
-def _statuses(stack: Stack) -> Counter[str]:
-    with closing(sqlite3.connect(stack.dir / "product.db", timeout=20)) as connection:
+def _statuses(url: str) -> Counter[str]:
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
         return Counter(status for (status,) in connection.execute("SELECT status FROM messages"))
 
 

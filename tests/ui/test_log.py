@@ -192,3 +192,41 @@ def test_at_390_pixels_nothing_is_smaller_than_a_finger_nor_empty(desk: Desk) ->
             )
             assert rows == 1
             desk.follow("tr[data-row] td a", "ol.tl")
+
+
+def test_a_slow_a_failing_and_a_lost_server_are_told_where_one_clicked(desk: Desk) -> None:
+    app, row = desk.app, desk.app.locator("tr[data-row] a").first
+    failures = {
+        "failing": lambda route: route.fulfill(status=500, body="no"),
+        "lost": lambda route: route.abort(),
+    }
+    for name, answer in failures.items():
+        desk.page.route("**/ui/messages/*", answer)
+        row.click()
+        app.locator("#broken").wait_for()
+        assert _focused(desk) == "broken", name
+        assert app.locator("tr[data-row]").count() == 4, name
+        assert app.locator("#beside:visible").count() == 0, name
+        desk.page.unroute("**/ui/messages/*")
+    desk.problems.clear()  # the browser's own lines about these answers
+
+    desk.page.route("**/ui/messages/*", lambda route: (desk.page.wait_for_timeout(1000), route.continue_()))
+    row.click(no_wait_after=True)
+    app.locator("#main[aria-busy]").wait_for()
+    app.locator("#broken").wait_for(state="hidden")
+    app.locator("#beside ol.tl").wait_for()
+    app.locator("#main:not([aria-busy])").wait_for()
+    desk.page.unroute_all(behavior="ignoreErrors")
+
+
+def test_an_employee_finds_their_own_messages_and_a_stranger_a_name(desk: Desk) -> None:
+    desk.page.locator("#user").select_option(label="Clara Cole (employee)")
+    desk.reopen()
+    desk.app.get_by_text("ask Alice Archer").wait_for()
+
+    desk.settings(employees_see_own=True)
+    desk.reopen()
+
+    desk.app.locator("tr[data-row]").first.wait_for()
+    desk.check_accessible("own messages")
+    desk.page.locator("#user").select_option(index=0)

@@ -16,7 +16,7 @@ from app.actions.send_again import send_again as queue_again
 from app.bitrix.cards import Card, cards_of
 from app.domain.audit import Action
 from app.domain.life import Again, may_be_resolved, may_send_again, why_not_cancelled
-from app.domain.messages import Message, Work
+from app.domain.messages import Message, Reason, Work
 from app.domain.numbers import mask
 from app.domain.prices import parse_price, totals
 from app.domain.status import MessageStatus
@@ -361,7 +361,7 @@ def _facts(row: Message) -> dict[str, Any]:
         "cure": cures.cure_of(row) if session.is_admin else None,
         "next_at": row.due_at if row.work is Work.QUEUED else None,
         "decided_at": row.deadline_at if row.work is Work.WAITING else None,
-        "plain_words": _plain_words(attempts[-1]["gateway"], message.reason_text) if attempts else "",
+        "plain_words": _plain_words_on(row, attempts),
         "forcing": visible(measure(message.text).forcing) if message.text else "",
         "price": _price([attempt["cost"] for attempt in attempts if attempt["cost"]]),
         "cards": [_card_link(card) for card in cards_of(message.bindings)],
@@ -375,6 +375,14 @@ def _facts(row: Message) -> dict[str, Any]:
         "can_cancel": not why_not_cancelled(row) and session.is_admin,
         "can_resolve": may_be_resolved(row) and session.is_admin,
     }
+
+
+def _plain_words_on(message: Message, attempts: list[dict[str, Any]]) -> str:
+    """What the words of the reason mean; of what was given up they would say that it is tried again."""
+    is_given_up = message.status.is_final and message.reason in (Reason.GAVE_UP, Reason.NOT_REACHED)
+    if not attempts or is_given_up:
+        return ""
+    return _plain_words(attempts[-1]["gateway"], message.reason_text)
 
 
 def _again(message: Message) -> Again:

@@ -121,6 +121,18 @@ def test_a_waiting_message_says_why_and_when_it_is_tried_next(admin: Visitor) ->
         assert at.isoformat() in text
 
 
+def test_what_was_given_up_is_not_said_to_be_tried_again(admin: Visitor) -> None:
+    row_id = _failed(admin, "gave_up", "HTTP 503")
+    with writing() as connection:
+        values = {"message_row_id": row_id, "number": 1, "account_id": 1, "gateway": "demo", "calls": 1}
+        connection.execute(attempts.insert().values(**values, reference="r1", started_at=services().now()))
+
+    text = admin.get(f"/ui/messages/{row_id}").text
+
+    assert "tries again automatically" not in text
+    assert "tried again by itself" not in text
+
+
 def test_what_held_an_old_message_up_is_said_in_words(admin: Visitor) -> None:
     row_id = _failed(admin, "expired", "account_stopped")
 

@@ -16,6 +16,7 @@ from app.cli.purge import purge
 from app.cli.senders import senders_group
 from app.cli.smpp import smpp
 from app.cli.statistics import statistics_group
+from app.cli.status import status
 from app.cli.worker import worker
 from app.cli.workers import workers_group
 
@@ -33,6 +34,7 @@ COMMANDS = (
     purge,
     erase_group,
     doctor,
+    status,
     worker,
     smpp,
 )

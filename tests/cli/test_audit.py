@@ -36,7 +36,7 @@ READS = {
     "audit list", "bulk list", "bulk show", "dead list", "doctor", "gateways accounts",
     "gateways list", "messages follow",
     "portals calls", "portals errors", "portals events", "portals list", "portals show", "senders list",
-    "smpp", "statistics check", "worker", "workers list",
+    "smpp", "statistics check", "status", "worker", "workers list",
 }  # fmt: skip
 # What an operator types -> what has to be written down, whether or not Bitrix24 is reached.
 DEEDS = {

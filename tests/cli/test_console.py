@@ -15,9 +15,11 @@ from flask import Flask
 from app.domain.messages import Reason, Work
 from app.jobs.messages.submit import submit_messages
 from app.services import services
+from app.store import instances
 from app.store.accounts import accounts
 from app.store.database import db, utcnow, writing
 from app.store.figures import counts, operations
+from app.store.instances import Instance
 from app.store.messages import claims, messages
 from app.store.messages.log import page
 from app.store.portals import portals
@@ -276,3 +278,31 @@ def test_what_is_no_dead_letter_is_not_ended(dead: Flask) -> None:
     assert result.exit_code == 1
     assert "has no dead letter fine" in result.stderr
     assert run(dead, "dead", "end").exit_code == 2
+
+
+# --- everything at one glance
+
+
+def test_the_status_sums_up_all_portals(app: Flask) -> None:
+    a_portal(OTHER)
+    a_message("m1")
+    a_message("m2")
+    _set("m1", due_at=utcnow() - timedelta(hours=1))
+    _set("m2", status="failed", work="closed", reason="dead_letter", due_at=None)
+    counts.fold(now=utcnow() + counts.SETTLED)
+    run(app, "portals", "pause", OTHER)
+    now = utcnow()
+    for host, seen_at in (("one", now), ("two", now - timedelta(minutes=5))):
+        instances.say(Instance(f"worker {host}:1", "worker", host, "1", "working", now, seen_at))
+
+    found = run_json(app, "status")
+
+    assert (found["portals"], found["paused"]) == ({"new": 2}, 1)
+    assert found["backlog"] == {"queued": 1, "to_tell": 0}
+    assert found["oldest_due_s"] >= 3600
+    assert found["last_day"] == {"messages": 2, "failed": 1, "failed_share": 0.5}
+    assert found["attention"] == {"unknown": 0, "dead_letter": 1}
+    assert found["workers"] == {"working": 1, "silent": 1}
+    assert found["oldest_token_age_s"] >= 0
+    assert found["last_handler_call_at"] is not None
+    assert "portals: 2 new" in run(app, "status").stdout

@@ -195,6 +195,38 @@ def _counted(now: datetime, which: sa.ColumnElement[bool]) -> sa.ColumnElement[i
     return sa.cast(found, sa.Integer)
 
 
+def last_day(now: datetime) -> tuple[int, int]:
+    """How many messages of a day ended or wait, in all portals, and how many of them failed."""
+    count = message_counts.c.count
+    query = sa.select(
+        sa.func.coalesce(sa.func.sum(count), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((message_counts.c.status.in_(_BAD), count), else_=0)), 0),
+    ).where(
+        # Portal by portal: the table's key begins with them, and what is older than a day is many times more.
+        message_counts.c.portal_id.in_(sa.select(portals.c.id)),
+        message_counts.c.quarter > now - RECENT,
+    )
+    with statement() as connection:
+        recent, failed = connection.execute(query).one()
+    return int(recent), int(failed)
+
+
+def count_paused() -> int:
+    query = sa.select(sa.func.count()).where(portals.c.paused_at.is_not(None))
+    with statement() as connection:
+        return int(connection.scalar(query) or 0)
+
+
+def oldest_token_age_s(now: datetime) -> int | None:
+    """Of the working tokens that speak for their portals: they die after 180 days."""
+    query = sa.select(sa.func.min(credentials.c.refreshed_at)).where(
+        credentials.c.is_service, credentials.c.broken == ""
+    )
+    with statement() as connection:
+        oldest = connection.scalar(query)
+    return int((now - oldest).total_seconds()) if oldest else None
+
+
 def senders_of(portal_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """The senders of these portals, by portal."""
     columns = (senders.c.portal_id, senders.c.code, senders.c.registered_at, senders.c.error)

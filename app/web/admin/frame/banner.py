@@ -81,8 +81,11 @@ def _alert(symptom: Symptom) -> Alert:
             )
         case IncidentKind.GATEWAY:
             tone = "wait" if symptom.cause == GatewayCause.SILENT else "bad"
+            # What a check says is ours, and is in the text; so is why nobody was called.
+            is_ours = symptom.cause == GatewayCause.CHECK or is_of_no_call(symptom.words)
+            words = "" if is_ours else symptom.words
             return Alert(
-                _gateway_text(symptom), tone, url_for("ui_gateway.show"), _("Open the gateway"), symptom.words
+                _gateway_text(symptom), tone, url_for("ui_gateway.show"), _("Open the gateway"), words
             )
         case IncidentKind.BALANCE:
             return Alert(_balance_text(symptom), "wait", url_for("ui_gateway.show"), _("Open the gateway"))
@@ -116,7 +119,7 @@ def _gateway_text(symptom: Symptom) -> Trouble:
             )
     return Trouble(
         _("The check of “%(name)s” fails", name=name),
-        _("Messages may wait or fail until this is fixed."),
+        " ".join((text_of(symptom.words), _("Messages may wait or fail until this is fixed."))).strip(),
         _("Open the gateway, correct the settings, and press “Save and check”."),
     )
 

@@ -24,6 +24,7 @@ from app.gateways.registry import load_registry
 from app.services import Services
 from app.transport import AddressRefused, HttpAnswer, NoAnswer, NotSent
 from app.web.admin.words import language
+from app.web.admin.words.adapters import text_of
 from app.web.admin.words.codes import meaning
 from app.words import catalogues
 from app.words.catalogues import ADAPTERS
@@ -179,7 +180,7 @@ def test_every_text_of_a_gateways_page_is_looked_up(
         "no report": german.submit("/ui/gateway/sample", gateway=slug, sample="{}", **_typed(slug)),
     }
     if slug not in ("demo", "smpp"):
-        for end, request in _ENDS.items():
+        for end, request in reversed(_ENDS.items()):  # the last one is what the overview has to tell
             monkeypatch.setattr(Services, "gateway_http", lambda *_, request=request: _Vendor(request))
             pages[end] = german.submit("/ui/gateway", gateway=slug, **_typed(slug))
         pages["saved"] = german.submit("/ui/gateway", gateway=slug, anyway="1", **_typed(slug))
@@ -247,3 +248,25 @@ def test_the_commonest_failures_are_said_in_every_language(locale: str) -> None:
         "This cannot be called: %(why)s.",
     ):
         assert said(text) != text, text
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        (
+            "The gateway could not be reached.\n(the connection was refused)",
+            "⟦The gateway could not be reached.⟧ (⟦the connection was refused⟧)",
+        ),
+        ("not_sent: the connection was refused", "not_sent: ⟦the connection was refused⟧"),
+        ("the answer could not be read (ValueError)", "⟦the answer could not be read⟧ (ValueError)"),
+        ("20003: Authenticate", "20003: Authenticate"),
+        ("(a gateway's own words)", "(a gateway's own words)"),
+    ],
+)
+def test_what_a_row_keeps_is_said_sentence_by_sentence(
+    web: Flask, marked: None, kept: str, shown: str
+) -> None:
+    with web.test_request_context():
+        language.use("de")
+
+        assert text_of(kept) == shown

@@ -15,8 +15,10 @@ import selectors
 import socket
 import sys
 import time
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from gunicorn import http
@@ -72,16 +74,40 @@ class _Connection:
 
 
 class _Pool:
-    """Some threads, and how many requests wait for them."""
+    """Some threads, and the requests that wait for them: of each address one in turn, so that who calls a
+    thousand times at once is only in its own way."""
 
     def __init__(self, name: str, threads: int, waiting_limit: float) -> None:
         self.threads, self._waiting_limit = threads, waiting_limit
         self.executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
         self.at_work = 0
+        self._waiting: OrderedDict[str, deque[_Connection]] = OrderedDict()
+        self._waiting_count = 0
 
     @property
     def is_full(self) -> bool:
-        return self.at_work >= self.threads + self._waiting_limit
+        return self.at_work + self._waiting_count >= self.threads + self._waiting_limit
+
+    def add(self, conn: _Connection) -> None:
+        self._waiting.setdefault(_address(conn.incoming.path), deque()).append(conn)
+        self._waiting_count += 1
+
+    def next(self) -> _Connection | None:
+        """Who is served now, if a thread is free for it."""
+        if not self._waiting or self.at_work >= self.threads:
+            return None
+        address, mine = self._waiting.popitem(last=False)
+        conn = mine.popleft()
+        if mine:
+            self._waiting[address] = mine  # at the end
+        self._waiting_count -= 1
+        self.at_work += 1
+        return conn
+
+
+def _address(path: str) -> str:
+    """Whose address it is: `/sms/SECRET`, `/reports/GATEWAY/SECRET`."""
+    return "/".join(path.split("/", 4)[:4]) if path.startswith(CALLS) else ""
 
 
 class CrowdWorker(ThreadWorker):  # type: ignore[misc]
@@ -177,9 +203,16 @@ class CrowdWorker(ThreadWorker):  # type: ignore[misc]
             self._linger(conn)
             return
         conn.source = _Received(conn.incoming.data)
-        pool.at_work += 1
-        future = pool.executor.submit(self.handle, conn)
-        future.add_done_callback(lambda done: self.method_queue.defer(self._after_request, conn, pool, done))
+        pool.add(conn)
+        self._serve_next(pool)
+
+    def _serve_next(self, pool: _Pool) -> None:
+        while (conn := pool.next()) is not None:
+            future = pool.executor.submit(self.handle, conn)
+            future.add_done_callback(partial(self._defer_end, conn, pool))
+
+    def _defer_end(self, conn: _Connection, pool: _Pool, done: Future[bool]) -> None:
+        self.method_queue.defer(self._after_request, conn, pool, done)
 
     def _pool_for(self, path: str) -> _Pool:
         if path.startswith(CALLS):
@@ -213,6 +246,7 @@ class CrowdWorker(ThreadWorker):  # type: ignore[misc]
 
     def _after_request(self, conn: _Connection, pool: _Pool, done: Future[bool]) -> None:
         pool.at_work -= 1
+        self._serve_next(pool)
         stays = not done.cancelled() and done.exception() is None and done.result()
         if not stays:
             self._linger(conn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,39 @@ def test_what_people_open_holds_no_thread_of_what_machines_call(web: tuple[Proce
         answers = [_asked(port, _post(path, b"t")) for path in ("/sms/x", "/reports/a/b", "/events") * 10]
 
     assert all(b"200 OK" in answer for answer in answers)
+
+
+_ONE_AT_A_TIME = """
+import pathlib, time
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/sms/greedy":
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+    print("served", path, flush=True)
+    start_response("200 OK", [("Content-Length", "3")])
+    return [b"ok;"]
+"""
+
+
+def test_who_calls_many_times_at_once_holds_up_nobody_elses_address(serve: Serve, tmp_path: Path) -> None:
+    process, port = serve(application=_ONE_AT_A_TIME, settings="threads = 1")
+    with ExitStack() as crowd:
+        greedy = [crowd.enter_context(_connected(port)) for _ in range(20)]
+        for sock in greedy:
+            sock.sendall(_post("/sms/greedy", b"x"))
+        other = crowd.enter_context(_connected(port))
+        other.sendall(_post("/sms/other", b"x"))
+        for _ in range(3):  # people have threads of their own; by then all the others are read
+            assert b"200 OK" in _asked(port, _post("/ui/page", b"x"))
+        (tmp_path / "go").touch()
+
+        assert all(b"200 OK" in _answer(sock) for sock in (other, *greedy))
+
+    served = [line.split()[1] for line in process.output().splitlines() if line.startswith("served /sms/")]
+    assert len(served) == 21
+    assert served.index("/sms/other") <= 2
 
 
 def test_too_many_waiting_people_are_told_so_at_once(serve: Serve) -> None:

@@ -25,7 +25,7 @@ UNKNOWN_S = 30.0  # then an outcome that nothing has resolved ends as failed
 
 
 def measure(*, short: bool) -> Section:
-    count, every_s, patience_s = (200, 1.5, 120.0) if short else (10_000, 3.0, 1800.0)
+    count, every_s, patience_s = (200, 1.5, 200.0) if short else (10_000, 3.0, 1800.0)
     with world_on(SQLITE, env={"TIMING": f"unknown_s={UNKNOWN_S:g},retry_base_s=1,push_repeat_s=0"}) as world:
         thread = Thread()
         try:

@@ -42,10 +42,14 @@ def _impatient(settings: LineSettings) -> LineSettings:
 
 
 @pytest.mark.parametrize(
-    ("answered", "reported"),
-    [("1A2B3C", "1715004"), ("1715004", "1A2B3C"), ("0000000042", "2a"), ("abc-7", "ABC-7")],
+    ("answered", "reported", "as_tlv"),
+    [
+        ("1A2B3C", "1715004", False),
+        ("1715004", "1A2B3C", True),
+        ("0000000042", "2a", False),
+        ("abc-7", "ABC-7", True),
+    ],
 )
-@pytest.mark.parametrize("as_tlv", [False, True])
 def test_receipts_name_their_message_in_a_dialect(
     world: LineWorld, answered: str, reported: str, as_tlv: bool
 ) -> None:

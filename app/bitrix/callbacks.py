@@ -159,7 +159,7 @@ def parse_event(body: bytes) -> PortalEvent:
 
 @dataclass(frozen=True)
 class Entry:
-    """The frame's first request: who says he opens the app, and where."""
+    """The frame's first request: who says they open the app, and where."""
 
     member_id: str
     access_token: str = field(repr=False)

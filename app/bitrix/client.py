@@ -186,7 +186,7 @@ class PortalClient:
         """Tell up to 50 statuses in one call; by key, None where it was told, else why not.
 
         `true` also means "no change" there, and the portal takes any order of words: the order is our care.
-        Where the user has lost his rights another admin's token tells the rest.
+        Where the user has lost their rights another admin's token tells the rest.
 
         Raises:
             PortalError: the whole call failed and nothing is known to be told.
@@ -225,7 +225,7 @@ class PortalClient:
         return answers, credential
 
     def update_status_as_author(self, update: StatusUpdate, access_token: str) -> None:
-        """The last resort where no admin's token works: a message's author may tell of his own message.
+        """The last resort where no admin's token works: a message's author may tell of their own message.
 
         His token lives an hour and is never refreshed.
 
@@ -306,7 +306,7 @@ class PortalClient:
         """The `result` of one method.
 
         A token that ran out is refreshed once; a renamed portal is followed once, to the address that the
-        authorization server names; a full bucket is waited for. A user who lost his rights is replaced by
+        authorization server names; a full bucket is waited for. A user who lost their rights is replaced by
         a spare admin.
 
         Raises:

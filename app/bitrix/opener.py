@@ -107,7 +107,7 @@ class OpenerCheck:
         asked_at: datetime | None = None,
         said_server: str = "",
     ) -> Opener:
-        """The user behind a token, with his rights in the portal; see `vouched` for the servers.
+        """The user behind a token, with their rights in the portal; see `vouched` for the servers.
 
         `expires_in_s` counts from `received_at`; `asked_at` is now, where that is later.
 

@@ -170,7 +170,7 @@ def _record_failure(
 
 
 def _push_as_authors(services: Services, portal: Portal, client: PortalClient) -> None:
-    """No admin's token works. Who wrote a message may tell of it, as long as the token of his call lives."""
+    """No admin's token works. Who wrote a message may tell of it while the token of their call lives."""
     for push, token in telling.due_with_author(portal.id, now=services.now(), limit=BATCH_LIMIT):
         now = services.now()
         if push.word is None:

@@ -192,7 +192,7 @@ def _first_of(due: sa.Column[Any], *mine: sa.ColumnElement[bool]) -> sa.Subquery
 
 
 def author_token(row_id: int, member_id: str, *, now: datetime) -> str:
-    """The author's own access token while it lives, else empty: he may tell of his own message."""
+    """The author's own access token while it lives, else empty: they may tell of their own message."""
     query = sa.select(messages.c.author_token).where(
         messages.c.id == row_id, messages.c.author_token_until > now
     )

@@ -42,7 +42,7 @@ gateway_accounts = sa.Table(
     Column("drain_lease_until", UtcDateTime),
     Column("drain_lease", String(32)),
     Column("last_report_at", UtcDateTime),
-    # The regular check. One that fails leaves what the admin was told by his own check as it is.
+    # The regular check. One that fails leaves what the admin was told by their own check as it is.
     Column("next_check_at", UtcDateTime),
     Column("failed_checks", Integer, nullable=False, server_default="0"),  # in a row
     Column("failed_check_text", Text, nullable=False, server_default=""),

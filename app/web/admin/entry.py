@@ -86,7 +86,7 @@ def _refuse(entry: Entry, error: Exception) -> Response:
 
 
 def _show_log(entry: Entry, opener: Opener) -> Response:
-    """An employee may read the log where the administrator allows it. Nothing of his is stored."""
+    """An employee may read the log where the administrator allows it. Nothing of theirs is stored."""
     portal = portals.by_member(opener.member_id)
     if portal is None or portal.state is PortalState.UNINSTALLED:
         return document.system_page("not_admin", 200)

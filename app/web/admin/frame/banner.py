@@ -15,6 +15,7 @@ from app.services import services
 from app.store.accounts import accounts
 from app.store.figures import incidents
 from app.web.admin.frame.sessions import Session
+from app.web.admin.words import language
 from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.troubles import Trouble, portal_trouble
@@ -140,7 +141,7 @@ def _balance_text(symptom: Symptom) -> Trouble:
         _(
             "The balance at “%(name)s” is low: %(balance)s",
             name=text_of(symptom.gateway),
-            balance=symptom.balance,
+            balance=language.balance(symptom.balance),
         ),
         _("Messages are still sent. When the balance is used up they will wait."),
         _("Top up your account at the gateway."),

@@ -1,4 +1,4 @@
-"""Days as the person in front of the page counts them: in his time zone."""
+"""Days as the person in front of the page counts them: in their time zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text that an administrator sends to whoever helps him: what we know, and nothing that is secret.
+"""A text that an administrator sends to whoever helps them: what we know, and nothing that is secret.
 
 Only what is named here is in it: no tokens, keys, addresses with secrets, texts, full numbers, and no free
 words of a gateway or a portal, since nobody knows what they put into them. It is in English for the support.

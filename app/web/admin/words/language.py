@@ -173,9 +173,9 @@ def money(price: Price) -> str:
 
 
 def balance(words: str) -> str:
-    """A gateway's words on a balance: as an amount where they are one, else as they came."""
+    """A gateway's words on a balance: as an amount where they name a currency, else as they came."""
     price = parse_price(words)
-    if price is None:
+    if price is None or not price.currency:
         return words
     return money(replace(price, amount=-price.amount) if words.strip().startswith("-") else price)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
 from cryptography.fernet import Fernet
 from flask import Flask
 
+from app import cli
 from app.domain.messages import HandedMessage
 from app.services import services
 from app.store.accounts import accounts
@@ -274,3 +279,37 @@ def test_a_rotation_without_the_old_key_says_so(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "ENCRYPTION_KEYS" in result.stderr
+
+
+# --- secrets and the list of processes
+
+
+def test_no_command_wants_a_secret_as_an_argument() -> None:
+    """All that take one are `gateways set`, whose values may come from a file or from standard input."""
+
+    def walk(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
+        if isinstance(command, click.Group):
+            for each, inner in command.commands.items():
+                yield from walk(inner, f"{name} {each}".strip())
+        yield from ((name, str(each.name)) for each in command.params)
+
+    secret = re.compile(r"token|secret|passw|key|credential")
+    found = [each for command in cli.COMMANDS for each in walk(command, str(command.name))]
+
+    assert [each for each in found if secret.search(each[1])] == []
+
+
+@pytest.mark.parametrize(("is_a_person", "said"), [(True, "secret: everybody on this machine"), (False, "")])
+def test_a_person_who_types_a_secret_is_told_who_sees_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, is_a_person: bool, said: str
+) -> None:
+    a_portal()
+    terminal = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: is_a_person), stdin=sys.stdin)
+    monkeypatch.setattr("app.cli.gateways.sys", terminal)
+
+    typed = run(app, *HTTP, SEND, "secret=K7canary")
+    hidden = run(app, *HTTP, SEND, "secret=@/dev/null")
+
+    assert typed.stderr.startswith(said)
+    assert bool(typed.stderr) is is_a_person
+    assert "everybody" not in hidden.stderr

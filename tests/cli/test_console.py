@@ -18,7 +18,7 @@ from app.services import services
 from app.store import instances
 from app.store.accounts import accounts
 from app.store.database import db, utcnow, writing
-from app.store.figures import counts, operations
+from app.store.figures import counts, fleet, operations
 from app.store.instances import Instance
 from app.store.messages import claims, messages
 from app.store.messages.log import page
@@ -306,3 +306,30 @@ def test_the_status_sums_up_all_portals(app: Flask) -> None:
     assert found["oldest_token_age_s"] >= 0
     assert found["last_handler_call_at"] is not None
     assert "portals: 2 new" in run(app, "status").stdout
+
+
+def test_postgresql_answers_alike(tmp_path: Path, postgres_url: str) -> None:
+    with product(tmp_path, DATABASE_URL=postgres_url) as app:
+        a_portal()
+        a_message("m1")
+        run(app, "gateways", "set", MEMBER, "demo")
+        run(app, "portals", "pause", MEMBER, "--why", "later")
+        for sort in fleet.SORTS:
+            (facts,) = run_json(app, "portals", "list", "--sort", sort, "--search", "AAAA", "--paused")
+            assert facts["backlog"] == {"queued": 1, "to_tell": 0}
+        run_json(app, "portals", "continue", MEMBER)
+        instances.say(Instance("worker one:1", "worker", "one", "1", "working", utcnow(), utcnow()))
+        run_json(app, "workers", "drain", "one")
+        _set("m1", status="failed", work="closed", reason="dead_letter", due_at=None)
+        run_json(app, "dead", "end", "--all")
+        found = run_json(app, "status")
+
+        assert found["workers"] == {"working": 1}
+        assert found["attention"] == {"unknown": 0, "dead_letter": 0}
+        assert {row["action"] for row in run_json(app, "audit", "list", "--who", "operator")} == {
+            "gateway.connected",
+            "portal.paused",
+            "portal.continued",
+            "server.drained",
+            "message.ended",
+        }

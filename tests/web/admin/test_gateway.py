@@ -85,3 +85,11 @@ def test_nobody_is_asked_to_paste_an_address_that_the_gateway_is_told(
     added = [call["data"]["url"] for call in vendor.calls if call["url"].endswith("callback/add")]
     assert len(added) == 1
     assert added[0] in page.text
+
+
+def test_an_example_keeps_its_order_beside_words_that_run_the_other_way(admin: Visitor) -> None:
+    admin.open(lang="ar")
+
+    page = admin.get("/ui/gateway?gateway=http").text
+
+    assert "مثال: \u2066https://api.example.com/v1/messages\u2069" in page

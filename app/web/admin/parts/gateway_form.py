@@ -68,7 +68,8 @@ def _input(
     if is_saved_secret:
         hints.insert(0, _saved(stored))
     elif field.example:
-        hints.append(_("Example: %(example)s", example=field.example))
+        # Kept together from left to right, or JSON is shuffled among words that run the other way.
+        hints.append(_("Example: %(example)s", example=f"\u2066{field.example}\u2069"))
     error = text_of(errors.get(field.name, ""))
     return Input(
         field=field,

@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site clean
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site drill clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ chaos: ## kill, pause and wipe everything under load, then compare; CHAOS="--see
 	@scripts/setup dev
 	@scripts/prerequisites
 	@exec $(PYTHON) scripts/chaos.py $(CHAOS)
+
+drill: ## deploy with nginx and TLS, restart everything under load, restore a backup; DRILL="--seconds 300"
+	@scripts/setup dev
+	@scripts/prerequisites
+	@exec $(PYTHON) scripts/drill.py $(DRILL)
 
 mutants: ## take guards away one at a time, and see whether a test misses each; MUTANTS="--only bitrix"
 	@scripts/setup dev

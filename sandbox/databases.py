@@ -218,6 +218,21 @@ class Postgres(_Service):
         with self.connect() as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def dump(self, database_url: str) -> Path:
+        """A backup as docs/backup.md makes one; the file goes with the cluster."""
+        file = self.dir / f"{secrets.token_hex(6)}.dump"
+        database = database_url.replace("+psycopg", "")
+        self._run("pg_dump", "--format=custom", f"--file={file}", database)
+        return file
+
+    def restore(self, file: Path) -> str:
+        """A new database with what the backup has; returns its URL."""
+        url = self.create_database()
+        self._run(
+            "pg_restore", "--clean", "--if-exists", f"--dbname={url.replace('+psycopg', '')}", str(file)
+        )
+        return url
+
     def standby(self) -> Standby:
         """A copy that follows this cluster. From its start on a commit waits until both have it."""
         return Standby(self)

@@ -95,9 +95,10 @@ def _has_threads(worker: Process) -> bool:
 class Stack:
     """Sandbox portal and gateway, and the product installed between them, ready for a message.
 
-    `database_url` None is a SQLite file in the stack's own folder. `env` adds to the product's environment or
-    overrides it. `base_dir` None is a temporary folder, removed at the end; a given one stays, and a stack
-    started there again has the same keys. `project` is where `app/`, `sandbox/` and `gunicorn.conf.py` lie.
+    `database_url` None is a SQLite file in the stack's own folder. `env` adds to the product's environment
+    or overrides it, `doubles_env` to that of portal and gateway. `base_dir` None is a temporary folder,
+    removed at the end; a given one stays, and a stack started there again has the same keys. `project` is
+    where `app/`, `sandbox/` and `gunicorn.conf.py` lie.
     """
 
     portal: Process
@@ -118,6 +119,7 @@ class Stack:
         web_threads: int = 8,
         worker_processes: int = 1,
         env: Mapping[str, str] | None = None,
+        doubles_env: Mapping[str, str] | None = None,
         base_dir: Path | None = None,
         project: Path = PROJECT,
     ) -> None:
@@ -130,6 +132,7 @@ class Stack:
         self._web_threads = web_threads
         self._worker_processes = worker_processes
         self._extra_env = dict(env or {})
+        self._doubles_env = dict(doubles_env or {})
         self._base_env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._base_env |= {"PYTHONUNBUFFERED": "1", "NO_PROXY": "*"}
         self.env: dict[str, str] = {}
@@ -216,6 +219,19 @@ class Stack:
         worker.start()
         return worker
 
+    def start_web(self) -> tuple[Process, int]:
+        """One more web process, at a port of its own; returns both when it is ready."""
+
+        def start_on_port(port: int) -> None:
+            started.append(self._web_process(f"web-{len(self._started)}", port))
+            with self._ended_when_port_is_taken(started[-1]):
+                started[-1].start()
+                started[-1].wait_ready()
+
+        started: list[Process] = []
+        port = on_free_port(start_on_port)
+        return started[-1], port
+
     def start_product(self, command: str) -> Process:
         """One more process of the product, `flask --app app <command>`; returns it without waiting."""
         name = f"{command}-{len(self._started)}"
@@ -283,7 +299,7 @@ class Stack:
             name,
             [sys.executable, "-m", "sandbox", name, *options, "--state-dir", str(state)],
             log=self.dir / f"{name}.log",
-            env=self._base_env,
+            env={**self._base_env, **self._doubles_env},
             cwd=self.project,
             is_ready=lambda process: announcement(process) is not None,
         )
@@ -316,8 +332,7 @@ class Stack:
     def _start_on_port(self, port: int) -> None:
         """Web and workers start side by side; all of them know the address."""
         self._use_port(port)
-        web = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
-        self.web = self._product_process("web", [*web, "app:create_app()"], is_ready=self._is_web_ready)
+        self.web = self._web_process("web", port)
         self.workers = []
         self.web.start()
         for _ in range(self._worker_processes):
@@ -330,14 +345,21 @@ class Stack:
         self.web_url = f"http://127.0.0.1:{port}"
         self.env["PUBLIC_URL"] = self._extra_env.get("PUBLIC_URL", self.web_url)
 
-    def _is_web_ready(self, web: Process) -> bool:
-        said = web.output()
-        if port_is_taken(said):
-            raise web.failure(f"cannot have {self.web_url}")
-        # Asked before it listens itself, /healthz could be somebody else's.
-        return "Listening at" in said and all(
-            _answers_200(self.web_url + path) for path in ("/healthz", "/readyz")
-        )
+    def _web_process(self, name: str, port: int) -> Process:
+        url = f"http://127.0.0.1:{port}"
+
+        def is_ready(web: Process) -> bool:
+            said = web.output()
+            if port_is_taken(said):
+                raise web.failure(f"cannot have {url}")
+            # Asked before it listens itself, /healthz could be somebody else's.
+            return "Listening at" in said and all(
+                _answers_200(url + path) for path in ("/healthz", "/readyz")
+            )
+
+        bind = ("--bind", f"127.0.0.1:{port}")
+        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *bind, "app:create_app()"]
+        return self._product_process(name, command, is_ready=is_ready)
 
     def _product_process(
         self, name: str, command: list[str], is_ready: Callable[[Process], bool] | None = None

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -103,7 +104,8 @@ class LineKeeper:
         for account_id in list(self._held):
             self._let_go(account_id)
         while self._leaving:
-            self._keep_leases()
+            with suppress(StoreUnavailable):
+                self._keep_leases()
             self._forget_those_that_left()
             time.sleep(LOOK_S)
         self._drains.shutdown(wait=True)

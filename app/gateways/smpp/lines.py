@@ -37,7 +37,8 @@ LONGEST_END_S = 15.0
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose line it is. All but `may_speak` are called in threads, for they write rows."""
+    """Whose line it is. `store` and `late` are called in threads, for they write rows; the others in the
+    loop, one after the other."""
 
     store: Store
     changed: Changed
@@ -67,16 +68,13 @@ class Lines:
         async def deliver(message: ShortMessage) -> int:
             return await self._loop.run_in_executor(self._storing, owner.store, message)
 
-        def changed(why: str, is_refused: bool) -> None:
-            self._storing.submit(owner.changed, why, is_refused)
-
         def late(reference: str, outcome: Outcome) -> None:
             self._storing.submit(owner.late, reference, outcome)
 
         with self._lock:
             if account_id in self._lines:
                 return
-            line = Line(settings, self._connect, Events(deliver, changed, late, owner.may_speak))
+            line = Line(settings, self._connect, Events(deliver, owner.changed, late, owner.may_speak))
             keeping = asyncio.run_coroutine_threadsafe(line.keep(), self._loop)
             self._lines[account_id] = line, keeping
 

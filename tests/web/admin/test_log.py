@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -267,3 +268,14 @@ def test_the_right_to_own_messages_ends_with_the_setting(admin: Visitor, author:
     _settings(admin, employees_see_own=False)
 
     assert author.get("/ui/messages").status_code == 401
+
+
+def test_the_first_load_stays_under_175_kilobytes(admin: Visitor) -> None:
+    """With the official SDK, everything compressed as it travels."""
+    page = admin.open()
+    files = re.findall(r'(?:href|src)="(/ui/static/[^"]+)"', page.text)
+
+    sent = [admin.ask("GET", name, headers={"Accept-Encoding": "gzip"}).data for name in files]
+
+    assert len(files) == 5
+    assert sum(map(len, sent)) + len(gzip.compress(page.data)) < 175_000

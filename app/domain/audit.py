@@ -56,6 +56,7 @@ class Action(StrEnum):
     MESSAGES_EXPORTED = "data.exported"
     EXPORT_FETCHED = "data.export_fetched"
     SETTINGS_EXPORTED = "data.settings_exported"
+    STATISTICS_EXPORTED = "data.statistics_exported"
     LOG_EXPORTED = "data.log_exported"
     DATA_IMPORTED = "data.imported"
     NUMBER_ERASED = "data.number_erased"

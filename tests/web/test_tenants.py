@@ -57,7 +57,9 @@ def test_no_route_shows_or_changes_what_belongs_to_another_portal(admin: Visitor
     assert CANARY in stranger.export().text
     (job,) = jobs.newest(stranger.portal.id, limit=1)
     before, kept = _rows_of(stranger.portal.id), stranger.portal
-    routes = _routes(admin, {"row_id": message.id, "code": code, "job_id": job.id})
+    # A table of the statistics belongs to nobody; a name that none has is refused like a stranger's row.
+    ids = {"row_id": message.id, "code": code, "job_id": job.id, "name": "nobodys"}
+    routes = _routes(admin, ids)
 
     for method, path, names_a_row in routes:
         answer = admin.ask(method, path, data={} if method == "POST" else None)

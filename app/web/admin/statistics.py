@@ -10,10 +10,12 @@ from typing import Any
 
 from flask import Response, abort, request, url_for
 
+from app.domain.audit import Action
 from app.domain.delivery_times import time_within
 from app.domain.prices import Price, parse_price, totals
 from app.domain.status import MessageStatus
 from app.services import services
+from app.store import audit
 from app.store.figures import statistics
 from app.store.figures.statistics import Span, Tally
 from app.store.messages import log as message_log
@@ -70,6 +72,7 @@ def export(name: str) -> Response:
     found = _found(portal_id, period)
     tables = [_days_table(found), *_tables(portal_id, period, found)]
     wanted = next((table for table in tables if table.name == name), None) or abort(404)
+    audit.note(Action.STATISTICS_EXPORTED, portal_id, about=name)
     return Response(figure_tables.as_csv(wanted), mimetype="text/csv")
 
 

@@ -170,6 +170,10 @@ DEEDS: dict[str, tuple[Action, Callable[[Visitor], Any]]] = {
         lambda admin: admin.submit("/ui/messages/numbers", show="true"),
     ),
     "ui_settings.export": (Action.SETTINGS_EXPORTED, lambda admin: admin.get("/ui/settings.json")),
+    "ui_statistics.export": (
+        Action.STATISTICS_EXPORTED,
+        lambda admin: admin.get("/ui/statistics/days.csv"),
+    ),
     "ui_audit.export": (Action.LOG_EXPORTED, lambda admin: admin.get("/ui/activity.csv")),
 }
 
@@ -185,7 +189,14 @@ def test_every_route_that_changes_something_is_among_the_deeds_below(admin: Visi
         if rule.rule.startswith("/ui/") and "POST" in (rule.methods or ())
     }
 
+    files = {
+        rule.endpoint
+        for rule in admin.app.url_map.iter_rules()
+        if rule.rule.startswith("/ui/") and rule.rule.endswith((".csv", ".json", "/file"))
+    }
+
     assert posts - set(CHANGES_NOTHING) - set(DEEDS) == set(), "say in DEEDS what they write down"
+    assert files - set(DEEDS) == set(), "what gives away a file is written down"
 
 
 @pytest.mark.parametrize("endpoint", sorted(DEEDS))

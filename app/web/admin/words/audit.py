@@ -49,6 +49,7 @@ ACTIONS = {
     Action.MESSAGES_EXPORTED: N_("Messages exported"),
     Action.EXPORT_FETCHED: N_("Export downloaded"),
     Action.SETTINGS_EXPORTED: N_("Settings exported"),
+    Action.STATISTICS_EXPORTED: N_("Statistics exported"),
     Action.LOG_EXPORTED: N_("Activity log exported"),
     Action.DATA_IMPORTED: N_("Data imported"),
     Action.NUMBER_ERASED: N_("Phone number erased on request"),

@@ -203,7 +203,7 @@ def _deeds(portal: Portal, account: Account, prefix: str, repeats: int) -> Times
         "report": _times(report, repeats),
         "first page of the log": _times(lambda _: message_log.page(portal.id, limit=50), repeats),
         "statistics of 30 days": _times(
-            lambda _: (statistics.tallies(portal.id, days), statistics.reasons(portal.id, month)),
+            lambda _: (statistics.tallies(portal.id, days), statistics.splits(portal.id, month)),
             max(3, repeats // 20),
         ),
         "what waits, for the overview": _times(lambda _: overview.waits(portal.id), repeats),

@@ -30,7 +30,8 @@ class MessageStatus(StrEnum):
 
 
 _RANK = {status: rank for rank, status in enumerate(MessageStatus)}
-FINAL = frozenset({MessageStatus.UNDELIVERED, MessageStatus.FAILED, MessageStatus.DELIVERED})
+BAD = (MessageStatus.UNDELIVERED, MessageStatus.FAILED)  # the ends at which nothing has arrived
+FINAL = frozenset({*BAD, MessageStatus.DELIVERED})
 
 
 def advance(current: MessageStatus, heard: MessageStatus) -> MessageStatus:

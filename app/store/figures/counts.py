@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from app.domain.delivery_times import tenths_of
 from app.domain.messages import Author, Work
-from app.domain.status import MessageStatus
+from app.domain.status import BAD, MessageStatus
 from app.store.database import AnyRow, is_sqlite, snapshot, upsert, writing
 from app.store.tables import (
     COST_NOT_COUNTED,
@@ -97,7 +97,7 @@ class Part:
     @property
     def sums(self) -> tuple[int, int, int, int]:
         """In the order of the table's columns."""
-        failed = self.status in (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
+        failed = self.status in BAD
         return (1, self.segments, int(self.status is MessageStatus.DELIVERED), int(failed))
 
 

@@ -11,12 +11,11 @@ import sqlalchemy as sa
 
 from app.domain.messages import Work
 from app.domain.portals import PortalState
-from app.domain.status import MessageStatus
+from app.domain.status import BAD
 from app.store.database import statement
 from app.store.tables import credentials, gateway_accounts, message_counts, messages, portals, senders
 
 RECENT = timedelta(hours=24)
-_BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _facts(wanted: Wanted, now: datetime) -> sa.Subquery:
             (waiting + sa.func.coalesce(telling.c.to_tell, 0)).label("waiting"),
             telling.c.to_tell,
             _counted(now, sa.true()).label("recent"),
-            _counted(now, message_counts.c.status.in_(_BAD)).label("failed"),
+            _counted(now, message_counts.c.status.in_(BAD)).label("failed"),
         )
         .select_from(portals)
         .outerjoin(
@@ -200,7 +199,7 @@ def last_day(now: datetime) -> tuple[int, int]:
     count = message_counts.c.count
     query = sa.select(
         sa.func.coalesce(sa.func.sum(count), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((message_counts.c.status.in_(_BAD), count), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((message_counts.c.status.in_(BAD), count), else_=0)), 0),
     ).where(
         # Portal by portal: the table's key begins with them, and what is older than a day is many times more.
         message_counts.c.portal_id.in_(sa.select(portals.c.id)),

@@ -38,7 +38,6 @@ from app.store.tables import (
 NOT_SPLIT_READ = 2_000  # messages of one portal that are not counted by sender and author, for one page
 # For more of them SQLite builds an index over all counts first, which takes ten times as long.
 SPANS_AT_ONCE = 60
-_BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,6 @@ def _not_counted(connection: Connection, portal_id: int, span: Span) -> Iterator
         if span.since <= row.received_at < span.until:
             for kind, sign in changes(row):
                 yield row.received_at, kind, sign
-
-
-def reasons(portal_id: int, span: Span) -> dict[str, int]:
-    """Why messages of the span did not arrive."""
-    found: Counter[str] = Counter()
-    for tally in tallies(portal_id, [span]):
-        if tally.status in _BAD:
-            found[tally.reason] += tally.count
-    return dict(found)
 
 
 def delivery_times(portal_id: int, span: Span) -> dict[float, int]:

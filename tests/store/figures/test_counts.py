@@ -128,7 +128,6 @@ def test_statistics_outlive_the_messages(app: Flask) -> None:
 
     assert removed == 2
     assert told(portal) == {("delivered", ""): 1, ("failed", "refused"): 1}
-    assert statistics.reasons(portal.id, DAY) == {"refused": 1}
     assert statistics.delivery_times(portal.id, DAY) == {2.0: 1}
     assert statistics.costs(portal.id, DAY) == {"0.05 EUR": 1}
 

@@ -92,13 +92,13 @@ def test_figures_read_the_counts_and_what_is_not_counted_yet(plans: list[str]) -
     """However many messages there are: no other row of theirs is looked at."""
     statistics.tallies(1, [SPAN, SPAN])
     statistics.delivery_times(1, SPAN)
-    statistics.reasons(1, SPAN)
+    statistics.splits(1, SPAN)
     statistics.costs(1, SPAN)
     statistics.by_status(1, SPAN)
 
     reads = [step for step in plans if "messages" in step or "attempts" in step]
     assert len(reads) == 5
-    assert all("_not_counted (" in step for step in reads), reads
+    assert all("_not_counted (" in step or "_not_split (" in step for step in reads), reads
     assert not [step for step in plans if step.startswith("SCAN") and "_counts" in step]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import url_for
 
 from app.domain.messages import Author
-from app.domain.status import MessageStatus
+from app.domain.status import BAD, MessageStatus
 from app.store.figures.statistics import Share, Tally
 from app.web.admin.parts import log_csv
 from app.web.admin.parts.filters import gateway_title
@@ -19,8 +19,6 @@ from app.web.admin.words.adapters import text_of
 from app.web.admin.words.language import decimal_sign, number, percent
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import author_label, title_of_reason
-
-_BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def by_gateway(tallies: Iterable[Tally], slugs: Mapping[int, str], period: Perio
             [
                 _count(found),
                 _delivered(found),
-                _count(t for t in found if t.status in _BAD),
+                _count(_failed(found)),
                 _segments(found),
             ],
         )
@@ -156,7 +154,7 @@ def _count(tallies: Iterable[Tally]) -> int:
 
 
 def _failed(tallies: Iterable[Tally]) -> list[Tally]:
-    return [tally for tally in tallies if tally.status in _BAD]
+    return [tally for tally in tallies if tally.status in BAD]
 
 
 def _segments(tallies: Iterable[Tally]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from flask import url_for
 
 from app.domain.messages import Reason
-from app.domain.status import MessageStatus
+from app.domain.status import BAD, MessageStatus
 from app.domain.usual import WEEKS_BACK, is_much_failing, is_silent, usual_by_now
 from app.store.accounts.accounts import Account
 from app.store.figures import overview, statistics
@@ -28,7 +28,6 @@ from app.web.admin.words.messages import status_label, title_of_reason
 _QUARTER = timedelta(seconds=QUARTER_S)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
-_BAD = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
 _TILES = (
     (MessageStatus.DELIVERED, "ok"),
     (MessageStatus.SENT, ""),
@@ -127,7 +126,7 @@ def _tiles(tallies: Iterable[Tally]) -> list[Tile]:
 
 
 def _failing(portal_id: int, tallies: Sequence[Tally], lately: Span) -> Failing | None:
-    bad = [tally for tally in tallies if tally.status in _BAD]
+    bad = [tally for tally in tallies if tally.status in BAD]
     failed = sum(tally.count for tally in bad)
     ended = sum(tally.count for tally in tallies if tally.status.is_final)
     if not is_much_failing(failed, ended):

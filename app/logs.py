@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import sys
 import threading
 from collections.abc import Iterable
@@ -35,6 +36,33 @@ class _JsonLines(logging.Formatter):
 
 
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Whoever reads our lines may hang, and no message must wait for them: then lines are lost, and counted.
+
+    Processes that share a pipe look one after the other: what is left of it may go to another one in between.
+    """
+
+    PATIENCE_MS = 100
+    _lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._has_room(0 if self._lost else self.PATIENCE_MS):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            extra = {"level": "warning", "event": "log lines were lost: nobody read them", "lines": lost}
+            self.stream.write(json.dumps(extra) + self.terminator)
+        super().emit(record)
+
+    def _has_room(self, patience_ms: int) -> bool:
+        """Whether a line can be written without waiting for a reader."""
+        try:
+            writable = select.poll()
+            writable.register(self.stream.fileno(), select.POLLOUT)
+            return bool(writable.poll(patience_ms))
+        except (AttributeError, OSError, ValueError):  # no file, or none any more
+            return True
+
     def handleError(self, record: logging.LogRecord) -> None:
         """The standard library would print message and arguments as they are."""
         kind = (sys.exc_info()[0] or Exception).__name__

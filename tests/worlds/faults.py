@@ -38,7 +38,7 @@ TIMING = Timing(
     first_push_s=0,
     push_fill_s=0,
     push_repeat_s=0,
-    portal_call_s=3,
+    portal_call_s=10,
     retry_base_s=1.0,
 )
 

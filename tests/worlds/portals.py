@@ -37,7 +37,7 @@ from sandbox.serving import Server
 from tests.worlds.product import ENVIRONMENT, application, migrated
 
 CLIENT_ID, CLIENT_SECRET = "local.0123456789ab.01234567", "the-application's-own-secret"
-NO_WAITING = Timing(first_push_s=0, push_fill_s=0, push_repeat_s=0, portal_call_s=3)
+NO_WAITING = Timing(first_push_s=0, push_fill_s=0, push_repeat_s=0, portal_call_s=10)
 
 
 class HintList(Engine):
@@ -158,6 +158,7 @@ def portal_world(*, timing: Timing = NO_WAITING, **config: Any) -> Iterator[Port
 
 @contextmanager
 def _portal_world(folder: Path, timing: Timing, **config: Any) -> Iterator[PortalWorld]:
+    template = migrated()  # first: it sets up its own log
     bitrix24 = Bitrix24()
     bitrix24.tokens = TokenStore(bitrix24)
     bitrix24.queue = EventQueue(bitrix24, workers=4)
@@ -186,7 +187,7 @@ def _portal_world(folder: Path, timing: Timing, **config: Any) -> Iterator[Porta
     for server in (portal_server, auth_server, web):
         server.start()
     with app.app_context(), PortalSandbox(f"http://{bitrix24.host}") as portal:
-        copyfile(migrated(), folder / "product.db")
+        copyfile(template, folder / "product.db")
         portal.register_app(CLIENT_ID, CLIENT_SECRET, f"http://127.0.0.1:{web.port}")
         portal.configure(races={"enabled": False})
         try:

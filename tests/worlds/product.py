@@ -74,10 +74,11 @@ def migrated() -> Path:
 def product(folder: Path, **environment: str) -> Iterator[Flask]:
     """A fresh application with its schema; its context is pushed."""
     variables = {**ENVIRONMENT, "DATABASE_URL": f"sqlite:///{folder}/app.db", **environment}
+    template = migrated() if "DATABASE_URL" not in environment else None  # first: it sets up its own log
     app = application(load_config(variables))
     file = folder / "app.db"
-    if "DATABASE_URL" not in environment and file.stat().st_size == 0:
-        copyfile(migrated(), file)
+    if template is not None and file.stat().st_size == 0:
+        copyfile(template, file)
     with app.app_context():
         if "DATABASE_URL" in environment:
             upgrade()

@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site drill clean
+.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site drill hostile clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ drill: ## deploy with nginx and TLS, restart everything under load, restore a ba
 	@scripts/setup dev
 	@scripts/prerequisites
 	@exec $(PYTHON) scripts/drill.py $(DRILL)
+
+hostile: ## make ten thousand hostile calls over every route; HOSTILE="--seed 2 --calls 50000"
+	@scripts/setup dev
+	@exec $(PYTHON) scripts/hostile.py $(HOSTILE)
 
 mutants: ## take guards away one at a time, and see whether a test misses each; MUTANTS="--only bitrix"
 	@scripts/setup dev

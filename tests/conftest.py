@@ -35,6 +35,7 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 _SLOW_FIXTURES = {"stack", "browser", "page"}
+_SLOW_WORLDS = {"fault_world", "portal_world"}  # a portal, and mostly a gateway, for each test
 
 # --- Databases
 
@@ -162,9 +163,10 @@ def _no_names() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes or a browser are slow without saying so; the slow ones come first."""
+    """Tests with processes, a browser or a portal are slow without saying so; the slow ones come first."""
     for item in items:
-        if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        has_world = any(hasattr(getattr(item, "module", None), world) for world in _SLOW_WORLDS)
+        if has_world or _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     # The long ones first: else one process is left with some of them at the end, and the other idles.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -35,7 +35,7 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 _SLOW_FIXTURES = {"stack", "browser", "page"}
-_SLOW_WORLDS = {"fault_world", "portal_world"}  # a portal, and mostly a gateway, for each test
+_SLOW_WORLDS = {"fault_world", "portal_world", "PortalWorld"}  # a portal, and mostly a gateway, for each test
 
 # --- Databases
 

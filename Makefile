@@ -21,7 +21,7 @@ demo: ## run the product with a sandbox portal and a sandbox gateway on this mac
 	@scripts/setup production
 	@exec $(PYTHON) scripts/demo.py
 
-tour: ## take pictures of every page of the admin's app in its states; TOUR="--variants light,german"
+tour: ## take pictures of every page of the admin's app in its states; TOUR="--variants light,german" or --store
 	@scripts/setup dev
 	@scripts/prerequisites
 	@exec $(PYTHON) scripts/tour.py $(TOUR)

@@ -1,37 +1,30 @@
 """The tour: a picture of every page of the admin's app in its states, taken in a real browser.
 
     .venv/bin/python scripts/tour.py --out tour
+    .venv/bin/python scripts/tour.py --store
 
 Everything is real but the data: sandbox portals, the product's web and worker, Debian's Chromium. One portal
 has just installed the app, one has ninety days of history behind it. The numbers are fictitious ones.
-Each picture is named `<variant>/<page>.png`; look at them before every release.
+Each picture is named `<variant>/<page>.png`; look at them before every release. With `--store` the
+pictures are those of the marketplace's card, `store/<language>/<page>.png`; icon and README get theirs anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import secrets
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import sqlalchemy as sa
-
-from app import create_app
-from app.config import load_config
-from app.store.database import utcnow, writing
-from app.store.portals import portals
-from app.store.tables import attempts, message_events, messages
 from sandbox.client import PortalSandbox
 from sandbox.stack import Stack
+from scripts.tour_data import LANGUAGES, prepare
+from scripts.tour_store import take_for_the_store
 from tests.ui.desk import Desk, launch
 from tests.ui.pages import all_tabs, every_page
 
@@ -40,19 +33,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAST = "first_push_s=0.2,push_fill_s=0.2,sweep_s=0.5"
-DAYS = 90
 SETTLED_MS = 250
 BESIDE_THE_FRAME = 200  # what the portal's page needs above and below
-# Numbers that are kept for films; the last two digits choose what the demo gateway does.
-TEXTS = (
-    ("+120255501{}", "Your order 1042 is ready. We are open until 19:00."),
-    ("+120255501{}", "Dr. Smith expects you tomorrow at 9:30. Reply to this e-mail to move the date."),
-    ("+120255501{}", "Ваш заказ 2210 передан курьеру, он будет у вас с 14 до 16 часов."),
-    ("+120255501{}", "Dein Termin am 3. Juni um 10 Uhr ist bestätigt. Wir freuen uns auf dich! 🎉"),
-    ("+120255501{}", "Code 4471. Valid for five minutes."),
-)
-ENDINGS = ("20", "31", "42", "53", "64", "75", "86", "97", "22", "33", "01", "02", "03", "07", "09")
-FATES = {"delivered", "undelivered", "failed", "unknown", "sent"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +70,10 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=PROJECT / "tour")
     parser.add_argument("--variants", default="light,dark,narrow,arabic", help=f"of {','.join(VARIANTS)}")
+    parser.add_argument(
+        "--store", action="store_true", help="the card's screenshots and icon, and the README's pictures"
+    )
+    parser.add_argument("--languages", default=",".join(LANGUAGES), help="of the card's screenshots")
     options = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -95,8 +81,12 @@ def main() -> int:
     wanted = [VARIANTS[name] for name in options.variants.split(",")]
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - slow, and not needed for --help
 
-    with Stack(env={"TIMING": FAST, "APP_NAME": "Example SMS"}) as stack, sync_playwright() as playwright:
+    name = "Tellback SMS" if options.store else "Example SMS"
+    with Stack(env={"TIMING": FAST, "APP_NAME": name}) as stack, sync_playwright() as playwright:
         browser = launch(playwright, chromium)
+        if options.store:
+            take_for_the_store(stack, browser, options.out / "store", options.languages.split(","))
+            return 0
         busy = prepare(stack, browser)
         for variant in wanted:
             pictures = Album(options.out / variant.name)
@@ -106,87 +96,6 @@ def main() -> int:
             print(f"{variant.name}: {pictures.count} pictures in {pictures.folder}")
         browser.close()
     return 0
-
-
-# --- the data
-
-
-def prepare(stack: Stack, browser: Browser) -> int:
-    """A portal that has sent for three months; returns its number."""
-    desk = Desk(stack, browser.new_page())
-    desk.enter()
-    desk.turn_to("/ui/gateway")
-    desk.follow('a[href*="gateway=demo"]', "#set-originator")
-    desk.app.locator("#set-originator").fill("EXAMPLE")
-    desk.follow("form .btn.primary", ".note.ok")
-    desk.page.close()
-    portal = desk.portal
-    member_id = str(portal.info()["member_id"])
-    for index, ending in enumerate(ENDINGS):
-        number, text = TEXTS[index % len(TEXTS)]
-        portal.send_sms(number.format(ending), text, author=5)
-    _wait_for_fates(stack, member_id)
-    _spread_over_the_past(stack, member_id)
-    return 1
-
-
-def _wait_for_fates(stack: Stack, member_id: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        rows = stack.flask("messages", "list", member_id, "--limit", "100")
-        fates = [row["status"] for row in rows]
-        if len(rows) == len(ENDINGS) and "queued" not in fates and set(fates) >= FATES:
-            return
-        time.sleep(0.5)
-    raise SystemExit(f"the messages of the tour did not come to their ends: {fates}")
-
-
-def _spread_over_the_past(stack: Stack, member_id: str) -> None:
-    """Copies of what was just sent, with everything that belongs to them, on each of the days before."""
-    chance = random.Random(7)  # noqa: S311 - the same story every time
-    with create_app(load_config(stack.env)).app_context():
-        portal = portals.by_member(member_id)
-        assert portal is not None
-        with writing() as connection:
-            originals = (
-                connection.execute(sa.select(messages).where(messages.c.portal_id == portal.id))
-                .mappings()
-                .all()
-            )
-            good = [row for row in originals if row["status"] == "delivered"]
-            for day in range(DAYS, 0, -1):
-                is_weekend = (utcnow() - timedelta(days=day)).weekday() >= 5
-                for _ in range(chance.randint(1, 3) if is_weekend else chance.randint(6, 14)):
-                    row = chance.choice(good if chance.random() < 0.8 else originals)
-                    back = timedelta(days=day, minutes=chance.randint(-300, 300))
-                    _copy(connection, dict(row), back, f"{chance.getrandbits(128):032x}")
-            for row in originals:  # the log is in the order of the rows, so the newest ones come last
-                connection.execute(
-                    sa.update(messages).where(messages.c.id == row["id"]).values(message_id="copied")
-                )
-                _copy(connection, dict(row), timedelta(0), row["message_id"])
-                connection.execute(sa.delete(messages).where(messages.c.id == row["id"]))
-
-
-def _copy(connection: sa.Connection, row: dict[str, Any], back: timedelta, message_id: str) -> None:
-    old_id = row.pop("id")
-    row |= {"message_id": message_id, "attempt_id": None, "counted_as": "", "split_as": ""}
-    if back:  # the portal knows nothing of it, so it is told nothing
-        row |= {"push_due_at": None}
-    new_id = connection.execute(sa.insert(messages).values(_earlier(row, back))).inserted_primary_key[0]
-    for table in (attempts, message_events):
-        for each in (
-            connection.execute(sa.select(table).where(table.c.message_row_id == old_id)).mappings().all()
-        ):
-            copy = {**each, "message_row_id": new_id}
-            del copy["id"]
-            if "reference" in copy:
-                copy["reference"] = secrets.token_hex(8)
-            connection.execute(sa.insert(table).values(_earlier(copy, back)))
-
-
-def _earlier(row: dict[str, Any], back: timedelta) -> dict[str, Any]:
-    return {name: value - back if hasattr(value, "tzinfo") else value for name, value in row.items()}
 
 
 # --- the walk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import fields
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def test_the_card_speaks_every_language_of_the_app() -> None:
     assert [name for name, _ in sections] == [name for name, _, _ in rows]
     assert [name for name, _, short in rows if len(short) > 120] == []
     assert [name for name, steps in sections if len(steps.splitlines()) != 6] == []
+
+
+def test_the_icon_is_of_a_size_that_the_store_takes() -> None:
+    header = (PROJECT / "docs/marketplace/icon.png").read_bytes()[:26]
+    width, height, depth, colours = struct.unpack(">IIBB", header[16:26])
+
+    assert header.startswith(b"\x89PNG")
+    assert 250 <= width == height <= 650
+    assert (depth, colours) == (8, 2)  # without transparency
 
 
 def test_every_page_is_found_from_the_first_one() -> None:

@@ -75,11 +75,10 @@ class Row:
     what: str
     about: str
     changes: list[tuple[str, str, str]]
-    url: str  # of the message that it is about
+    url: str  # of the message or the bulk action that it is about
 
 
 def _shown(entry: Entry) -> Row:
-    number = entry.after.get("number")
     return Row(
         at=entry.at,
         who=_who(entry),
@@ -88,8 +87,17 @@ def _shown(entry: Entry) -> Row:
         what=words.action_label(entry.action),
         about=words.about(entry),
         changes=words.changes(entry),
-        url=url_for("ui_messages.show_message", row_id=number) if isinstance(number, int) else "",
+        url=_url(entry),
     )
+
+
+def _url(entry: Entry) -> str:
+    number, job = entry.after.get("number"), entry.about.removeprefix(words.JOB)
+    if isinstance(number, int):
+        return url_for("ui_messages.show_message", row_id=number)
+    if entry.about.startswith(words.JOB) and job.isdecimal():
+        return url_for("ui_bulk.show", job_id=int(job))
+    return ""
 
 
 def _who(entry: Entry) -> str:

@@ -314,6 +314,18 @@ def test_the_operators_account_is_nothing_for_a_customer(admin: Visitor) -> None
     assert "secret-machine" not in text
 
 
+def test_a_bulk_action_is_told_in_words_and_leads_to_its_page(admin: Visitor) -> None:
+    job = _a_bulk_job(admin)
+    admin.submit(f"{job}/start")
+
+    row = admin.get("/ui/activity").text
+
+    assert f'href="{job}"' in row and f">#{job.rpartition('/')[2]}</a>" in row
+    assert "What: <bdi>Send again</bdi>" in row and "Messages: <bdi>1</bdi>" in row
+    assert "May arrive twice: <bdi>No</bdi>" in row
+    assert "deed" not in row and "may_arrive_twice" not in row
+
+
 def test_pages_are_turned_and_narrowed(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.admin.audit.PAGE_SIZE", 2)
     for number in range(3):

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.audit import Action
+from app.domain.bulk import Deed
 from app.services import services
 from app.store.audit import Entry
 from app.web.admin.parts.settings_form import labels
 from app.web.admin.words.adapters import text_of
+from app.web.admin.words.bulk import deed_label
 from app.web.admin.words.language import gettext as _
 from app.web.admin.words.messages import STATUS_LABELS, title_of_reason
 from app.words.catalogues import N_
 
+JOB = "job "  # what a bulk action is called in the log
 _KINDS = {
     "settings": N_("Settings"),
     "sessions": N_("Sessions"),
@@ -84,6 +87,10 @@ _NAMES = {
     "gateway": N_("Gateway"),
     "sender": N_("Sender"),
     "q": N_("Number or id"),
+    "deed": N_("What"),
+    "messages": N_("Messages"),
+    "may_arrive_twice": N_("May arrive twice"),
+    "source": N_("Sent by"),
 }
 
 
@@ -97,7 +104,9 @@ def action_label(action: str) -> str:
 
 
 def about(entry: Entry) -> str:
-    """The thing by its name: a gateway's title in place of its slug."""
+    """The thing by its name: a gateway's title in place of its slug, a bulk action's number."""
+    if entry.about.startswith(JOB):
+        return f"#{entry.about.removeprefix(JOB)}"
     adapter = services().gateways.get(entry.about)
     return text_of(adapter.title) if adapter is not None else entry.about
 
@@ -131,6 +140,8 @@ def _label(entry: Entry, name: str) -> str:
 def _value(name: str, value: Any) -> str:
     if name == "status" and value in STATUS_LABELS:
         return _(STATUS_LABELS[value])
+    if name == "deed" and value in set(Deed):
+        return deed_label(Deed(value))
     if name == "reason" and value:
         return title_of_reason(value)
     match value:

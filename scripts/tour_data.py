@@ -224,9 +224,10 @@ def _spread_over_the_past(stack: Stack, member_id: str) -> None:
                 .all()
             )
             good = [row for row in originals if row["status"] == "delivered"]
+            settled = [row for row in originals if row["status"] != "unknown"]  # it would end, and be told
             for back in _moments(chance):
                 is_good = back < timedelta(days=2) or chance.random() < GOOD_SHARE
-                copy = dict(chance.choice(good if is_good else originals))
+                copy = dict(chance.choice(good if is_good else settled))
                 copy |= {"message_id": f"{chance.getrandbits(128):032x}", "counted_as": "", "split_as": ""}
                 _copy(connection, copy, back)
             for age, row in zip(reversed(range(len(originals))), originals, strict=True):
@@ -241,7 +242,7 @@ def _spread_over_the_past(stack: Stack, member_id: str) -> None:
 def _moments(chance: random.Random) -> list[timedelta]:
     """How long ago, the oldest first: working hours of ninety days, and of today until the newest ones."""
     moments = [
-        timedelta(days=day, minutes=chance.randint(-300, 300))
+        timedelta(days=day, minutes=chance.randint(-60, 400))
         for day in range(DAYS, 0, -1)
         for _ in range(chance.randint(*(A_SUNDAY if _is_weekend(day) else A_WORKDAY)))
     ]
@@ -251,7 +252,8 @@ def _moments(chance: random.Random) -> list[timedelta]:
 
 
 def _is_weekend(days_ago: int) -> bool:
-    return (utcnow() - timedelta(days=days_ago)).weekday() >= 5
+    """A day like today is a busy one."""
+    return days_ago % 7 != 0 and (utcnow() - timedelta(days=days_ago)).weekday() >= 5
 
 
 def _copy(connection: sa.Connection, row: dict[str, Any], back: timedelta) -> None:

@@ -28,8 +28,9 @@ SETTLED_MS = 600
 HOST = "example.bitrix24.com"
 # As wide as a real portal's slider, without what only a sandbox has.
 SLIDER = """
-    .slider { position: fixed; inset: 0 0 0 88px; z-index: 3; border: 0;
-      border-radius: 12px 0 0; display: flex; flex-direction: column; animation: none; }
+    .slider { position: fixed; inset-block: 0; inset-inline: 88px 0; z-index: 3; border: 0;
+      border-radius: 0; border-start-start-radius: 12px; display: flex; flex-direction: column;
+      animation: none; }
     .slider .holder { flex: 1; max-height: none; scrollbar-width: none; background: #eef2f4; }
     .slider .log, .slider-head button { display: none; }
     body { overflow: hidden; background: #16263f; }
@@ -72,6 +73,8 @@ def _take_screenshots(stack: Stack, browser: Browser, folder: Path, portal: int,
     desk.page.locator("#lang").select_option(language)
     desk.enter()
     desk.page.add_style_tag(content=SLIDER)
+    direction = desk.document().evaluate("document.documentElement.dir")
+    desk.page.evaluate("direction => { document.documentElement.dir = direction }", direction)
     count = 0
     for count, name in enumerate(_sights(desk), 1):
         _settle(desk)
@@ -107,7 +110,7 @@ def _take_for_the_readme(stack: Stack, browser: Browser, portal: int) -> None:
     desk.enter()
     _settle(desk)
     desk.page.screenshot(path=IMAGES / "portal.png")
-    desk.page.set_viewport_size({"width": 1640, "height": 1500})
+    desk.page.set_viewport_size({"width": 1640, "height": 2200})
     desk.turn_to("/ui/overview")
     desk.follow("tr:has(.tag.wait) td a", "ol.tl")
     _settle(desk)

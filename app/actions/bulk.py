@@ -15,7 +15,8 @@ from app.store.bulk import jobs, selection
 from app.store.bulk.jobs import Asker, Job
 from app.store.messages.log import Filters
 
-# What a person waits for; whatever is left to be counted then, the worker counts.
+# What a person waits for; whatever is left to be counted then, the worker counts. By the clock on the wall: a
+# database server counts in its own processor time, of which ours knows nothing.
 COUNT_S = 0.15
 
 Begun = Literal["begun", "before", "not_sure", "nothing", "too_many"]
@@ -35,7 +36,7 @@ def ask(
 ) -> Job | None:
     """Freeze what fits, and count what would become of it. An export begins at once, all else waits for
     `begin`. With the `key` of an earlier job that one is returned: two clicks are one wish. What cannot be
-    counted in `count_s` of processor time is left to the worker.
+    counted in `count_s` is left to the worker.
 
     None: so many jobs of the portal are under way that this one has to wait outside.
     """
@@ -46,12 +47,12 @@ def ask(
         return None
     chosen_rows = selection.freeze(portal.id, filters, row_ids)
     tallies: Counter[str] = Counter()
-    position, ends = None, time.thread_time() + (COUNT_S if count_s is None else count_s)
+    position, ends = None, time.monotonic() + (COUNT_S if count_s is None else count_s)
     while True:
         counted = selection.count_some(chosen_rows, deed, position, country=portal.settings.default_country)
         tallies.update(counted.tallies)
         position = counted.position
-        if position is None or time.thread_time() > ends:
+        if position is None or time.monotonic() > ends:
             break
     job = jobs.ask(
         chosen_rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from app.store.bulk import deeds, files, jobs, selection
 from app.store.bulk.jobs import Asker, Job
 from app.store.database import statement
 from app.store.messages.log import Filters
-from app.store.tables import bulk_chunks, messages
+from app.store.tables import audit_log, bulk_chunks, messages
 from app.store.upkeep import erasure
 from app.web.admin.parts import log_csv
 from bench.rows import fill
@@ -425,6 +426,45 @@ def test_what_is_too_much_for_one_request_is_counted_by_the_worker(
     counted = now(world, job)
     assert (counted.state, counted.counted) == (BulkState.ASKED, {"yes": 5})
     assert begun(world, counted).results == {"done": 5}
+
+
+def test_an_export_of_all_is_counted_in_slices_too(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(world, 5)
+    monkeypatch.setattr(selection, "COUNT_AT_ONCE", 2)
+    monkeypatch.setattr(bulk, "COUNT_S", -1)
+
+    job = asked(world, Deed.EXPORT)
+    assert (job.state, job.counted) == (BulkState.COUNTING, {"yes": 2})
+    with statement() as connection:
+        written_down = connection.scalars(
+            sa.select(audit_log.c.after).order_by(audit_log.c.id.desc())
+        ).first()
+    assert written_down is not None and "messages" not in written_down  # so far would be read as all
+    world.work()
+
+    over = now(world, job)
+    assert (over.state, over.counted, over.results) == (BulkState.DONE, {"yes": 5}, {"done": 5})
+    assert over.started_at is not None
+    assert len(exported(over)) == 6
+
+
+@pytest.mark.parametrize("deed", [Deed.AGAIN, Deed.EXPORT])
+def test_what_the_database_takes_is_of_the_time_that_a_request_counts(
+    world: FaultWorld, monkeypatch: pytest.MonkeyPatch, deed: Deed
+) -> None:
+    refused(world, 5)
+    monkeypatch.setattr(selection, "COUNT_AT_ONCE", 2)
+    monkeypatch.setattr(bulk, "COUNT_S", 0.2)
+    count_some = selection.count_some
+
+    def on_a_server(*args: Any, **more: Any) -> selection.Counted:
+        time.sleep(0.3)  # we wait, and use no processor
+        return count_some(*args, **more)
+
+    monkeypatch.setattr(selection, "count_some", on_a_server)
+    assert asked(world, deed).counted == {"yes": 2}
 
 
 def test_what_must_be_looked_for_is_found_in_steps(

@@ -214,7 +214,8 @@ def _write_down(connection: Connection, action: Action, job: Job, now: datetime)
     is_id = job.selection.filters.message_id or job.selection.filters.row_id is not None
     if "q" in narrowed and not is_id:
         narrowed["q"] = mask(narrowed["q"])
-    facts = {**narrowed, "deed": job.deed.value, "messages": job.total, "may_arrive_twice": job.is_sure}
+    counted = {} if job.state is BulkState.COUNTING else {"messages": job.total}  # no part for the whole
+    facts = {**narrowed, "deed": job.deed.value, **counted, "may_arrive_twice": job.is_sure}
     audit.record(connection, action, job.portal_id, about=f"job {job.id}", after=facts, at=now)
 
 
@@ -366,10 +367,10 @@ def note_counted(
             return None
         sums = _added(job.counted, counted)
         values: dict[str, Any] = {"counted": sums, **_at(position)}
-        if position is None:
-            values["state"] = BulkState.ASKED if job.deed.changes else BulkState.RUNNING
         if position is None and job.deed.changes:
-            values |= _GIVEN_BACK
+            values |= {"state": BulkState.ASKED, **_GIVEN_BACK}
+        elif position is None:
+            values |= {"state": BulkState.RUNNING, "started_at": now}
         write(connection, job, now=now, **values)
     return find(job.portal_id, job_id)
 

@@ -65,12 +65,10 @@ def count_some(selection: Selection, deed: Deed, after: Position | None, *, coun
     """What is next in the log's order, oldest first. `country` is the portal's for numbers without one."""
     mine = [*_near(selection), *_behind(after)]
     with statement() as connection:
-        wanted = message_log.looked_for(selection.filters)
-        # What an index knows alone is counted at once: a million in some hundredths of a second.
-        end = _end(connection, mine) if wanted or deed.changes else None
+        end = _end(connection, mine)
         if end is not None:
             mine.append(_within(end))
-        mine += wanted
+        mine += message_log.looked_for(selection.filters)
         tallies: Counter[str] = Counter()
         for row in connection.execute(_kinds(mine) if deed.changes else _how_many(mine)):
             found = verdict(deed, _kind(row), country=country).key if deed.changes else "yes"

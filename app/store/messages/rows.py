@@ -46,7 +46,8 @@ def state_of(row: AnyRow) -> State:
     return State.of(dict(zip(COLUMNS, _state_fields(row), strict=True)))
 
 
-# A message without its content. The hash goes too: a text of four digits can be found by trying.
+# A message without its content. The hash goes too: a text of four digits can be found by trying. The author's
+# number stays: by it employees see their own messages, and a row that was counted as a person's remains one.
 NO_CONTENT: Mapping[str, Any] = {
     "text": "",
     "bindings": [],

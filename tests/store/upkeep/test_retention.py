@@ -13,20 +13,22 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.domain.messages import HandedMessage, Message
+from app.domain.messages import Author, HandedMessage, Message
 from app.domain.portals import Portal
 from app.engine import Engine
 from app.jobs import retention as retention_job
 from app.jobs import sweep
 from app.services import Services, services
 from app.store.database import db, statement, utcnow, writing
-from app.store.messages import acceptance, by_hand, messages
+from app.store.figures import counts
+from app.store.messages import acceptance, by_hand, log, messages
 from app.store.messages.rows import add_event
 from app.store.portals import portals
-from app.store.tables import attempts, job_runs, message_events, parts
+from app.store.tables import attempts, job_runs, message_events, parts, split_counts
 from app.store.tables import messages as rows
 from app.store.tables import portals as portal_rows
 from app.store.upkeep import retention
+from tests.worlds.fields import set_message
 from tests.worlds.portals import HintList
 from tests.worlds.product import a_portal, product
 
@@ -131,6 +133,37 @@ def test_texts_go_after_their_days_and_rows_after_theirs(app: Flask) -> None:
     assert (kept.recipient, kept.status, kept.message_id) == ("+4915112345678", "delivered", "m31")
     assert _count(attempts) == _count(parts) == _count(message_events) == 2  # they went with their row
     assert (_purge(app)["texts"], _purge(app)["messages"]) == (0, 0)
+
+
+def test_the_author_stays_with_a_message_that_lost_its_text(app: Flask) -> None:
+    portal = _keep(a_portal(), text_days=30, row_days=180)
+    mine = _message(portal, "mine", days=31)
+    set_message(mine, author_id="7", module_id="crm")
+
+    assert _purge(app)["texts"] == 1
+
+    own = log.find(portal.id, log.Filters(author_id="7"), limit=10).messages
+    assert [(message.message_id, message.text, message.author) for message in own] == [
+        ("mine", "", Author.PERSON)
+    ]
+
+
+def test_a_status_that_comes_after_the_text_went_moves_the_same_authors_counts(app: Flask) -> None:
+    portal = _keep(a_portal(), text_days=30, row_days=180)
+    mine = _message(portal, "mine", days=31)
+    set_message(mine, author_id="7", module_id="crm", status="sent")
+    counts.fold(now=utcnow())
+    assert _purge(app)["texts"] == 1
+    set_message(mine, status="delivered")
+    counts.fold(now=utcnow())
+
+    with statement() as connection:
+        split = connection.execute(
+            sa.select(split_counts).where(
+                split_counts.c.split == "author", split_counts.c.portal_id == portal.id
+            )
+        ).all()
+    assert [(row.value, row.count, row.delivered) for row in split] == [("person", 1, 1)]
 
 
 def test_with_a_text_go_the_calls_that_carried_it(app: Flask) -> None:

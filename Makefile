@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 
 
-.PHONY: help setup demo tour test quick chaos mutants lint format texts release-check bench trace sbom audit lock site drill hostile clean
+.PHONY: help setup demo tour test quick chaos drill hostile mutants lint format texts release-check bench trace sbom audit lock site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

@@ -108,7 +108,7 @@ import resource, sys
 from pathlib import Path
 from app import create_app
 from app.store.database import StoreUnavailable, utcnow
-from app.store.spool import Spool, SpooledCall
+from app.store.database.spool import Spool, SpooledCall
 
 limit = int(sys.argv[2])
 app = create_app()

@@ -102,6 +102,35 @@ def test_every_line_of_the_moderation_names_a_test_or_a_reason() -> None:
         assert "::test_" in proof or "none:" in proof, number
 
 
+def test_every_section_of_asvs_names_a_test_or_a_reason() -> None:
+    page = (PROJECT / "docs/security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (V\d[^|]*) \|(.*)\|$", page, re.MULTILINE)
+
+    assert {int(number) for section, _ in rows for number in re.findall(r"V(\d+)", section)} == set(
+        range(1, 17)
+    )
+    for section, row in rows:
+        assert row.count("|") == 2, section
+        proof = row.rpartition("|")[2]
+        assert "::test_" in proof or "none:" in proof, section
+
+
+def test_every_method_that_is_called_is_in_a_scope_of_the_card() -> None:
+    card = (PROJECT / "docs/marketplace/card.md").read_text(encoding="utf-8")
+    scopes = set(re.findall(r"^\| `(\w+)` \| (?:yes|no) \|", card, re.MULTILINE))
+    source = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "app/bitrix").glob("*.py"))
+    called = set(re.findall(r'"((?:[a-z]+\.)+[a-z]+)"', source))
+    needs_none = {
+        "app",
+        "event",
+        "method",
+        "oauth",
+    }  # every application may call these; the last is another server's
+
+    used = {name.split(".")[0] for name in called} - needs_none
+    assert used == scopes == {"messageservice", "im"}
+
+
 def test_the_card_speaks_every_language_of_the_app() -> None:
     card = (PROJECT / "docs/marketplace/card.md").read_text(encoding="utf-8")
     install = (PROJECT / "docs/marketplace/install.md").read_text(encoding="utf-8")

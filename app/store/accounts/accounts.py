@@ -233,7 +233,8 @@ def connect(
             after=became,
             at=now,
         )
-    return by_id(account_id) if account_id is not None else None
+    mine = gateway_accounts.c.portal_id == portal_id
+    return _first(gateway_accounts.c.id == account_id, mine) if account_id is not None else None
 
 
 _FRESH: dict[str, object] = {

@@ -19,6 +19,7 @@ from app.domain.bulk import Deed, Kind, verdict
 from app.domain.messages import Reason, Work
 from app.domain.status import MessageStatus
 from app.store.database import AnyRow, statement
+from app.store.database.fence import ALL_PORTALS
 from app.store.messages import log as message_log
 from app.store.messages.log import Filters, Position
 from app.store.tables import message_events, messages
@@ -48,8 +49,9 @@ class Counted:
 
 def freeze(portal_id: int, filters: Filters, row_ids: Collection[int]) -> Selection:
     """What fits now, and nothing that comes later."""
+    newest = sa.select(sa.func.max(messages.c.id)).execution_options(**ALL_PORTALS)
     with statement() as connection:
-        up_to = connection.scalar(sa.select(sa.func.max(messages.c.id))) or 0
+        up_to = connection.scalar(newest) or 0
         event_up_to = connection.scalar(sa.select(sa.func.max(message_events.c.id))) or 0
     return Selection(portal_id, filters, tuple(sorted(set(row_ids))), up_to, event_up_to)
 

@@ -14,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.engine import Connection, Dialect, Engine
 
 from app.config import Config
-from app.store.database import deadlines, pooling
+from app.store.database import deadlines, fence, pooling
 from app.store.database.clock import database_clock
 from app.store.database.columns import NAMES
 from app.store.database.watchdog import Watch
@@ -77,6 +77,7 @@ def prepare_engine(engine: Engine) -> None:
     without waiting; BEGIN IMMEDIATE makes it wait its turn instead.
     """
     database_clock.forget()
+    fence.prepare(engine)
     if engine.dialect.name != "sqlite":
         _prepare_postgresql(engine)
         return

@@ -85,12 +85,12 @@ def find(
     for size in (near, far):
         ids = _ids(portal_id, filters, after, within=size, limit=limit + 1)
         if len(ids) > limit:
-            rows = _rows(ids[:limit])
+            rows = _rows(portal_id, ids[:limit])
             return Found(rows, Position(rows[-1].received_at, rows[-1].id) if rows else None)
         end = _end_of_window(portal_id, filters, after, size) if _looked_for(filters) else None
         if end is None:
             break
-    return Found(_rows(ids), end, end.received_at if end is not None else None)
+    return Found(_rows(portal_id, ids), end, end.received_at if end is not None else None)
 
 
 def page(
@@ -159,10 +159,10 @@ def _ids(portal_id: int, filters: Filters, after: Position | None, *, within: in
         return [row.id for row in connection.execute(wanted)]
 
 
-def _rows(ids: Collection[int]) -> list[Message]:
+def _rows(portal_id: int, ids: Collection[int]) -> list[Message]:
     query = (
         sa.select(*message_columns())
-        .where(messages.c.id.in_(ids))
+        .where(messages.c.id.in_(ids), messages.c.portal_id + 0 == portal_id)
         .order_by(messages.c.received_at.desc(), messages.c.id.desc())
     )
     with statement() as connection:

@@ -15,6 +15,7 @@ from app.services import services
 from app.store import audit
 from app.store.accounts.accounts import PortalRemoved
 from app.store.database import StoreUnavailable
+from app.store.database.fence import fence_in
 from app.web import caller, outward
 from app.web.admin.frame import banner, headers, sessions, static
 from app.web.admin.frame.sessions import Session
@@ -111,6 +112,7 @@ def _reads_what_employees_may() -> bool:
 def enter(session: Session) -> None:
     """From here on the request is this person's: language, time zone, and who may frame the answer."""
     g.session = session
+    fence_in(session.portal.id)
     identify(session.user_id)
     outward.on_behalf_of(session.portal.member_id, is_proved=True)
     language.use(session.portal.settings.language or session.language, session.time_zone)

@@ -231,26 +231,6 @@ def test_what_a_centre_says_of_messages_comes_through_kannel(
     assert Counter(number for number, _text in centre.taken) == {**dict.fromkeys(ends, 1), throttled: 2}
 
 
-def test_kannel_finds_a_centre_that_was_away(
-    kannel_over_smpp: RealKannel, operator: Operator, reports: _Reports
-) -> None:
-    centre = operator.restart()
-    centre.words = lambda _number: ("DELIVRD",)
-    sent = replace(MESSAGE, recipient="+491510000010", report_url=reports.url("away"), reference="away")
-
-    # What Kannel writes on the old line before it has noticed waits for an answer, for up to a minute.
-    for _ in range(8):
-        assert isinstance(_gateway(kannel_over_smpp).submit(sent), Accepted)
-        ends = time.monotonic() + 5
-        while time.monotonic() < ends and "away" not in _ends_of(reports):
-            time.sleep(0.05)
-        if "away" in _ends_of(reports):
-            break
-
-    assert _ends_of(reports)["away"] == (MessageStatus.DELIVERED, "")
-    assert {number for number, _text in centre.taken} == {"491510000010"}
-
-
 def _ends_of(reports: _Reports) -> dict[str, tuple[MessageStatus, str]]:
     """The final word on each message."""
     found = [make("kannel", None).parse_reports(call).items[0] for call in list(reports.calls)]

@@ -89,7 +89,7 @@ def _slice(services: Services, portal: Portal, job: Job, lease: str, write: Writ
         counted = selection.count_some(
             job.selection, job.deed, job.position, country=portal.settings.default_country
         )
-        left = jobs.note_counted(job.id, lease, counted.tallies, counted.position, now=now)
+        left = jobs.note_counted(job, lease, counted.tallies, counted.position, now=now)
         return left if left is not None and left.state.is_under_way else None
     if job.deed is Deed.EXPORT:
         some = files.next_slice(job)

@@ -35,11 +35,8 @@ def do_some(job: Job, lease: str, settings: PortalSettings, *, now: datetime, ti
     """Do the next slice; the job as it stands then, None when it is over or another worker's."""
     step = next_rows(job.selection, job.position, limit=AT_ONCE)
     with writing() as connection:
-        held = jobs.held(connection, job.id, lease)
-        if held is None or held.position != job.position:
-            return None
-        if held.is_stopping:
-            jobs.end(connection, held, BulkState.STOPPED, now=now)
+        held = jobs.held(connection, job, lease, now=now)
+        if held is None:
             return None
         outcomes = _do(connection, held, step.row_ids, settings, now=now, timing=timing)
         values = jobs.added(held, outcomes)

@@ -53,11 +53,8 @@ def add(job: Job, lease: str, member_id: str, some: Slice, text: str, *, now: da
     another worker's."""
     sealed = secret_box().seal(member_id, base64.b64encode(zlib.compress(text.encode())).decode())
     with writing() as connection:
-        held = jobs.held(connection, job.id, lease)
-        if held is None or held.position != job.position:
-            return None
-        if held.is_stopping:
-            jobs.end(connection, held, BulkState.STOPPED, now=now)
+        held = jobs.held(connection, job, lease, now=now)
+        if held is None:
             return None
         if text:
             connection.execute(

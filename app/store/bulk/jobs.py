@@ -320,8 +320,19 @@ def _held(job_id: int, lease: str) -> tuple[sa.ColumnElement[bool], ...]:
 _GIVEN_BACK: Mapping[str, Any] = {"work_lease": None, "work_lease_until": None}
 
 
-def held(connection: Connection, job_id: int, lease: str) -> Job | None:
-    """The job, locked until the commit; None when it went to another worker, is over, or was removed."""
+def held(connection: Connection, job: Job, lease: str, *, now: datetime) -> Job | None:
+    """The job, locked until the commit, as it was when its next step was prepared. None when it went to
+    another worker, is over, is somewhere else by now, or was removed; one that is to stop ends here."""
+    now_held = _locked(connection, job.id, lease)
+    if now_held is None or now_held.position != job.position:
+        return None
+    if now_held.is_stopping:
+        end(connection, now_held, BulkState.STOPPED, now=now)
+        return None
+    return now_held
+
+
+def _locked(connection: Connection, job_id: int, lease: str) -> Job | None:
     query = sa.select(bulk_jobs).where(*_held(job_id, lease), sa.text(BULK_UNDER_WAY)).with_for_update()
     row = connection.execute(query).first()
     return _job(row) if row else None
@@ -355,15 +366,12 @@ def place(position: Position | None) -> dict[str, Any]:
 
 
 def note_counted(
-    job_id: int, lease: str, counted: Mapping[str, int], position: Position | None, *, now: datetime
+    seen: Job, lease: str, counted: Mapping[str, int], position: Position | None, *, now: datetime
 ) -> Job | None:
     """Some more rows were counted; without a position all are. None when the job is another worker's."""
     with writing() as connection:
-        job = held(connection, job_id, lease)
+        job = held(connection, seen, lease, now=now)
         if job is None:
-            return None
-        if job.is_stopping:
-            end(connection, job, BulkState.STOPPED, now=now)
             return None
         sums = _added(job.counted, counted)
         values: dict[str, Any] = {"counted": sums, **_at(position)}
@@ -372,13 +380,13 @@ def note_counted(
         elif position is None:
             values |= {"state": BulkState.RUNNING, "started_at": now}
         write(connection, job, now=now, **values)
-    return find(job.portal_id, job_id)
+    return find(job.portal_id, job.id)
 
 
 def note_fault(job_id: int, lease: str, *, now: datetime) -> None:
     """An error of ours. After some in a row the job ends, and says so."""
     with writing() as connection:
-        job = held(connection, job_id, lease)
+        job = _locked(connection, job_id, lease)
         if job is None:
             return
         if job.faults + 1 >= FAULTS_TO_STOP:

@@ -9,7 +9,6 @@ Prints each hit and ends with 1 when there was one.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -22,15 +21,13 @@ from packaging.version import InvalidVersion, Version
 
 PROJECT = Path(__file__).resolve().parent.parent
 KEPT = PROJECT / "deploy/advisories.json"
-PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.!+-]+)", re.MULTILINE)
 
 
 def used() -> set[tuple[str, str, str]]:
     """Ecosystem, name and version of everything that runs in production or in the tests."""
-    pins = PIN.findall((PROJECT / "requirements-dev.lock").read_text(encoding="utf-8"))
     scripts = [each for each in sbom.bill()["components"] if each["purl"].startswith("pkg:npm/")]
-    return {("PyPI", _normal(name), version) for name, version in pins} | {
-        ("npm", _normal(each["name"]), each["version"]) for each in scripts
+    return {("PyPI", name, version) for name, version in sbom.pins("requirements-dev.lock")} | {
+        ("npm", sbom.normal(each["name"]), each["version"]) for each in scripts
     }
 
 
@@ -48,7 +45,7 @@ def concerns(record: dict[str, Any], ecosystem: str, name: str, version: str) ->
     """Whether this version has the fault."""
     for affected in record.get("affected", []):
         package = affected.get("package", {})
-        if (package.get("ecosystem"), _normal(package.get("name", ""))) != (ecosystem, name):
+        if (package.get("ecosystem"), sbom.normal(package.get("name", ""))) != (ecosystem, name):
             continue
         if version in affected.get("versions", []):
             return True
@@ -75,10 +72,6 @@ def _is_within(events: list[dict[str, str]], version: str) -> bool:
         except InvalidVersion:
             return True  # better a hit too many than one that is missed
     return is_hit
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def main(files: list[str]) -> int:

@@ -19,15 +19,24 @@ sys.path.insert(0, str(PROJECT))
 from app.version import VERSION  # noqa: E402
 
 VENDOR = PROJECT / "app/web/static/ui/vendor"
-PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.!+-]+)")
+PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.!+-]+)", re.MULTILINE)
 VENDORED = re.compile(r"^== (\S+\.js): (\S+) (\S+) ", re.MULTILINE)
 
 
-def _pins() -> Iterator[dict[str, object]]:
-    for line in (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if found := PIN.match(line):
-            name, version = re.sub(r"[-_.]+", "-", found[1]).lower(), found[2]
-            yield _component(name, version, f"pkg:pypi/{name}@{version}")
+def normal(name: str) -> str:
+    """A package's name in its one spelling."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: str) -> Iterator[tuple[str, str]]:
+    """Name and version of every package that a file of requirements or a lock file pins."""
+    for name, version in PIN.findall((PROJECT / file).read_text(encoding="utf-8")):
+        yield normal(name), version
+
+
+def _packages() -> Iterator[dict[str, object]]:
+    for name, version in pins("requirements.txt"):
+        yield _component(name, version, f"pkg:pypi/{name}@{version}")
 
 
 def _vendored() -> Iterator[dict[str, object]]:
@@ -48,7 +57,7 @@ def bill() -> dict[str, Any]:
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": {"type": "application", "name": "sms-provider", "version": VERSION}},
-        "components": [*_pins(), *_vendored()],
+        "components": [*_packages(), *_vendored()],
     }
 
 
